@@ -128,3 +128,7 @@ class TransportError(ApiError):
 
 class ConnectError(AgentHumanError):
     """The WebSocket could not be opened, or the server did not accept the session."""
+
+
+class RoomTokenError(AgentHumanError):
+    """The token with which the avatar joins the room could not be made."""

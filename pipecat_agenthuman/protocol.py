@@ -1,4 +1,4 @@
-"""The Agent Human WebSocket protocol: messages out, messages in, the error catalogue.
+"""The Agent Human WebSocket protocol: messages out, messages in.
 
 Pure functions and frozen types: no asyncio, no Pipecat, no clock. Facts come from the
 service's documentation of its server events; where that is silent, decoding is lenient,
@@ -15,10 +15,16 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final, cast
+
+from pipecat_agenthuman.error_catalogue import ERROR_CATALOGUE as ERROR_CATALOGUE
+from pipecat_agenthuman.error_catalogue import UNRECOGNIZED_ERROR as UNRECOGNIZED_ERROR
+from pipecat_agenthuman.error_catalogue import Answers as Answers
+from pipecat_agenthuman.error_catalogue import ErrorEntry as ErrorEntry
+from pipecat_agenthuman.error_catalogue import ServerErrorCode as ServerErrorCode
+from pipecat_agenthuman.error_catalogue import classify_error as classify_error
 
 WIRE_SAMPLE_RATE: Final = 16_000
 """Samples per second of the audio on the wire; the service resamples everything to it."""
@@ -34,6 +40,9 @@ MAX_SPEAK_SAMPLES: Final = (MAX_MESSAGE_BYTES - _ENVELOPE_BYTES) // 4 * 3 // BYT
 """Most samples that fit in one ``agent.speak`` after base64: about 234 seconds."""
 
 _EXCERPT_CHARS: Final = 200
+
+_DEEPEST_NESTING: Final = 32
+"""The service's events are flat. What nests deeper would exhaust the stack of whoever prints it."""
 
 
 # --- client to server ------------------------------------------------------------------
@@ -122,168 +131,6 @@ def _check_speech(message: AgentSpeak) -> None:
         )
     if message.sample_rate <= 0:
         raise ValueError(f"agent.speak needs a positive sample_rate, got {message.sample_rate}.")
-
-
-# --- the error catalogue ---------------------------------------------------------------
-
-
-class ServerErrorCode(StrEnum):
-    """Our stable names for the documented ``error`` texts, which carry no code themselves."""
-
-    INIT_NOT_FIRST = "init_not_first"
-    MISSING_SESSION_ID = "missing_session_id"
-    INVALID_SESSION_ID = "invalid_session_id"
-    VIDEO_PATH_UNAVAILABLE = "video_path_unavailable"
-    SESSION_NOT_FOUND = "session_not_found"
-    INVALID_JSON = "invalid_json"
-    NO_AUDIO = "no_audio"
-    AUDIO_NOT_PROCESSED = "audio_not_processed"
-    UNKNOWN_MESSAGE_TYPE = "unknown_message_type"
-    UNRECOGNIZED = "unrecognized"
-
-
-class Answers(StrEnum):
-    """Which command an ``error`` most plausibly answers."""
-
-    INIT = "session.init"
-    SPEAK = "agent.speak"
-    OLDEST = "oldest"
-    NAMED = "named in the text"
-
-
-@dataclass(frozen=True)
-class ErrorEntry:
-    """One row of the error catalogue.
-
-    Attributes:
-        code: Stable name.
-        text: The documented text, or its fixed beginning when ``is_prefix``.
-        meaning: What went wrong, in a sentence.
-        remedy: What to do about it.
-        new_session_helps: Whether the session is beyond repair but a new one can work.
-        answers: Which command the error most plausibly answers.
-        is_prefix: Whether the server continues ``text`` with details.
-    """
-
-    code: ServerErrorCode
-    text: str
-    meaning: str
-    remedy: str
-    new_session_helps: bool
-    answers: Answers
-    is_prefix: bool = False
-
-
-ERROR_CATALOGUE: Final[tuple[ErrorEntry, ...]] = (
-    ErrorEntry(
-        code=ServerErrorCode.INIT_NOT_FIRST,
-        text="First message must be session.init",
-        meaning="Another message reached the server before session.init.",
-        remedy="Open a new session; session.init must be sent right after connecting.",
-        new_session_helps=True,
-        answers=Answers.INIT,
-    ),
-    ErrorEntry(
-        code=ServerErrorCode.MISSING_SESSION_ID,
-        text="Missing session id",
-        meaning="session.init carried no session_id.",
-        remedy="Pass the session_id that creating the session returned.",
-        new_session_helps=False,
-        answers=Answers.INIT,
-    ),
-    ErrorEntry(
-        code=ServerErrorCode.INVALID_SESSION_ID,
-        text="Invalid session id - server not assigned or session id mismatch",
-        meaning="The connection reached a server to which this session is not assigned.",
-        remedy="Create a new session; check that api_url and ws_url belong together.",
-        new_session_helps=True,
-        answers=Answers.INIT,
-    ),
-    ErrorEntry(
-        code=ServerErrorCode.VIDEO_PATH_UNAVAILABLE,
-        text="Failed to fetch video path",
-        meaning="The server could not load the session's configuration.",
-        remedy="Check that the session exists and that session_token belongs to it.",
-        new_session_helps=True,
-        answers=Answers.INIT,
-    ),
-    ErrorEntry(
-        code=ServerErrorCode.SESSION_NOT_FOUND,
-        text="Session not found",
-        meaning="The server does not know the session, or it has ended.",
-        remedy="Create a new session and connect again.",
-        new_session_helps=True,
-        answers=Answers.INIT,
-    ),
-    ErrorEntry(
-        code=ServerErrorCode.INVALID_JSON,
-        text="Invalid JSON format",
-        meaning="The server could not parse a message.",
-        remedy="Report this as a bug of pipecat-agenthuman, with the log.",
-        new_session_helps=False,
-        answers=Answers.OLDEST,
-    ),
-    ErrorEntry(
-        code=ServerErrorCode.NO_AUDIO,
-        text="No audio data provided",
-        meaning="An agent.speak arrived without audio.",
-        remedy="Report this as a bug of pipecat-agenthuman, with the log.",
-        new_session_helps=False,
-        answers=Answers.SPEAK,
-    ),
-    ErrorEntry(
-        code=ServerErrorCode.AUDIO_NOT_PROCESSED,
-        text="Failed to process audio:",
-        meaning="The server could not use the audio of an agent.speak; it is not heard.",
-        remedy="Audio must be 16-bit mono PCM with its true sample_rate.",
-        new_session_helps=False,
-        answers=Answers.SPEAK,
-        is_prefix=True,
-    ),
-    ErrorEntry(
-        code=ServerErrorCode.UNKNOWN_MESSAGE_TYPE,
-        text="Unknown message type:",
-        meaning="The server does not support a message it was sent.",
-        remedy="Update pipecat-agenthuman: the protocol has changed.",
-        new_session_helps=False,
-        answers=Answers.NAMED,
-        is_prefix=True,
-    ),
-)
-"""The nine texts of the service's documentation."""
-
-UNRECOGNIZED_ERROR: Final = ErrorEntry(
-    code=ServerErrorCode.UNRECOGNIZED,
-    text="",
-    meaning="The server reported an error that its documentation does not list.",
-    remedy="See the server's own words; if it persists, ask Agent Human's support.",
-    new_session_helps=False,
-    answers=Answers.OLDEST,
-    is_prefix=True,
-)
-
-
-def classify_error(text: str) -> ErrorEntry:
-    """Find the catalogue entry of an error text.
-
-    Case, surrounding white space and a trailing full stop do not matter.
-
-    Args:
-        text: The ``error`` field as the server sent it.
-
-    Returns:
-        The matching entry, or ``UNRECOGNIZED_ERROR``.
-    """
-    words = _normalized(text)
-    for entry in ERROR_CATALOGUE:
-        known = _normalized(entry.text)
-        if words == known or (entry.is_prefix and words.startswith(known)):
-            return entry
-    return UNRECOGNIZED_ERROR
-
-
-def _normalized(text: str) -> str:
-    return " ".join(text.split()).rstrip(".").casefold()
 
 
 # --- server to client ------------------------------------------------------------------
@@ -395,15 +242,17 @@ def decode(data: str | bytes) -> ServerMessage:
     try:
         value = _parse(text)
     except RecursionError:
-        return Unreadable("JSON nested too deeply", text[:_EXCERPT_CHARS])
+        return Unreadable("JSON nested too deeply", _printable(text))
     except ValueError as error:
-        return Unreadable(f"not JSON: {error}", text[:_EXCERPT_CHARS])
+        return Unreadable(f"not JSON: {error}", _printable(text))
     if not isinstance(value, dict):
-        return Unreadable("not a JSON object", text[:_EXCERPT_CHARS])
+        return Unreadable("not a JSON object", _printable(text))
     event = cast("dict[str, Any]", value)
+    if _nests_deeper(event, _DEEPEST_NESTING):
+        return Unreadable("JSON nested too deeply", _printable(text))
     kind = event.get("type")
     if not isinstance(kind, str):
-        return Unreadable("no textual type field", text[:_EXCERPT_CHARS])
+        return Unreadable("no textual type field", _printable(text))
     return _typed(kind, event)
 
 
@@ -411,9 +260,8 @@ def _typed(kind: str, event: Event) -> ServerMessage:
     match kind:
         case "connection.established":
             session_id = event.get("session_id")
-            return ConnectionEstablished(
-                session_id if isinstance(session_id, str) and session_id else None, event
-            )
+            named = isinstance(session_id, str) and session_id != ""
+            return ConnectionEstablished(session_id if named else None, event)
         case "agent.speak.confirmed":
             return SpeakConfirmed(_sample_count(event.get("audio_samples")), event)
         case "agent.interrupt.confirmed":
@@ -422,10 +270,11 @@ def _typed(kind: str, event: Event) -> ServerMessage:
             text = _error_text(event)
             return ServerError(text, classify_error(text), event)
         case _:
-            return UnknownEvent(kind, event)
+            return UnknownEvent(_printable(kind), event)
 
 
-_TRAILING_COMMA: Final = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+# A string without an end is taken as a whole, too: else the time would grow with its square.
+_TRAILING_COMMA: Final = re.compile(r'("(?:[^"\\]++|\\.)*+"?)|,(?=\s*[}\]])', re.DOTALL)
 
 
 def _parse(text: str) -> object:
@@ -436,6 +285,26 @@ def _parse(text: str) -> object:
         if mended == text:
             raise
         return json.loads(mended)
+
+
+def _nests_deeper(value: object, levels: int) -> bool:
+    level = [value]
+    for _ in range(levels):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return cast("dict[str, object]", value).values()
+    return cast("list[object]", value) if isinstance(value, list) else ()
+
+
+def _printable(text: str) -> str:
+    """The beginning of a text; half of a surrogate pair, which JSON allows, is no character."""
+    return text[:_EXCERPT_CHARS].encode(errors="replace").decode()
 
 
 def _sample_count(value: object) -> int | None:
@@ -452,9 +321,10 @@ def _error_text(event: Event) -> str:
     """Take the server's words from ``error``; REST-like objects are understood too."""
     error = event.get("error")
     if isinstance(error, Mapping):
-        error = cast("Mapping[str, object]", error).get("message", error)
+        words = cast("Mapping[str, object]", error)
+        error = words.get("message", words)
     if isinstance(error, str) and error.strip():
-        return error
-    if error is None or error == "":
+        return error.encode(errors="replace").decode()
+    if error is None or isinstance(error, str):
         return "(the server gave no reason)"
-    return repr(error)[:_EXCERPT_CHARS]
+    return _printable(repr(error))
