@@ -1,0 +1,315 @@
+"""What the REST API's successful answers mean: models, and how a body becomes one.
+
+Pure: no I/O, no clock. Unknown fields are ignored, and a field that only informs is None when
+it cannot be read; only what the caller cannot do without makes an answer unusable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import (
+    AfterValidator,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+RUNNING_STATUSES = frozenset({"started", "active"})
+"""The service calls a running session ``started`` in one place and ``active`` in another."""
+
+ENDED_STATUS = "ended"
+
+
+class ShapeError(ValueError):
+    """A body is not what the API documents. The text names fields, never their values."""
+
+
+def _or_none(value: object, parse: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return parse(value)
+    except ValidationError:
+        return None
+
+
+def _or_empty(value: object, parse: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return parse(value)
+    except ValidationError:
+        return parse({})
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+_Moment = Annotated[datetime | None, WrapValidator(_or_none), AfterValidator(_in_utc)]
+_Number = Annotated[float | None, WrapValidator(_or_none)]
+_Count = Annotated[int | None, WrapValidator(_or_none)]
+_Text = Annotated[str | None, WrapValidator(_or_none)]
+_Object = Annotated[dict[str, Any], WrapValidator(_or_empty)]
+
+
+class _AnswerModel(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        # An ID is opaque to us: a service that sends a number means its digits.
+        coerce_numbers_to_str=True,
+        hide_input_in_errors=True,
+    )
+
+
+class Usage(_AnswerModel):
+    """What the account may still use. Every field is None where the service did not say.
+
+    Attributes:
+        minutes_remaining: Avatar minutes left in the plan.
+        sessions_current: Sessions running now.
+        sessions_max: Most sessions that the plan lets run at once.
+        sessions_available: How many more may be started now.
+    """
+
+    minutes_remaining: _Number = Field(
+        default=None, validation_alias=AliasPath("minutes", "total_remaining")
+    )
+    sessions_current: _Count = Field(
+        default=None, validation_alias=AliasPath("concurrency", "current")
+    )
+    sessions_max: _Count = Field(default=None, validation_alias=AliasPath("concurrency", "max"))
+    sessions_available: _Count = Field(
+        default=None, validation_alias=AliasPath("concurrency", "available")
+    )
+
+
+class SessionRecord(_AnswerModel):
+    """A session as the service describes it afterwards. It never holds the token.
+
+    Attributes:
+        session_id: Identifier.
+        status: ``created``, ``started``, ``active`` or ``ended``; others may appear.
+        started_at: When it started; minutes count from here.
+        ended_at: When it ended, or None.
+        expiration: When the service will end it, or None if the plan sets no such time.
+        duration_secs: How long it ran, in seconds.
+        metadata: The object given at creation.
+    """
+
+    session_id: str = Field(min_length=1)
+    status: str = Field(min_length=1)
+    started_at: _Moment = None
+    ended_at: _Moment = None
+    expiration: _Moment = None
+    duration_secs: _Number = Field(default=None, validation_alias="duration")
+    metadata: _Object = Field(default_factory=dict[str, Any])
+
+    @property
+    def running(self) -> bool:
+        """Whether the session runs and is billed."""
+        return self.status in RUNNING_STATUSES
+
+
+class CreatedSession(_AnswerModel):
+    """A session that has just been created, and already runs.
+
+    Attributes:
+        session_id: Identifier.
+        session_token: Credential for ``session.init``; returned only here, hidden in ``repr``.
+        status: ``started`` or ``active``: both mean that it runs.
+        started_at: When it started; minutes count from here.
+        expiration: When the service will end it, or None if the plan sets no such time.
+        metadata: The object given at creation.
+        usage: What the account may still use, or None if the service did not say.
+        message: The service's own remark, or None.
+    """
+
+    session_id: str = Field(min_length=1)
+    session_token: str = Field(min_length=1, repr=False)
+    status: str = "started"
+    started_at: _Moment = None
+    expiration: _Moment = None
+    metadata: _Object = Field(default_factory=dict[str, Any])
+    usage: Annotated[Usage | None, WrapValidator(_or_none)] = None
+    message: _Text = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the session runs and is billed."""
+        return self.status in RUNNING_STATUSES
+
+
+class Avatar(_AnswerModel):
+    """An avatar that the key may use.
+
+    Attributes:
+        avatar_id: Identifier for ``create_session``.
+        tags: The service's keywords for it.
+        preview_url: Image of 500 by 500 pixels.
+        image_url: Image at most 1200 pixels wide.
+    """
+
+    avatar_id: str = Field(min_length=1)
+    tags: Annotated[tuple[str, ...] | None, WrapValidator(_or_none)] = ()
+    preview_url: _Text = None
+    image_url: _Text = None
+
+
+class AvatarList(_AnswerModel):
+    """The avatars that the key may use.
+
+    Attributes:
+        public_avatars: Those that every account has.
+        my_avatars: Those of this account.
+    """
+
+    public_avatars: tuple[Avatar, ...] = ()
+    my_avatars: tuple[Avatar, ...] = ()
+
+
+class UploadedFace(_AnswerModel):
+    """An avatar made of an uploaded image.
+
+    Attributes:
+        avatar_id: Identifier for ``create_session``.
+        preview_url: Image of 500 by 500 pixels.
+        image_url: Image at most 1200 pixels wide.
+    """
+
+    avatar_id: str = Field(min_length=1)
+    preview_url: _Text = None
+    image_url: _Text = None
+
+
+def created_session(body: Mapping[str, Any]) -> CreatedSession:
+    """Read the answer to ``POST /sessions``.
+
+    Args:
+        body: The JSON object.
+
+    Returns:
+        The created session.
+
+    Raises:
+        ShapeError: If the identifier or the token is missing, or the session is over already.
+    """
+    session = _object_in(body, "session")
+    created = _validated(
+        CreatedSession,
+        {**session, "usage": body.get("usage"), "message": body.get("message")},
+    )
+    if created.status == ENDED_STATUS:
+        raise ShapeError("session.status says that it has ended")
+    return created
+
+
+def session_record(body: Mapping[str, Any]) -> SessionRecord:
+    """Read the answer to ``GET /sessions/{id}``.
+
+    Args:
+        body: The JSON object.
+
+    Returns:
+        The session.
+
+    Raises:
+        ShapeError: If the identifier or the status is missing.
+    """
+    return _validated(SessionRecord, _object_in(body, "session"))
+
+
+def ended_session(body: Mapping[str, Any]) -> SessionRecord:
+    """Read the answer to ``POST /sessions/{id}/end``.
+
+    Args:
+        body: The JSON object.
+
+    Returns:
+        The session.
+
+    Raises:
+        ShapeError: If the identifier or the status is missing, or the session still runs.
+    """
+    record = session_record(body)
+    if record.running:
+        raise ShapeError("session.status says that it is still running")
+    return record
+
+
+def avatar_list(body: Mapping[str, Any]) -> AvatarList:
+    """Read the answer to ``GET /avatars``.
+
+    Args:
+        body: The JSON object.
+
+    Returns:
+        The avatars.
+
+    Raises:
+        ShapeError: If neither list is there, or an avatar has no identifier.
+    """
+    if "public_avatars" not in body and "my_avatars" not in body:
+        raise ShapeError("public_avatars and my_avatars are missing")
+    # A null list is an empty one.
+    return _validated(AvatarList, {name: value for name, value in body.items() if value})
+
+
+def account_usage(body: Mapping[str, Any]) -> Usage:
+    """Read the answer to ``GET /usage``, wrapped in ``usage`` or not: that is undocumented.
+
+    Args:
+        body: The JSON object.
+
+    Returns:
+        What the account may still use.
+
+    Raises:
+        ShapeError: If it speaks of neither minutes nor concurrency.
+    """
+    wrapped = body.get("usage")
+    usage = cast("dict[str, Any]", wrapped) if isinstance(wrapped, dict) else body
+    if "minutes" not in usage and "concurrency" not in usage:
+        raise ShapeError("minutes and concurrency are missing")
+    return _validated(Usage, usage)
+
+
+def uploaded_face(body: Mapping[str, Any]) -> UploadedFace:
+    """Read the answer to ``POST /avatars/upload-face``.
+
+    Args:
+        body: The JSON object.
+
+    Returns:
+        The new avatar.
+
+    Raises:
+        ShapeError: If the identifier is missing.
+    """
+    return _validated(UploadedFace, body)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _validated(model: type[_Model], fields: Mapping[str, Any]) -> _Model:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        flaws = error.errors(include_url=False, include_context=False, include_input=False)
+    # Outside the handler: the validation error must not travel along as the context.
+    raise ShapeError(
+        "; ".join(f"{'.'.join(map(str, flaw['loc']))}: {flaw['msg']}" for flaw in flaws)
+    )
+
+
+def _object_in(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = body.get(name)
+    if not isinstance(value, dict):
+        raise ShapeError(f"{name} is missing or not an object")
+    return cast("dict[str, Any]", value)
