@@ -1,0 +1,320 @@
+"""The account: its limits, its minutes, and the coming and going of its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, get_args
+
+from pipecat_agenthuman.sandbox.log import EventLog
+from pipecat_agenthuman.sandbox.playback import BeforeJoin, Playback
+from pipecat_agenthuman.sandbox.sessions import Ending, Session, SessionRecord, SessionWish
+from pipecat_agenthuman.sandbox.sound import Heard, Samples
+
+
+@dataclass(frozen=True)
+class AccountTerms:
+    """The limits of an account and of its sessions.
+
+    Attributes:
+        max_sessions: Sessions at a time.
+        minutes: Minutes to spend in all.
+        session_secs: Life of a session in seconds, None for no limit.
+        orphan_secs: A session without a connection is ended after so many seconds.
+        join_delay_secs: From a session's creation to the avatar's joining the room; None: it
+            never joins.
+        render_latency_secs: From a confirmation to its sound in the room.
+        before_join: What becomes of words that are due before the avatar is in the room.
+    """
+
+    max_sessions: int
+    minutes: float
+    session_secs: float | None
+    orphan_secs: float
+    join_delay_secs: float | None
+    render_latency_secs: float
+    before_join: BeforeJoin
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises ValueError."""
+        if self.max_sessions < 0:
+            raise ValueError(f"max_sessions must not be negative, got {self.max_sessions}.")
+        if self.before_join not in get_args(BeforeJoin):
+            raise ValueError(f'before_join must be "lost" or "held", got {self.before_join!r}.')
+        check_secs(
+            session_secs=self.session_secs,
+            orphan_secs=self.orphan_secs,
+            join_delay_secs=self.join_delay_secs,
+            render_latency_secs=self.render_latency_secs,
+        )
+
+
+def check_secs(**durations: float | None) -> None:
+    """Check that durations are possible ones.
+
+    Args:
+        **durations: Seconds by the name of their argument; None passes.
+
+    Raises:
+        ValueError: If one is negative or infinite, naming it.
+    """
+    for name, secs in durations.items():
+        if secs is not None and not 0 <= secs < math.inf:
+            raise ValueError(f"{name} must be a number of seconds, 0 or more, got {secs!r}.")
+
+
+class TooManySessions(Exception):  # noqa: N818 - a refusal, not an error of the sandbox
+    """The account's concurrent sessions are used up."""
+
+
+class OutOfMinutes(Exception):  # noqa: N818 - a refusal, not an error of the sandbox
+    """The account's minutes are used up."""
+
+
+class SessionObserver(Protocol):
+    """What the rest of the sandbox does when sessions come and go."""
+
+    def avatar_joined(self, session: Session) -> None:
+        """The avatar has joined the caller's room."""
+        ...
+
+    def avatar_left(self, session: Session) -> None:
+        """The avatar has left the caller's room."""
+        ...
+
+    def session_ended(self, session: Session) -> None:
+        """The session has ended."""
+        ...
+
+
+class Account:
+    """The sessions of one API key, within its limits.
+
+    Methods that change something belong to the sandbox's event loop; those that only read
+    may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        terms: AccountTerms,
+        *,
+        clock: Callable[[], float],
+        log: EventLog,
+    ) -> None:
+        """Open an account.
+
+        Args:
+            terms: Its limits.
+            clock: Seconds; everything that is recorded or heard is timed with it.
+            log: Where comings and goings are noted.
+        """
+        self.terms = terms
+        self._clock = clock
+        self._log = log
+        self.observer: SessionObserver | None = None
+        self._sessions: dict[str, Session] = {}
+        self._peak = 0
+        self._lock = threading.RLock()
+
+    # --- reading, from any thread ---
+
+    def find(self, session_id: str) -> Session | None:
+        """Find a session by its identifier."""
+        with self._lock:
+            return self._sessions.get(session_id)
+
+    def records(self) -> list[SessionRecord]:
+        """Return all sessions ever created, in order."""
+        with self._lock:
+            return [session.record() for session in self._sessions.values()]
+
+    @property
+    def live(self) -> int:
+        """Number of sessions that have not ended."""
+        with self._lock:
+            return sum(session.is_live for session in self._sessions.values())
+
+    @property
+    def peak(self) -> int:
+        """Largest number of sessions that were live at the same time."""
+        return self._peak
+
+    def minutes_left(self) -> float:
+        """Return the minutes not yet spent, never below zero."""
+        with self._lock:
+            now = self._clock()
+            spent = sum(session.minutes(now) for session in self._sessions.values())
+            return max(0, self.terms.minutes - spent)
+
+    def heard(self, session_id: str | None, now: float) -> list[Heard]:
+        """Return what was heard of one session, or of each in order.
+
+        Raises:
+            LookupError: If there is no such session.
+        """
+        with self._lock:
+            return [session.playback.heard(now) for session in self._chosen(session_id)]
+
+    def heard_samples(self, session_id: str | None, now: float) -> int:
+        """Count what was heard of one session, or of all; raises like ``heard``."""
+        with self._lock:
+            return sum(s.playback.heard_samples(now) for s in self._chosen(session_id))
+
+    def quiet_at(self, session_id: str | None) -> float:
+        """Return when all that is queued will have sounded; raises like ``heard``."""
+        with self._lock:
+            return max(
+                (session.playback.quiet_at for session in self._chosen(session_id)),
+                default=-math.inf,
+            )
+
+    def live_session(self, session_id: str | None) -> Session:
+        """Return a live session, or the newest of them.
+
+        Raises:
+            LookupError: If there is none.
+        """
+        with self._lock:
+            for session in reversed(self._chosen(session_id)):
+                if session.is_live:
+                    return session
+        raise LookupError(f"No session {session_id or '(any)'} is live.")
+
+    def _chosen(self, session_id: str | None) -> list[Session]:
+        if session_id is None:
+            return list(self._sessions.values())
+        if session_id not in self._sessions:
+            raise LookupError(f"There is no session {session_id!r}.")
+        return [self._sessions[session_id]]
+
+    # --- changing, in the sandbox's event loop ---
+
+    def create(self, wish: SessionWish) -> Session:
+        """Create and start a session.
+
+        Args:
+            wish: What the caller asks for.
+
+        Returns:
+            The session.
+
+        Raises:
+            TooManySessions: If as many as allowed are live.
+            OutOfMinutes: If the minutes are spent.
+        """
+        if self.live >= self.terms.max_sessions:
+            raise TooManySessions
+        if self.minutes_left() <= 0:
+            raise OutOfMinutes
+        session = self._new_session(wish)
+        self._log.hide(session.token, wish.room.token)
+        with self._lock:
+            self._sessions[session.id] = session
+            self._peak = max(self._peak, self.live)
+        self._log.add(
+            "sandbox",
+            "session.created",
+            session.id,
+            avatar=wish.avatar[:80],
+            aspect_ratio=wish.aspect_ratio,
+            platform=wish.room.platform,
+        )
+        self._set_timers(session)
+        return session
+
+    def _new_session(self, wish: SessionWish) -> Session:
+        now, delay_secs = self._clock(), self.terms.join_delay_secs
+        joins_at = math.inf if delay_secs is None else now + delay_secs
+        playback = Playback(
+            render_latency_secs=self.terms.render_latency_secs,
+            joins_at=joins_at,
+            before_join=self.terms.before_join,
+        )
+        return Session(wish, playback, created_at=now, joins_at=joins_at)
+
+    def _set_timers(self, session: Session) -> None:
+        loop, terms = asyncio.get_running_loop(), self.terms
+        orphaned = loop.call_later(terms.orphan_secs, self._sweep, session)
+        session.timers.append(orphaned)
+        if terms.session_secs is not None:
+            expires = loop.call_later(terms.session_secs, self.end, session, Ending.EXPIRED)
+            session.timers.append(expires)
+        if terms.join_delay_secs == 0:
+            self._join(session)
+        elif terms.join_delay_secs is not None:
+            session.timers.append(loop.call_later(terms.join_delay_secs, self._join, session))
+
+    def _sweep(self, session: Session) -> None:
+        if session.connected_at is None:
+            self.end(session, Ending.NEVER_CONNECTED)
+
+    def _join(self, session: Session) -> None:
+        session.avatar_in_room = True
+        self._log.add("room", "avatar.joined", session.id)
+        if self.observer is not None:
+            self.observer.avatar_joined(session)
+
+    def connect(self, session: Session) -> None:
+        """Note that a socket has taken the session."""
+        session.connected_at = self._clock()
+
+    def speak(self, session: Session, audio: Samples) -> None:
+        """Queue audio that is being confirmed, 16-bit samples at 16 kHz."""
+        with self._lock:
+            starts_at = session.playback.confirm(audio, self._clock())
+        self._log.add(
+            "room",
+            "speech.queued",
+            session.id,
+            samples=len(audio),
+            sounds_at_secs=round(starts_at - self._log.started_at, 6),
+        )
+
+    def interrupt(self, session: Session) -> None:
+        """Silence the avatar at once."""
+        with self._lock:
+            dropped = session.playback.interrupt(self._clock())
+        self._log.add("room", "speech.cut", session.id, dropped_samples=dropped)
+
+    def leave(self, session: Session) -> None:
+        """Take the avatar out of the room while the session goes on."""
+        if not session.avatar_in_room:
+            return
+        session.avatar_in_room = False
+        with self._lock:
+            session.playback.leave(self._clock())
+        self._log.add("room", "avatar.left", session.id)
+        if self.observer is not None:
+            self.observer.avatar_left(session)
+
+    def end(self, session: Session, by: Ending) -> None:
+        """End a session; does nothing if it has ended.
+
+        Args:
+            session: The session.
+            by: Why it ends.
+        """
+        if not session.is_live:
+            return
+        for timer in session.timers:
+            timer.cancel()
+        with self._lock:
+            session.ended_at = self._clock()
+            session.ended_by = by
+            dropped = session.playback.interrupt(session.ended_at)
+        self._log.add(
+            "sandbox", "session.ended", session.id, reason=str(by), dropped_samples=dropped
+        )
+        self.leave(session)
+        if self.observer is not None:
+            self.observer.session_ended(session)
+
+    def end_all(self) -> None:
+        """End every live session because the sandbox closes."""
+        with self._lock:
+            live = [session for session in self._sessions.values() if session.is_live]
+        for session in live:
+            self.end(session, Ending.SANDBOX_CLOSED)

@@ -1,0 +1,173 @@
+"""``pipecat-agenthuman sandbox``: run the sandbox in a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import signal
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from pipecat_agenthuman.sandbox.faults import Fault, parse_fault
+from pipecat_agenthuman.sandbox.log import Entry
+from pipecat_agenthuman.sandbox.narration import narrate
+from pipecat_agenthuman.sandbox.sandbox import Sandbox
+from pipecat_agenthuman.sandbox.sound import Heard
+
+DEFAULT_PORT: Final = 8760
+"""Fixed, so that the lines in ``.env`` stay right from run to run."""
+
+_LONGEST_GAP_SECS: Final = 5.0
+"""Longer silences, for one between two calls, are shortened to this in the WAV file."""
+
+_EXIT_FAILED: Final = 1
+_EXIT_USAGE: Final = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the sandbox's arguments to a parser.
+
+    Args:
+        parser: The parser of ``pipecat-agenthuman sandbox``.
+    """
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="loopback address to listen on (%(default)s)")
+    add("--port", type=int, default=DEFAULT_PORT, help="port, 0 for a free one (%(default)s)")
+    add("--log", type=Path, metavar="FILE", help="write every event as a line of JSON")
+    add("--wav", type=Path, metavar="FILE", help="write what was heard in the room, at the end")
+    add(
+        "--render-latency",
+        type=float,
+        default=0.5,
+        metavar="SECS",
+        help="from a confirmation to its sound in the room (%(default)s)",
+    )
+    add(
+        "--round-trip",
+        type=float,
+        default=0.0,
+        metavar="SECS",
+        help="simulated network, half of it each way (%(default)s)",
+    )
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="JSON",
+        help='something that goes wrong, for one \'{"on": "agent.speak", "kind": "missing"}\'; '
+        "may be repeated",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sandbox until Ctrl-C or SIGTERM.
+
+    Args:
+        args: What ``add_arguments`` parsed.
+
+    Returns:
+        Exit status: 0 at an orderly end, 1 if it cannot listen or write its files, 2 for
+        arguments that make no sense.
+    """
+    try:
+        faults = [parse_fault(text) for text in args.fault]
+    except ValueError as error:
+        return _complain(f"--fault: {error}", _EXIT_USAGE)
+    try:
+        return asyncio.run(_serve(args, faults))
+    except ValueError as error:
+        return _complain(str(error), _EXIT_USAGE)
+    except OSError as error:
+        return _complain(_explain(error, args), _EXIT_FAILED)
+    except KeyboardInterrupt:  # before the handlers were in place
+        return 0
+
+
+async def _serve(args: argparse.Namespace, faults: list[Fault]) -> int:
+    sandbox = Sandbox(
+        host=args.host,
+        port=_port(args.port),
+        render_latency_secs=args.render_latency,
+        round_trip_secs=args.round_trip,
+        faults=faults,
+        log_path=args.log,
+    )
+    if args.wav is not None:
+        Heard().write_wav(args.wav)  # finds out now whether the file can be written
+    sandbox.listen(_tell)
+    stop = asyncio.Event()
+    with _stop_signals(asyncio.get_running_loop(), stop):
+        async with sandbox:
+            _say(_welcome(sandbox))
+            await stop.wait()
+        if args.wav is not None:
+            _write_heard(sandbox.heard(), args.wav)
+    return 0
+
+
+def _port(port: int) -> int:
+    if not 0 <= port <= 65535:
+        raise ValueError(f"--port must be between 0 and 65535, got {port}.")
+    return port
+
+
+def _welcome(sandbox: Sandbox) -> str:
+    lines = [f"{name}={value}" for name, value in sandbox.environment.items()]
+    return "\n".join(
+        [
+            "The Agent Human sandbox is running. Put this into .env:",
+            "",
+            *lines,
+            "",
+            f"Control: {sandbox.api_url.removesuffix('/v1')}/sandbox/state. Ctrl-C ends it.",
+        ]
+    )
+
+
+def _write_heard(heard: Heard, path: Path) -> None:
+    heard.write_wav(path, longest_gap_secs=_LONGEST_GAP_SECS)
+    _say(f"Wrote {heard.duration_secs:.1f} s of speech to {path}.")
+
+
+@contextlib.contextmanager
+def _stop_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Generator[None]:
+    """Set an event on Ctrl-C and SIGTERM, on every platform."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _explain(error: OSError, args: argparse.Namespace) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {args.port} on {args.host} is in use; choose another with --port."
+    if error.filename is not None:
+        return f"Cannot write {error.filename}: {error.strerror}."
+    return f"Cannot listen on {args.host}, port {args.port}: {error.strerror or error}."
+
+
+def _tell(entry: Entry) -> None:
+    line = narrate(entry)
+    if line is not None:
+        _say(line)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _complain(text: str, status: int) -> int:
+    sys.stderr.write(f"{text}\n")
+    return status

@@ -1,0 +1,257 @@
+"""Faults to order: what goes wrong, where, and at which occurrence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from pydantic import (
+    Base64Bytes,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+
+RequestPoint = Literal["create", "get", "end", "avatars", "upload-face", "usage"]
+SocketPoint = Literal["connect", "session.init", "agent.speak", "agent.interrupt", "ping"]
+Point = Literal[RequestPoint, SocketPoint]
+"""Where a fault can strike: a REST request, opening a WebSocket, or a message on it."""
+
+Kind = Literal[
+    "delay",
+    "missing",
+    "duplicate",
+    "error",
+    "close",
+    "abort",
+    "garbage",
+    "trailing_comma",
+    "wrong_samples",
+    "silent",
+    "stall_reading",
+    "refuse",
+]
+"""What goes wrong; see ``Fault``."""
+
+_LOSSES: Final = {"close", "abort"}
+_SOCKET_LOSSES: Final = _LOSSES | {"silent", "stall_reading"}
+_POSSIBLE: Final[dict[str, set[str]]] = {
+    **{point: {"delay", "missing", "refuse"} | _LOSSES for point in get_args(RequestPoint)},
+    "connect": {"delay", "missing", "refuse", "error", "garbage"} | _SOCKET_LOSSES,
+    "session.init": {"delay", "missing", "duplicate", "error", "garbage"} | _SOCKET_LOSSES,
+    "agent.speak": {"delay", "missing", "duplicate", "error", "garbage", "wrong_samples"}
+    | _SOCKET_LOSSES,
+    "agent.interrupt": {"delay", "missing", "duplicate", "error", "garbage", "trailing_comma"}
+    | _SOCKET_LOSSES,
+    "ping": {"delay", "missing", "garbage"} | _SOCKET_LOSSES,
+}
+_CARRIED_OUT: Final = {
+    "delay",
+    "missing",
+    "duplicate",
+    "garbage",
+    "trailing_comma",
+    "wrong_samples",
+}
+
+
+class Fault(BaseModel):
+    """One thing that goes wrong.
+
+    Kinds, and the fields that they use:
+
+    * ``delay``: the answer comes after ``delay_secs``, see ``delayed``. Every other kind may
+      have a ``delay_secs`` too.
+    * ``missing``: no answer to this one; a request or a handshake hangs until the client
+      gives up.
+    * ``duplicate``: the answer comes twice.
+    * ``error``: an ``error`` message with ``text`` instead of the answer; on "connect" right
+      after the handshake.
+    * ``close``: the WebSocket is closed with ``code`` and ``reason``; a request's connection
+      without an answer.
+    * ``abort``: TCP reset, no close frame, no answer.
+    * ``garbage``: ``payload`` (or ``payload_base64`` as a binary message) instead of the answer,
+      or before it if ``instead`` is false.
+    * ``trailing_comma``: the interrupt confirmation as the documentation misprints it.
+    * ``wrong_samples``: a speech confirmation with ``audio_samples`` in place of the truth.
+    * ``silent``: half open: reads everything from then on and never answers, not even pings.
+    * ``stall_reading``: stops reading, so that the client's writes back up.
+    * ``refuse``: a request, or the WebSocket handshake, is answered with ``status``, ``body``
+      and ``headers``.
+
+    Attributes:
+        on: Where it strikes.
+        kind: What goes wrong.
+        nth: At which occurrence of ``on`` since the injection it strikes first, from 1.
+        times: At how many occurrences from there on; None for ever.
+        delay_secs: Seconds to wait before anything else happens.
+        delayed: What ``delay_secs`` holds up: the "command" (a slow server: it carries the
+            command out only then, and later commands wait behind it) or only the "answer"
+            (carried out at once, later commands overtake it).
+        carried_out: Whether the command takes effect although it is answered wrongly, for one
+            a session that is created although the answer is lost. None takes the kind's usual
+            way: not for error, close, abort, silent, stall_reading and refuse, else it does.
+        text: The words of ``error``.
+        payload: Text of ``garbage``.
+        payload_base64: Bytes of ``garbage``, in base64.
+        instead: Whether ``garbage`` replaces the answer or precedes it.
+        code: Close code of ``close``.
+        reason: Close reason of ``close``.
+        status: HTTP status of ``refuse``.
+        body: Body of ``refuse``: a string is sent as it is, None makes one of the service's
+            own form, everything else is sent as JSON.
+        headers: Additional headers of ``refuse``, for one ``Retry-After``.
+        audio_samples: The count of ``wrong_samples``, any JSON value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    on: Point
+    kind: Kind
+    nth: int = Field(default=1, ge=1)
+    times: int | None = Field(default=1, ge=1)
+    delay_secs: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    delayed: Literal["command", "answer"] = "command"
+    carried_out: bool | None = None
+    text: str = "Something went wrong"
+    payload: str = "\x00 not JSON"
+    payload_base64: Base64Bytes | None = None
+    instead: bool = True
+    code: int = Field(default=1011, ge=1000, le=4999)
+    reason: str = Field(default="", max_length=123)
+    status: int = Field(default=503, ge=200, le=599)
+    body: JsonValue = None
+    headers: dict[str, str] = Field(default_factory=dict[str, str])
+    audio_samples: JsonValue = None
+
+    @model_validator(mode="after")
+    def _fits_the_point(self) -> Fault:
+        possible = _POSSIBLE[self.on]
+        if self.kind not in possible:
+            raise ValueError(
+                f"{self.kind!r} cannot happen on {self.on!r}; possible: "
+                + ", ".join(sorted(possible))
+            )
+        return self
+
+    @property
+    def carries_out(self) -> bool:
+        """Whether the command that it strikes takes effect."""
+        return self.kind in _CARRIED_OUT if self.carried_out is None else self.carried_out
+
+    @property
+    def garbage(self) -> str | bytes:
+        """What ``garbage`` sends."""
+        return self.payload if self.payload_base64 is None else self.payload_base64
+
+
+def parse_fault(text: str) -> Fault:
+    """Read a fault from JSON text.
+
+    Args:
+        text: A JSON object with the fields of ``Fault``.
+
+    Returns:
+        The fault.
+
+    Raises:
+        ValueError: If it is none; the text fits on one line.
+    """
+    try:
+        return Fault.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(describe_problem(error)) from None
+
+
+def describe_problem(error: ValidationError) -> str:
+    """Say on one line what is wrong with a JSON body or fault.
+
+    Args:
+        error: pydantic's findings.
+
+    Returns:
+        The first finding with the path of its field, without the value.
+    """
+    first = error.errors(include_input=False, include_url=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}" if path else message
+
+
+@dataclass
+class ArmedFault:
+    """An injected fault and how often its point has come up since.
+
+    Attributes:
+        fault: The fault.
+        seen: Occurrences of its point since the injection.
+        struck: How often it struck.
+    """
+
+    fault: Fault
+    seen: int = 0
+    struck: int = 0
+
+    def occurs(self) -> bool:
+        """Count an occurrence, and tell whether the fault is due at it."""
+        self.seen += 1
+        past = self.seen - self.fault.nth
+        return past >= 0 and (self.fault.times is None or past < self.fault.times)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the fault and its counts as JSON values."""
+        fault = self.fault.model_dump(mode="json", exclude_defaults=True)
+        return {"fault": fault, "seen": self.seen, "struck": self.struck}
+
+
+class FaultBook:
+    """The injected faults. Safe to use from any thread.
+
+    At an occurrence every fault of that point counts it, and the one that was injected first
+    among those that are due strikes, alone.
+    """
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        """Make a book of faults.
+
+        Args:
+            faults: Those armed from the start.
+        """
+        self._armed = [ArmedFault(fault) for fault in faults]
+        self._lock = threading.Lock()
+
+    def inject(self, fault: Fault) -> None:
+        """Arm a fault; its counting starts here."""
+        with self._lock:
+            self._armed.append(ArmedFault(fault))
+
+    def clear(self) -> None:
+        """Disarm all. What has already struck stays so, for one a silent connection."""
+        with self._lock:
+            self._armed.clear()
+
+    def strike(self, point: Point) -> Fault | None:
+        """Count an occurrence of a point.
+
+        Args:
+            point: Where the sandbox has come to.
+
+        Returns:
+            The fault that strikes here, or None.
+        """
+        with self._lock:
+            due = [armed for armed in self._armed if armed.fault.on == point and armed.occurs()]
+            if not due:
+                return None
+            due[0].struck += 1
+            return due[0].fault
+
+    def armed(self) -> list[dict[str, Any]]:
+        """Describe all injected faults, oldest first, spent ones included."""
+        with self._lock:
+            return [armed.describe() for armed in self._armed]

@@ -1,0 +1,42 @@
+"""The log in readable lines, for a person who watches the sandbox in a terminal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
+from pipecat_agenthuman.sandbox.log import Entry
+
+_ARROWS: Final = {"in": "->", "out": "<-", "room": "::", "sandbox": "--"}
+_UNTOLD: Final = {"ping", "pong"}
+_HEAD: Final = {"number", "at_secs", "wall", "session_id", "direction", "what"}
+_SESSION_ID_TAIL_CHARS: Final = 6
+
+
+def narrate(entry: Entry) -> str | None:
+    """Tell an entry of the log on one line.
+
+    Args:
+        entry: The entry.
+
+    Returns:
+        When, which session, which way ("->" from the client, "<-" to it, "::" in the room,
+        "--" the sandbox itself), what; None for what is of no interest, for one pings.
+    """
+    if entry["what"] in _UNTOLD:
+        return None
+    session = (entry["session_id"] or "")[-_SESSION_ID_TAIL_CHARS:]
+    line = f"{entry['at_secs']:9.3f}  {session:6}  {_ARROWS[entry['direction']]} {entry['what']}"
+    details = ", ".join(_detail(entry, key) for key in entry if key not in _HEAD)
+    return f"{line}  ({details})" if details else line
+
+
+def _detail(entry: Entry, key: str) -> str:
+    value = entry[key]
+    if key == "samples":
+        return f"{value / entry.get('sample_rate', WIRE_SAMPLE_RATE):.3f} s"
+    if key in ("audio_samples", "dropped_samples") and isinstance(value, int):
+        return f"{key.removesuffix('_samples')} {value / WIRE_SAMPLE_RATE:.3f} s"
+    if key == "sounds_at_secs":
+        return f"sounds at {value:.3f}"
+    return f"{key} {value}"

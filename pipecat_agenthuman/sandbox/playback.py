@@ -1,0 +1,160 @@
+"""When confirmed audio sounds in the room, and how much of it was heard. Pure.
+
+Time is an argument everywhere, in seconds on one clock; it must not go backwards from call
+to call. The rules are the service's as far as they are known: audio that is confirmed at
+``t`` sounds from ``t`` plus the render latency or, if later, when what is queued has ended;
+an interruption and the end of the session silence the avatar at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
+from pipecat_agenthuman.sandbox.sound import Heard, Samples, Segment, joined
+
+BeforeJoin = Literal["lost", "held"]
+"""What becomes of words that are due while the avatar is not in the room yet."""
+
+_ROUNDING_SAMPLES: Final = 1e-3
+"""Far more than a clock's rounding (1e-5 samples after a year), far less than a sample."""
+
+
+@dataclass
+class _Run:
+    """Messages that sound without a break between them."""
+
+    starts_at: float
+    pieces: list[Samples] = field(default_factory=list[Samples])
+    samples: int = 0
+
+    @property
+    def ends_at(self) -> float:
+        return self.starts_at + self.samples / WIRE_SAMPLE_RATE
+
+    def add(self, audio: Samples) -> None:
+        self.pieces.append(audio)
+        self.samples += len(audio)
+
+    def sounded(self, until: float) -> int:
+        """Count the samples that have sounded completely until then."""
+        elapsed = (until - self.starts_at) * WIRE_SAMPLE_RATE
+        if elapsed >= self.samples:  # also keeps infinity away from floor()
+            return self.samples
+        return max(0, math.floor(elapsed + _ROUNDING_SAMPLES))
+
+    def cut(self, samples: int) -> None:
+        """Keep only the beginning."""
+        audio = np.concatenate(self.pieces)[:samples]
+        self.pieces, self.samples = [audio], len(audio)
+
+
+class Playback:
+    """The sound of one avatar: what is queued, what sounds, what was heard."""
+
+    def __init__(
+        self,
+        *,
+        render_latency_secs: float,
+        joins_at: float = -math.inf,
+        before_join: BeforeJoin = "lost",
+    ) -> None:
+        """Create a silent avatar.
+
+        Args:
+            render_latency_secs: From a confirmation to its sound in the room, in seconds.
+            joins_at: When the avatar joins the room; infinity for never.
+            before_join: Whether words that are due before that are "lost" (the avatar speaks,
+                nobody hears it) or "held" until then.
+        """
+        self._render_latency_secs = render_latency_secs
+        self._joins_at = joins_at
+        self._leaves_at = math.inf
+        self._before_join: BeforeJoin = before_join
+        self._runs: list[_Run] = []
+
+    def confirm(self, audio: Samples, at: float) -> float:
+        """Queue audio whose confirmation is sent at ``at``.
+
+        Args:
+            audio: Samples at 16 kHz.
+            at: The time of the confirmation.
+
+        Returns:
+            When its first sample sounds.
+        """
+        due = at + self._render_latency_secs
+        if self._before_join == "held":
+            due = max(due, self._joins_at)
+        last = self._runs[-1] if self._runs else None
+        if last is not None and due <= last.ends_at:
+            due = last.ends_at
+        else:
+            last = _Run(starts_at=due)
+            self._runs.append(last)
+        last.add(audio)
+        return due
+
+    def interrupt(self, at: float) -> int:
+        """Silence the avatar at once and forget what is queued.
+
+        Args:
+            at: The moment of the cut.
+
+        Returns:
+            Number of samples that will never sound.
+        """
+        dropped = 0
+        while self._runs and self._runs[-1].ends_at > at:
+            run = self._runs[-1]
+            sounded = run.sounded(at)
+            dropped += run.samples - sounded
+            if sounded:
+                run.cut(sounded)
+                break
+            self._runs.pop()
+        return dropped
+
+    def leave(self, at: float) -> None:
+        """Take the avatar out of the room: from then on nothing is heard of it."""
+        self._leaves_at = min(self._leaves_at, at)
+
+    @property
+    def quiet_at(self) -> float:
+        """When the last queued sample has sounded; minus infinity if there never was one."""
+        return self._runs[-1].ends_at if self._runs else -math.inf
+
+    def heard_samples(self, now: float) -> int:
+        """Count the samples heard until ``now``."""
+        return sum(last - first for first, last in (self._audible(run, now) for run in self._runs))
+
+    def heard(self, now: float) -> Heard:
+        """Return what a listener in the room has heard until ``now``, to the sample.
+
+        Args:
+            now: The moment asked for.
+
+        Returns:
+            The sound and when it sounded.
+        """
+        return joined(self._heard(run, now) for run in self._runs)
+
+    def _heard(self, run: _Run, now: float) -> Heard:
+        first, last = self._audible(run, now)
+        if first == last:
+            return Heard()
+        starts_at = run.starts_at + first / WIRE_SAMPLE_RATE
+        audio = np.concatenate(run.pieces)[first:last]
+        return Heard(audio, (Segment(starts_at, 0, last - first),))
+
+    def _audible(self, run: _Run, now: float) -> tuple[int, int]:
+        """Find the part of a run, as sample indices, that was heard until ``now``."""
+        last = run.sounded(min(now, self._leaves_at))
+        missed = (self._joins_at - run.starts_at) * WIRE_SAMPLE_RATE
+        if missed >= last:
+            return last, last
+        return math.ceil(max(0.0, missed - _ROUNDING_SAMPLES)), last

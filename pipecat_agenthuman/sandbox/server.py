@@ -1,0 +1,254 @@
+"""The network's side of the sandbox: one aiohttp server for REST and WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from loguru import logger
+
+from pipecat_agenthuman._urls import is_loopback
+from pipecat_agenthuman.sandbox.account import Account
+from pipecat_agenthuman.sandbox.bodies import Refusal
+from pipecat_agenthuman.sandbox.conversation import Conversation, SocketManners
+from pipecat_agenthuman.sandbox.faults import Fault, FaultBook
+from pipecat_agenthuman.sandbox.log import EventLog
+from pipecat_agenthuman.sandbox.rest import spoilt_response
+from pipecat_agenthuman.sandbox.sessions import Ending, Session, SessionRecord
+from pipecat_agenthuman.sandbox.wire import Wire
+
+AvatarHook = Callable[[SessionRecord], object]
+"""Called with the session's record; may be a coroutine function."""
+
+_GOING_AWAY: Final = 1001
+_FAREWELL_SECS: Final = 0.25
+"""How long clients that are still connected have to answer the closing handshake."""
+
+_HOOK_SECS: Final = 2.0
+"""How long hooks may still run when the sandbox closes."""
+
+_CLOSE_TIMEOUT_SECS: Final = 2.0
+"""How long a client may take to answer a close frame."""
+
+_REQUEST_LIMIT_BYTES: Final = 16_000_000
+"""Enough for a 10 MB picture in base64."""
+
+
+@dataclass(frozen=True)
+class AvatarHooks:
+    """What a test does when the avatar comes and goes.
+
+    Attributes:
+        joined: Called when the avatar joins the room.
+        left: Called when it leaves.
+    """
+
+    joined: AvatarHook | None = None
+    left: AvatarHook | None = None
+
+
+class Server:
+    """Accepts clients, gives each WebSocket a conversation, and closes them all."""
+
+    def __init__(
+        self,
+        *,
+        account: Account,
+        manners: SocketManners,
+        hooks: AvatarHooks,
+        faults: FaultBook,
+        log: EventLog,
+    ) -> None:
+        """Prepare a server.
+
+        Args:
+            account: The sessions; from now on this server is told of them.
+            manners: How its sockets behave where the documentation is silent.
+            hooks: Who is told of the avatar.
+            faults: What is to go wrong.
+            log: Where everything is noted.
+        """
+        self.account = account
+        account.observer = self
+        self._manners = manners
+        self._hooks = hooks
+        self._faults = faults
+        self._log = log
+        self._conversations: list[Conversation] = []
+        self._hook_tasks: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int, routes: list[web.RouteDef]) -> int:
+        """Start to listen.
+
+        Args:
+            host: Loopback address.
+            port: Port, 0 for a free one.
+            routes: The REST handlers.
+
+        Returns:
+            The port.
+
+        Raises:
+            OSError: If the port is in use or the address is not this machine's.
+        """
+        app = web.Application(middlewares=[_guard], client_max_size=_REQUEST_LIMIT_BYTES)
+        app.add_routes([web.get("/", self._connect), *routes])
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_FAREWELL_SECS)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        address: tuple[str, int] = runner.addresses[0]
+        return address[1]
+
+    async def close(self) -> None:
+        """End all sessions and connections, with clients still connected too."""
+        if self._runner is None:
+            return
+        runner, self._runner = self._runner, None
+        self._closing.set()
+        for conversation in list(self._conversations):
+            conversation.close(_GOING_AWAY, "sandbox closing", Ending.SANDBOX_CLOSED)
+        self.account.end_all()
+        await runner.cleanup()  # waits for the conversations, but not for long
+        await _finished(set(self._hook_tasks), _HOOK_SECS)
+
+    def conversation(self, session_id: str | None) -> Conversation:
+        """Find an open WebSocket.
+
+        Args:
+            session_id: Its session; None for the newest socket, with or without a session.
+
+        Returns:
+            The conversation on it.
+
+        Raises:
+            LookupError: If there is no such socket.
+        """
+        for conversation in reversed(self._conversations):
+            fits = session_id is None or conversation.session_id == session_id
+            if fits and not conversation.is_over:
+                return conversation
+        raise LookupError(f"No WebSocket is open for session {session_id or '(any)'}.")
+
+    @property
+    def closing(self) -> asyncio.Event:
+        """Set when the server closes, so that nothing hangs for longer."""
+        return self._closing
+
+    # --- one WebSocket ---
+
+    async def _connect(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").casefold() != "websocket":
+            raise Refusal(426, "This is the WebSocket address of the sandbox; REST is under /v1")
+        await asyncio.sleep(self._manners.round_trip_secs)
+        fault = self._faults.strike("connect")
+        if fault is not None:
+            self._log.add("sandbox", "fault", on="connect", kind=fault.kind)
+            await asyncio.sleep(fault.delay_secs)
+            if fault.kind in ("missing", "refuse", "abort"):  # the handshake itself fails
+                return await spoilt_response(request, None, fault, self._closing)
+        return await self._converse(request, fault)
+
+    async def _converse(self, request: web.Request, fault: Fault | None) -> web.StreamResponse:
+        wire = Wire(
+            request,
+            round_trip_secs=self._manners.round_trip_secs,
+            close_timeout_secs=_CLOSE_TIMEOUT_SECS,
+        )
+        await wire.open()
+        conversation = Conversation(
+            wire,
+            account=self.account,
+            faults=self._faults,
+            log=self._log,
+            manners=self._manners,
+        )
+        self._conversations.append(conversation)
+        try:
+            await conversation.run(fault)
+        finally:
+            self._conversations.remove(conversation)
+        return wire.response
+
+    # --- what the account observes ---
+
+    def avatar_joined(self, session: Session) -> None:
+        """Tell the test that the avatar has joined the caller's room."""
+        self._call(self._hooks.joined, session)
+
+    def avatar_left(self, session: Session) -> None:
+        """Tell the test that the avatar has left the caller's room."""
+        self._call(self._hooks.left, session)
+
+    def session_ended(self, session: Session) -> None:
+        """Let the session's socket go the way of the session."""
+        for conversation in list(self._conversations):
+            if conversation.session_id == session.id:
+                conversation.session_ended()
+
+    def _call(self, hook: AvatarHook | None, session: Session) -> None:
+        if hook is not None:
+            task = asyncio.create_task(self._run_hook(hook, session.record()))
+            self._hook_tasks.add(task)
+            task.add_done_callback(self._hook_tasks.discard)
+
+    async def _run_hook(self, hook: AvatarHook, record: SessionRecord) -> None:
+        try:
+            result = hook(record)
+            if inspect.isawaitable(result):
+                await result
+        except Exception as error:  # noqa: BLE001 - a task's top, around the caller's own code
+            logger.exception("An avatar hook of the sandbox failed")
+            self._log.add("sandbox", "hook.failed", record.id, error=repr(error))
+
+
+@web.middleware
+async def _guard(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Give every error the service's form, and keep web pages of other hosts out.
+
+    A page in a browser can reach loopback under a host name of its own; it must not be able to
+    read the log or inject faults.
+    """
+    try:
+        if not is_loopback(_host_name(request.host)):
+            raise Refusal(403, "The sandbox answers only under a loopback address")
+        return await handler(request)
+    except Refusal as refusal:
+        reply = refusal.reply
+    except web.HTTPException as error:
+        reply = Refusal(error.status, error.reason).reply
+    return web.Response(
+        status=reply.status, text=json.dumps(reply.body), content_type="application/json"
+    )
+
+
+def _host_name(host: str) -> str:
+    """Take the name out of a Host header; empty if it is malformed."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _finished(tasks: set[asyncio.Task[None]], limit_secs: float) -> None:
+    """Wait for tasks to finish; cancel those that do not."""
+    if not tasks:
+        return
+    _done, late = await asyncio.wait(tasks, timeout=limit_secs)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
