@@ -1,0 +1,371 @@
+"""One WebSocket to the service: ``session.init``, commands in order, answers matched.
+
+A connection lives once: ``run`` connects, talks, and returns why it ended. The commands are
+plain calls that never wait; everything that waits has a named limit. No Pipecat here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from pipecat_agenthuman import protocol
+from pipecat_agenthuman._redact import redact
+from pipecat_agenthuman.commands import Command, CommandKind, CommandLedger
+from pipecat_agenthuman.connection_events import (
+    ConnectionEvent,
+    ErrorReported,
+    Established,
+    InterruptConfirmed,
+    Loss,
+    LossKind,
+    SpeechConfirmed,
+    Unexpected,
+)
+from pipecat_agenthuman.pacing import AnswerTime
+from pipecat_agenthuman.protocol import AgentInterrupt, AgentSpeak, ServerError, SessionInit
+from pipecat_agenthuman.sockets import ConnectionLimits, hang_up, open_socket
+
+_BUSY_GRACE_SECS: Final = 0.1
+"""When a limit runs out, answers that a busy event loop has not read yet still count."""
+
+
+class Connection:
+    """A WebSocket that carries one session, from connecting to its end."""
+
+    def __init__(
+        self,
+        url: str,
+        session: SessionInit,
+        *,
+        on_event: Callable[[ConnectionEvent], None],
+        max_unconfirmed: int = 1,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
+        """Create a connection; ``run`` opens it.
+
+        Args:
+            url: ``wss://`` URL, checked by the caller.
+            session: What to open.
+            on_event: Called with each event, in order; must return at once.
+            max_unconfirmed: Most ``agent.speak`` that wait for confirmation; the service's
+                documentation advises 1.
+            limits: How long to wait for what.
+        """
+        self._url = url
+        self._session = session
+        self._on_event = on_event
+        self._limits = limits or ConnectionLimits()
+        self._ledger = CommandLedger(
+            max_unconfirmed=max_unconfirmed,
+            confirm_timeout_secs=self._limits.confirm_timeout_secs,
+        )
+        self._answer_time = AnswerTime()
+        self._socket: ClientConnection | None = None
+        self._init_sent_at: float | None = None
+        self._established = False
+        self._outbox: deque[AgentSpeak | AgentInterrupt] = deque()
+        self._outgoing = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._measuring: asyncio.Task[None] | None = None
+
+    @property
+    def established(self) -> bool:
+        """Whether the server accepted the session and the connection stands."""
+        return self._established
+
+    @property
+    def can_speak(self) -> bool:
+        """Whether ``speak`` may be called now."""
+        return self._established and self._ledger.can_speak
+
+    @property
+    def ambiguous_sizes(self) -> set[int]:
+        """Numbers of samples that the next ``speak`` must not have."""
+        return self._ledger.ambiguous_sizes
+
+    @property
+    def round_trip_secs(self) -> float:
+        """The latest WebSocket ping; 0 before the first."""
+        return self._socket.latency if self._socket is not None else 0.0
+
+    @property
+    def confirm_secs(self) -> float:
+        """Expected time from sending speech to its confirmation; 0 while unknown."""
+        return self._answer_time.expected_secs
+
+    async def run(self) -> Loss:
+        """Connect, talk, and return why it ended. Never raises but for cancellation."""
+        try:
+            socket = await self._connect_unless_leaving()
+        except InvalidStatus as error:
+            status = error.response.status_code
+            return Loss(LossKind.CONNECT_FAILED, f"the handshake got HTTP {status}", status)
+        except (OSError, WebSocketException, UnicodeError, ImportError) as error:
+            # The last two: a host name that is none, and a SOCKS proxy without its library.
+            words = str(error) or type(error).__name__
+            return Loss(LossKind.CONNECT_FAILED, self._without_token(f"cannot connect: {words}"))
+        if socket is None:
+            return Loss(LossKind.LEFT, "closed by this side")
+        self._socket = socket
+        try:
+            return await self._converse(socket)
+        finally:
+            self._established = False
+            await hang_up(socket, self._limits)
+
+    def speak(self, audio: bytes) -> None:
+        """Send speech. Only while ``can_speak``.
+
+        Args:
+            audio: 16 kHz mono PCM.
+        """
+        if not self.can_speak:
+            raise RuntimeError("speak() while speech must wait; check can_speak first.")
+        message = AgentSpeak(audio)
+        self._ledger.speak(message.samples, time.monotonic())
+        self._put(message)
+
+    def interrupt(self) -> bool:
+        """Tell the server to stop, ahead of all speech that has not left yet.
+
+        Returns:
+            Whether it was sent; False while nothing is established, so nothing plays.
+        """
+        if not self._established:
+            return False
+        unsent = sum(isinstance(message, AgentSpeak) for message in self._outbox)
+        # Interrupts that wait there are behind no speech any more; each is answered.
+        self._outbox = deque(m for m in self._outbox if isinstance(m, AgentInterrupt))
+        self._ledger.interrupt(time.monotonic(), unsent=unsent)
+        self._put(AgentInterrupt())
+        return True
+
+    def leave(self) -> None:
+        """Close the connection; ``run`` then returns."""
+        self._leaving.set()
+
+    # --- the socket --------------------------------------------------------------------
+
+    async def _connect_unless_leaving(self) -> ClientConnection | None:
+        connecting = asyncio.create_task(open_socket(self._url, self._limits))
+        leaving = asyncio.create_task(self._leaving.wait())
+        stands = False
+        try:
+            await asyncio.wait({connecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            stands = connecting.done()
+        finally:
+            leaving.cancel()
+            if not stands:
+                connecting.add_done_callback(_abort)
+                connecting.cancel()
+            await asyncio.wait({connecting, leaving})
+        return connecting.result() if stands else None
+
+    # --- tasks -------------------------------------------------------------------------
+
+    async def _converse(self, socket: ClientConnection) -> Loss:
+        """Run everything that the open socket needs until one of it ends."""
+        parts: list[Coroutine[Any, Any, Loss]] = [
+            self._read(socket),
+            self._write(socket),
+            self._watch(),
+            self._depart(),
+        ]
+        tasks = [asyncio.create_task(part) for part in parts]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return next(task.result() for task in tasks if task.done())
+        finally:
+            self._established = False
+            measuring = [self._measuring] if self._measuring is not None else []
+            for task in (*tasks, *measuring):
+                task.cancel()
+            await asyncio.gather(*tasks, *measuring, return_exceptions=True)
+
+    async def _read(self, socket: ClientConnection) -> Loss:
+        try:
+            while True:
+                loss = self._take(protocol.decode(self._without_token(await socket.recv())))
+                if loss is not None:
+                    return loss
+        except ConnectionClosed as closed:
+            return self._closed(closed)
+
+    async def _write(self, socket: ClientConnection) -> Loss:
+        """The one place from which messages leave; ``session.init`` is the first."""
+        try:
+            self._init_sent_at = time.monotonic()
+            self._changed.set()
+            await socket.send(protocol.encode(self._session))
+            while True:
+                await self._outgoing.wait()
+                self._outgoing.clear()
+                while self._outbox:
+                    await socket.send(protocol.encode(self._outbox.popleft()))
+        except ConnectionClosed as closed:
+            return self._closed(closed)
+
+    async def _watch(self) -> Loss:
+        """Find the server silent when an answer is overdue."""
+        while True:
+            self._changed.clear()
+            deadline = self._deadline()
+            left = None if deadline is None else deadline - time.monotonic() + _BUSY_GRACE_SECS
+            if left is None or left > 0:
+                try:
+                    await asyncio.wait_for(self._changed.wait(), left)
+                except TimeoutError:
+                    await asyncio.sleep(0)
+                continue
+            await asyncio.sleep(_BUSY_GRACE_SECS)
+            if self._deadline() == deadline:
+                return self._silent()
+
+    async def _depart(self) -> Loss:
+        await self._leaving.wait()
+        return Loss(LossKind.LEFT, "closed by this side")
+
+    async def _measure(self, socket: ClientConnection) -> None:
+        """Take the round trip, so that the first message has the right size."""
+        try:
+            pong = await socket.ping()
+            self._answer_time.observe(await pong)
+        except ConnectionClosed:
+            return  # The reader reports it.
+
+    # --- messages ----------------------------------------------------------------------
+
+    def _put(self, message: AgentSpeak | AgentInterrupt) -> None:
+        self._outbox.append(message)
+        self._outgoing.set()
+        self._changed.set()
+
+    def _take(self, message: protocol.ServerMessage) -> Loss | None:
+        """Match a message of the server; a Loss if it ends the session."""
+        now = time.monotonic()
+        self._changed.set()
+        match message:
+            case protocol.ConnectionEstablished():
+                return self._establish(message, now)
+            case protocol.SpeakConfirmed():
+                overtaken = self._ledger.overtaken
+                command = self._ledger.confirm_speak(message.audio_samples, now)
+                if command is not None:
+                    self._on_event(self._speech_confirmed(message, command, now))
+                elif self._ledger.overtaken == overtaken:
+                    # Otherwise it answers what an interruption overtook, as it should.
+                    self._on_event(Unexpected(message, "it confirms no speech that waits"))
+            case protocol.InterruptConfirmed():
+                command = self._ledger.confirm_interrupt()
+                if command is None:
+                    self._on_event(Unexpected(message, "no interrupt waits for it"))
+                else:
+                    self._on_event(InterruptConfirmed(message, now - command.sent_at))
+            case protocol.ServerError():
+                return self._fail(message, now)
+            case protocol.UnknownEvent():
+                self._on_event(Unexpected(message, f"unknown type {message.type!r}"))
+            case protocol.Unreadable():
+                self._on_event(Unexpected(message, message.reason))
+        return None
+
+    def _establish(self, message: protocol.ConnectionEstablished, now: float) -> Loss | None:
+        wanted, got = self._session.session_id, message.session_id
+        if got is not None and got != wanted:
+            reason = f"the server established session {got}, not {wanted}"
+            return Loss(LossKind.SESSION_REFUSED, reason)
+        if self._established:
+            self._on_event(Unexpected(message, "the session is established already"))
+            return None
+        if self._init_sent_at is None or self._socket is None:
+            self._on_event(Unexpected(message, "session.init has not been sent yet"))
+            return None
+        self._established = True
+        self._answer_time.guess(now - self._init_sent_at)
+        self._measuring = asyncio.create_task(self._measure(self._socket))
+        self._on_event(Established(wanted, message, now - self._init_sent_at))
+        return None
+
+    def _speech_confirmed(
+        self, message: protocol.SpeakConfirmed, command: Command, now: float
+    ) -> SpeechConfirmed:
+        took_secs = now - command.sent_at
+        self._answer_time.observe(took_secs)
+        at = now - min(self.round_trip_secs, took_secs) / 2
+        return SpeechConfirmed(message, command.samples, at, took_secs)
+
+    def _fail(self, message: ServerError, now: float) -> Loss | None:
+        ends_session = message.entry.answers is protocol.Answers.INIT
+        if ends_session or not self._established:
+            reason = f"the server refused the session: {message.error}"
+            return Loss(LossKind.SESSION_REFUSED, reason, error=message)
+        oldest = self._ledger.oldest
+        if oldest is not None and oldest.kind is CommandKind.INTERRUPT:
+            return self._fail_while_interrupting(message, now)
+        command = self._ledger.reject(message, now)
+        rejected = command is not None and command.kind is CommandKind.SPEAK
+        self._on_event(ErrorReported(message, speech_rejected=rejected))
+        return None
+
+    def _fail_while_interrupting(self, message: ServerError, now: float) -> Loss | None:
+        """An avatar that does not stop can only be silenced by ending its session.
+
+        So an error counts as the answer to an interrupt only if it says so. Otherwise the
+        confirmation may still come, and if it does not, that is noticed in time.
+        """
+        named = message.entry.answers is protocol.Answers.NAMED
+        if named and CommandKind.INTERRUPT in message.error:
+            reason = f"the server refused {CommandKind.INTERRUPT}: {message.error}"
+            return Loss(LossKind.INTERRUPT_REFUSED, reason)
+        if message.entry.answers is protocol.Answers.SPEAK:
+            self._ledger.reject(message, now)
+        self._on_event(ErrorReported(message, speech_rejected=False))
+        return None
+
+    # --- limits ------------------------------------------------------------------------
+
+    def _deadline(self) -> float | None:
+        if self._established:
+            return self._ledger.deadline
+        if self._init_sent_at is None:
+            return None
+        return self._init_sent_at + self._limits.establish_timeout_secs
+
+    def _silent(self) -> Loss:
+        oldest = self._ledger.oldest
+        if not self._established:
+            limit, what = self._limits.establish_timeout_secs, "session.init"
+        else:
+            limit = self._limits.confirm_timeout_secs
+            what = oldest.kind.value if oldest is not None else "a command"
+        return Loss(LossKind.SILENT, f"the server did not answer {what} within {limit:g} s")
+
+    def _closed(self, closed: ConnectionClosed) -> Loss:
+        if closed.rcvd is not None:
+            code, words = closed.rcvd.code, self._without_token(closed.rcvd.reason)
+            reason = f"the server closed with code {code}" + (f": {words}" if words else "")
+            return Loss(LossKind.CLOSED, reason, code)
+        if closed.sent is not None and closed.sent.reason:
+            # The library gave up on the peer: no pong in time, or a breach of WebSocket rules.
+            return Loss(LossKind.SILENT, f"closed by this side: {closed.sent.reason}")
+        return Loss(LossKind.CLOSED, "the connection broke without a close frame", 1006)
+
+    def _without_token(self, text: str | bytes) -> str:
+        """What the server sent, as text in which the token cannot be echoed."""
+        if isinstance(text, bytes):
+            text = text.decode("utf-8", errors="backslashreplace")
+        return redact(text, self._session.session_token)
+
+
+def _abort(connecting: asyncio.Task[ClientConnection]) -> None:
+    """Reset a socket that came up at the very moment when nobody waited for it any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().transport.abort()

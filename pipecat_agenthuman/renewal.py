@@ -1,0 +1,152 @@
+"""Whether, and when, to try again after a session was lost or could not be made. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipecat_agenthuman._rest import never_took_effect
+from pipecat_agenthuman._retry import RetryPolicy, Timing
+from pipecat_agenthuman.connection_events import Loss, LossKind
+from pipecat_agenthuman.errors import (
+    AgentHumanError,
+    ApiError,
+    ConnectError,
+    RateLimitedError,
+    ServerFailureError,
+    TransportError,
+)
+from pipecat_agenthuman.protocol import UNRECOGNIZED_ERROR
+
+ORPHAN_SWEEP_SECS: Final = 180.0
+"""The service ends a session that nobody uses within 3 minutes (documented)."""
+
+SERVICE_UNAVAILABLE: Final = 503
+
+QUICK_FAILURE_SECS: Final = 60.0
+"""A session that lives shorter than this does not count as a recovery. Sessions are billed by
+the minute begun, so a server that drops each of them must not be asked for ever."""
+
+
+class AvatarLeftError(ConnectError):
+    """The avatar left the room although its session was up, and did not come back."""
+
+
+class LostConnectionError(ConnectError):
+    """A connection ended that should not have.
+
+    Attributes:
+        loss: What is known about it.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        """Create the exception from a loss."""
+        remedy = loss.error.entry.remedy if loss.error is not None else _REMEDIES[loss.kind]
+        super().__init__(f"Agent Human connection: {loss.reason}.", remedy=remedy)
+        self.loss = loss
+
+
+_REMEDIES: Final = {
+    LossKind.LEFT: "",
+    LossKind.CONNECT_FAILED: "Check the network, and that ws_url is right.",
+    LossKind.CLOSED: "Check the session's minutes and expiration if it happens again.",
+    LossKind.SILENT: "Check the network between the bot and Agent Human.",
+    LossKind.SESSION_REFUSED: "Check that api_url and ws_url belong together.",
+    LossKind.INTERRUPT_REFUSED: "Update pipecat-agenthuman: the protocol may have changed.",
+}
+
+
+RENEWAL_POLICY: Final = RetryPolicy(
+    max_attempts=6, max_total_secs=60.0, first_pause_secs=0.5, max_pause_secs=10.0
+)
+"""A caller waits no longer than a minute for a face; the voice goes on without it."""
+
+
+class Attempts:
+    """Counts failures in a row, and decides whether and when there is another attempt.
+
+    The policy's ``max_attempts`` limits the attempts after the first failure, its
+    ``max_total_secs`` the time without a session that they may take together.
+    """
+
+    def __init__(self, policy: RetryPolicy, timing: Timing) -> None:
+        """Create a count of zero.
+
+        Args:
+            policy: The limits.
+            timing: Clock and jitter.
+        """
+        self._policy = policy
+        self._timing = timing
+        self._failures = 0
+        self._waited_secs = 0.0
+        self._without_since = timing.monotonic()
+
+    def begin(self) -> None:
+        """Forget what failed before."""
+        self._failures = 0
+        self._waited_secs = 0.0
+        self._without_since = self._timing.monotonic()
+
+    def pause_secs(
+        self, error: AgentHumanError, *, renewable: bool, ready_since: float | None
+    ) -> float | None:
+        """Take note of a failure.
+
+        Args:
+            error: What failed.
+            renewable: Whether there can be another session at all.
+            ready_since: When the session that failed was established, or None if it never was.
+
+        Returns:
+            Seconds until the next attempt; None if there should be none.
+        """
+        now = self._timing.monotonic()
+        self._note_failure(now, ready_since)
+        if not renewable or _is_permanent(error) or self._failures > self._policy.max_attempts:
+            return None
+        if _may_have_created(error):
+            # Another create could make two live sessions, so the sweep comes first. It is no
+            # attempt, so its time does not count.
+            self._without_since = now + ORPHAN_SWEEP_SECS
+            return ORPHAN_SWEEP_SECS
+        pause = self._pause_secs(error)
+        if self._waited_secs + pause > self._policy.max_total_secs:
+            return None
+        return pause
+
+    def _note_failure(self, now: float, ready_since: float | None) -> None:
+        if ready_since is None:
+            self._waited_secs += now - self._without_since
+        elif now - ready_since >= QUICK_FAILURE_SECS:
+            self._failures, self._waited_secs = 0, 0.0
+        else:
+            self._waited_secs += ready_since - self._without_since
+        self._without_since = now
+        self._failures += 1
+
+    def _pause_secs(self, error: AgentHumanError) -> float:
+        if self._failures == 1 and not isinstance(error, ApiError):
+            return 0.0
+        asked = error.retry_after_secs if isinstance(error, RateLimitedError) else None
+        jitter = self._timing.jitter()
+        return self._policy.pause_secs(self._failures, asked_secs=asked, jitter=jitter)
+
+
+def _is_permanent(error: AgentHumanError) -> bool:
+    """Whether trying again cannot help."""
+    if isinstance(error, ApiError):
+        return not (never_took_effect(error) or _may_have_created(error))
+    if isinstance(error, LostConnectionError) and error.loss.error is not None:
+        entry = error.loss.error.entry
+        return entry is not UNRECOGNIZED_ERROR and not entry.new_session_helps
+    return False
+
+
+def _may_have_created(error: AgentHumanError) -> bool:
+    """Whether a create that failed may have started a session all the same."""
+    if isinstance(error, TransportError):
+        return not error.never_sent
+    if isinstance(error, ServerFailureError):
+        redirected = error.status is not None and 300 <= error.status < 400
+        return not redirected and error.status != SERVICE_UNAVAILABLE
+    return False

@@ -1,0 +1,243 @@
+"""Where sessions come from: made and ended by this package, or given to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import aiohttp
+from loguru import logger
+
+from pipecat_agenthuman._retry import NO_RETRY, RetryPolicy
+from pipecat_agenthuman.api import AgentHumanApi, Room
+from pipecat_agenthuman.errors import ApiError
+from pipecat_agenthuman.protocol import SessionInit
+from pipecat_agenthuman.settings import AVATAR_VARIABLE, AgentHumanVideoSettings
+
+CREATE_TIMEOUT_SECS: Final = 30.0
+"""Creating a session allocates a GPU server before it answers."""
+
+END_TIMEOUT_SECS: Final = 3.0
+END_POLICY: Final = RetryPolicy(max_attempts=3, max_total_secs=3.0, first_pause_secs=0.2)
+"""Ending a session holds up its successor and the end of the pipeline: a few seconds at most.
+What cannot be ended is logged, and swept by the service within 3 minutes."""
+
+
+@dataclass(frozen=True)
+class SessionCredentials:
+    """One session that was made elsewhere. It cannot be renewed.
+
+    Attributes:
+        session_id: Identifier ``sess_…``.
+        session_token: Token from creating the session; never shown in a ``repr``.
+    """
+
+    session_id: str
+    session_token: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Check that neither is empty.
+
+        Raises:
+            ValueError: If one is.
+        """
+        for name in ("session_id", "session_token"):
+            value: object = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise ValueError(
+                    f"SessionCredentials.{name} is empty; pass what creating the session returned."
+                )
+
+
+@dataclass(frozen=True)
+class OpenedSession:
+    """A session that runs and can be connected to.
+
+    Attributes:
+        init: What ``session.init`` carries.
+        expiration: When the service will end it, or None if it did not say.
+        life_secs: From its creation to its expiration, or None if it has none.
+    """
+
+    init: SessionInit
+    expiration: datetime | None = None
+    life_secs: float | None = None
+
+
+class SessionSource(Protocol):
+    """Where sessions come from, and how they are ended."""
+
+    @property
+    def renewable(self) -> bool:
+        """Whether ``open`` can be called again after ``end``."""
+        ...
+
+    async def open(self) -> OpenedSession:
+        """Bring a session up. Raises ``AgentHumanError``."""
+        ...
+
+    async def end(self) -> None:
+        """End the session that is up, if any. Idempotent, bounded, raises nothing."""
+        ...
+
+    async def close(self) -> None:
+        """End what is up and release everything. Idempotent."""
+        ...
+
+
+class OwnSessions:
+    """Sessions that this package creates and ends through the REST API."""
+
+    renewable = True
+
+    def __init__(
+        self,
+        api: AgentHumanApi,
+        *,
+        room: Room,
+        avatar: str,
+        aspect_ratio: str,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Create a source; it owns ``api``.
+
+        Args:
+            api: The client; closed with the source.
+            room: Where the avatar joins.
+            avatar: Counts for the next session that opens.
+            aspect_ratio: Counts for the next session that opens.
+            metadata: A JSON object to keep with each session.
+        """
+        self.avatar = avatar
+        self.aspect_ratio = aspect_ratio
+        self._api = api
+        self._room = room
+        self._metadata = metadata
+        self._live_id: str | None = None
+
+    async def open(self) -> OpenedSession:
+        """Create a session, in one attempt: whoever calls decides about another.
+
+        Raises:
+            ApiError: If it fails.
+        """
+        created = await self._api.create_session(
+            avatar=self.avatar,
+            room=self._room,
+            aspect_ratio=self.aspect_ratio,
+            metadata=self._metadata,
+            retry=NO_RETRY,
+        )
+        self._live_id = created.session_id
+        init = SessionInit(created.session_id, created.session_token)
+        life_secs = _life_secs(created.started_at, created.expiration)
+        return OpenedSession(init, created.expiration, life_secs)
+
+    async def end(self) -> None:
+        """End the session that runs; what cannot be ended is logged with its identifier."""
+        session_id = self._live_id
+        if session_id is None:
+            return
+        try:
+            await self._api.end_session(session_id, timeout_secs=END_TIMEOUT_SECS, retry=END_POLICY)
+        except ApiError as error:
+            # The client has logged it as an error, with the identifier.
+            logger.debug(f"The service sweeps session {session_id} within 3 minutes. {error}")
+        # Not if this was cancelled: then it is still to be ended.
+        self._live_id = None
+
+    async def close(self) -> None:
+        """End the session that runs, if any, and close the client."""
+        await self.end()
+        await self._api.close()
+
+
+def _life_secs(started_at: datetime | None, expiration: datetime | None) -> float | None:
+    """How long a new session lives, by the service's own clock if it told both moments."""
+    if expiration is None:
+        return None
+    began = started_at or datetime.now(UTC)
+    return (expiration - began).total_seconds()
+
+
+class GivenSession:
+    """One session made elsewhere; whoever made it has the key to end it by REST.
+
+    Closing the WebSocket ends it at the service too.
+    """
+
+    renewable = False
+
+    def __init__(self, credentials: SessionCredentials) -> None:
+        """Create a source of exactly this session."""
+        self._init = SessionInit(credentials.session_id, credentials.session_token)
+
+    async def open(self) -> OpenedSession:
+        """Return the session."""
+        return OpenedSession(self._init)
+
+    async def end(self) -> None:
+        """Nothing: closing the WebSocket has ended it."""
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+def choose_source(
+    settings: AgentHumanVideoSettings,
+    *,
+    room: Room | None,
+    credentials: SessionCredentials | None,
+    api_key: str | None,
+    api_url: str | None,
+    metadata: Mapping[str, Any] | None,
+    aiohttp_session: aiohttp.ClientSession | None,
+) -> OwnSessions | GivenSession:
+    """Decide where the sessions come from, by what the service was given.
+
+    Args:
+        settings: Complete settings.
+        room: Where the avatar joins, for sessions of our own.
+        credentials: One session made elsewhere.
+        api_key: Key of the account, or None for the environment's.
+        api_url: REST base URL, or None for the environment's or the hosted service's.
+        metadata: A JSON object to keep with each session.
+        aiohttp_session: Used for REST and not closed.
+
+    Raises:
+        ValueError: If something is missing, impossible or contradicts something else.
+    """
+    if credentials is not None:
+        extra = {"room": room, "api_key": api_key, "metadata": metadata}
+        contradicting = [f"{name}=" for name, value in extra.items() if value is not None]
+        if contradicting:
+            raise ValueError(
+                f"credentials= names one session made elsewhere; {', '.join(contradicting)} "
+                "is for sessions that the service makes itself. Give one or the other."
+            )
+        return GivenSession(credentials)
+    if room is None:
+        raise ValueError(
+            "Give room=DailyRoom(url, token) for the service to make its sessions, or "
+            "credentials=SessionCredentials(...) for one made elsewhere."
+        )
+    if not settings.given("avatar"):
+        raise ValueError(
+            "No avatar: give settings=AgentHumanVideoService.Settings(avatar='avat_...'), or "
+            f"set {AVATAR_VARIABLE}."
+        )
+    settings.check()
+    return OwnSessions(
+        AgentHumanApi(
+            api_key,
+            api_url=api_url,
+            session=aiohttp_session,
+            timeout_secs=CREATE_TIMEOUT_SECS,
+        ),
+        room=room,
+        avatar=settings.given("avatar"),
+        aspect_ratio=settings.given("aspect_ratio"),
+        metadata=metadata,
+    )
