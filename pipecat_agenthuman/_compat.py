@@ -1,0 +1,42 @@
+"""What differs between the supported Pipecat releases, settled by asking for the feature."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from pipecat.frames import frames
+from pipecat.frames.frames import Frame, TTSAudioRawFrame
+
+_HAS_ATTRIBUTE = any(field.name == "interruptible" for field in dataclasses.fields(Frame))
+# The marker is deprecated where the attribute exists, so it is only looked up where it counts.
+_MARKER: Any = object if _HAS_ATTRIBUTE else getattr(frames, "UninterruptibleFrame")  # noqa: B009
+
+
+def is_interruptible(frame: Frame) -> bool:
+    """Whether an interruption may drop a frame.
+
+    An attribute of every frame in newer releases, a marker class before.
+    """
+    if _HAS_ATTRIBUTE:
+        return bool(getattr(frame, "interruptible", True))
+    return not isinstance(frame, _MARKER)
+
+
+if _HAS_ATTRIBUTE:
+
+    def uninterruptible_audio(audio: bytes, sample_rate: int) -> TTSAudioRawFrame:
+        """Mono speech audio that an interruption does not drop from a queue."""
+        frame: Any = TTSAudioRawFrame(audio, sample_rate, 1)
+        frame.interruptible = False
+        return frame
+
+else:
+
+    @dataclasses.dataclass
+    class _UninterruptibleAudioFrame(TTSAudioRawFrame, _MARKER):
+        pass
+
+    def uninterruptible_audio(audio: bytes, sample_rate: int) -> TTSAudioRawFrame:
+        """Mono speech audio that an interruption does not drop from a queue."""
+        return _UninterruptibleAudioFrame(audio, sample_rate, 1)

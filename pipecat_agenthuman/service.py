@@ -1,0 +1,448 @@
+"""``AgentHumanVideoService``: a bot's speech, spoken by an avatar in the caller's room."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Literal, cast
+
+import aiohttp
+from loguru import logger
+from pipecat.frames.frames import (
+    BotStoppedSpeakingFrame,
+    CancelFrame,
+    ClientConnectedFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    MixerControlFrame,
+    OutputImageRawFrame,
+    ServiceUpdateSettingsFrame,
+    SpriteFrame,
+    StartFrame,
+    StopFrame,
+    SystemFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
+from pipecat.services.ai_service import AIService
+from pipecat.services.settings import ServiceSettings
+from pipecat.utils.errors import ErrorCategory
+
+from pipecat_agenthuman._retry import RetryPolicy
+from pipecat_agenthuman._urls import check_url
+from pipecat_agenthuman.connection import ConnectionLimits
+from pipecat_agenthuman.fallback import duration_secs, output_transport
+from pipecat_agenthuman.floor import Floor
+from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
+from pipecat_agenthuman.link import AvatarLink, LinkOptions
+from pipecat_agenthuman.metrics import Meter
+from pipecat_agenthuman.playout import Message
+from pipecat_agenthuman.reporting import Trouble
+from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
+from pipecat_agenthuman.schedule import to_secs
+from pipecat_agenthuman.session import Session
+from pipecat_agenthuman.settings import (
+    WS_URL,
+    WS_URL_VARIABLE,
+    AgentHumanVideoSettings,
+    check_choice,
+    from_environment,
+)
+from pipecat_agenthuman.sources import OwnSessions, SessionCredentials, choose_source
+from pipecat_agenthuman.stats import ServiceStats
+from pipecat_agenthuman.tracing import CallTracer
+from pipecat_agenthuman.voice import Voice
+
+DRAIN_GRACE_SECS: Final = 5.0
+"""What an ``EndFrame`` waits beyond the time that is still to be played."""
+
+END_SILENCE_SECS: Final = 0.15
+"""Before the avatar leaves: when the last sample sounded is an estimate. Pipecat's own output
+plays silence here for the same reason."""
+
+TEARDOWN_SECS: Final = 8.0
+"""Closing the connection and ending the session, before it is left to the cleanup."""
+
+PREROLL_SECS: Final = 10.0
+"""Speech kept for an avatar that is not ready yet; more makes data frames wait."""
+
+BACKLOG_SECS: Final = 60.0
+"""Speech kept for an avatar that is ready; more makes data frames wait."""
+
+HELD_FRAMES: Final = 2000
+"""Frames held behind audio; more makes data frames wait."""
+
+
+class AgentHumanVideoService(AIService):
+    """Speaks a bot's TTS audio through an Agent Human avatar.
+
+    Place it after the TTS service and before ``transport.output()``. It consumes the speech,
+    and to the rest of the pipeline it behaves as if the transport had played the audio
+    itself: bot speaking frames, held text, interruptions, the end of the pipeline.
+
+    Event handlers: ``on_connected(service, session_id)``,
+    ``on_disconnected(service, reason, will_reconnect)``,
+    ``on_speak_confirmed(service, audio_samples)``, ``on_interrupt_confirmed(service)``,
+    ``on_avatar_error(service, error, code)`` and ``on_avatar_ready(service)``.
+
+    Example::
+
+        avatar = AgentHumanVideoService(
+            room=DailyRoom(url, token),
+            settings=AgentHumanVideoService.Settings(avatar="avat_..."),
+        )
+        pipeline = Pipeline([..., tts, avatar, transport.output(), ...])
+    """
+
+    Settings = AgentHumanVideoSettings
+
+    def __init__(
+        self,
+        *,
+        # Which session
+        api_key: str | None = None,
+        room: DailyRoom | LiveKitRoom | None = None,
+        credentials: SessionCredentials | None = None,
+        api_url: str | None = None,
+        ws_url: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        settings: AgentHumanVideoSettings | None = None,
+        # Behaviour
+        on_unavailable: Literal["passthrough", "drop"] = "passthrough",
+        session_start: Literal["pipeline", "client_connected"] = "pipeline",
+        renew_before_expiry: bool = True,
+        pass_heard_audio: bool = False,
+        # Limits
+        max_unconfirmed: int = 1,
+        avatar_wait_secs: float = 10.0,
+        drain_grace_secs: float = DRAIN_GRACE_SECS,
+        limits: ConnectionLimits | None = None,
+        renewal: RetryPolicy | None = None,
+        # Escape hatches
+        aiohttp_session: aiohttp.ClientSession | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Create the service. It owns its sessions, or it is given one.
+
+        Args:
+            api_key: Key of the Agent Human account; ``AGENTHUMAN_API_KEY`` if unset.
+            room: Where the avatar joins. With it, the service makes, renews and ends its
+                sessions.
+            credentials: Instead of ``room``: one session made elsewhere. It cannot be renewed.
+            api_url: REST base URL; ``AGENTHUMAN_API_URL``, or the hosted service.
+            ws_url: WebSocket URL; ``AGENTHUMAN_WS_URL``, or the hosted service.
+            metadata: A JSON object to keep with each session.
+            settings: What can change while the pipeline runs. ``avatar`` is needed with
+                ``room``; ``AGENTHUMAN_AVATAR`` if unset.
+            on_unavailable: What happens to speech while there is no avatar: the transport
+                speaks it, or it is dropped.
+            session_start: Bring the session up with the pipeline, or when the first person
+                is in the room.
+            renew_before_expiry: Replace a session shortly before it expires.
+            pass_heard_audio: Push speech downstream as it is heard, for a recorder between
+                this service and an output with ``audio_out_enabled=False``.
+            max_unconfirmed: Most ``agent.speak`` that wait for confirmation.
+            avatar_wait_secs: How long the first words wait for the avatar to appear in the
+                room, with a transport that tells.
+            drain_grace_secs: What an ``EndFrame`` waits beyond the time still to be played.
+            limits: How long the connection waits for what.
+            renewal: How often and how long to try after a session was lost.
+            aiohttp_session: Used for REST and not closed.
+            **kwargs: As for ``AIService``.
+
+        Raises:
+            ValueError: If an argument is missing, impossible or contradicts another.
+        """
+        complete = AgentHumanVideoSettings.defaults()
+        if settings is not None:
+            complete.apply_update(settings)
+        super().__init__(settings=complete, **kwargs)
+        check_choice("on_unavailable", on_unavailable, ("passthrough", "drop"))
+        check_choice("session_start", session_start, ("pipeline", "client_connected"))
+        if max_unconfirmed < 1:
+            raise ValueError(f"max_unconfirmed must be at least 1, got {max_unconfirmed}.")
+        self._passes = on_unavailable == "passthrough"
+        self._starts_with_client = session_start == "client_connected"
+        self._drain_grace_secs = drain_grace_secs
+        self._stats = ServiceStats()
+        self._meter = Meter(self, self._stats)
+        url, url_name = from_environment(ws_url, WS_URL_VARIABLE, WS_URL)
+        self._source = choose_source(
+            complete,
+            room=room,
+            credentials=credentials,
+            api_key=api_key,
+            api_url=api_url,
+            metadata=metadata,
+            aiohttp_session=aiohttp_session,
+        )
+        self._voice = Voice(
+            self,
+            pace=complete.pace(),
+            line=lambda: self._link.line(),
+            on_sent=self._on_sent,
+            on_sound=self._on_sound,
+            on_heard=self._on_heard,
+            pass_heard_audio=pass_heard_audio,
+        )
+        self._link = AvatarLink(
+            self,
+            make_session=lambda on_event: Session(
+                self._source,
+                ws_url=check_url(url, name=url_name, tls="wss", plain="ws"),
+                on_event=on_event,
+                max_unconfirmed=max_unconfirmed,
+                limits=limits,
+                renewal=renewal,
+            ),
+            source=self._source,
+            voice=self._voice,
+            stats=self._stats,
+            meter=self._meter,
+            notify=cast("Callable[..., Awaitable[None]]", self._call_event_handler),
+            on_unavailable=lambda: self._floor.fall_back(),
+            options=LinkOptions(avatar_wait_secs, renew_before_expiry, self._passes),
+        )
+        self._floor = Floor(
+            self,
+            voice=self._voice,
+            stats=self._stats,
+            avatar_may_come=lambda: self._link.may_come,
+            transport_speaks=self._passes,
+        )
+        self._speech_since: float | None = None
+        self._driving: asyncio.Task[None] | None = None
+        for event in (
+            "on_connected",
+            "on_disconnected",
+            "on_speak_confirmed",
+            "on_interrupt_confirmed",
+            "on_avatar_error",
+            "on_avatar_ready",
+        ):
+            self._register_event_handler(event)
+
+    # --- looking -----------------------------------------------------------------------
+
+    def can_generate_metrics(self) -> bool:
+        """Metrics are generated: time to first byte, for this service to the first sound."""
+        return True
+
+    @property
+    def settings(self) -> AgentHumanVideoSettings:
+        """The current settings, for reading; change them with a ``ServiceUpdateSettingsFrame``."""
+        return cast("AgentHumanVideoSettings", self._settings)
+
+    @property
+    def stats(self) -> ServiceStats:
+        """A snapshot of everything that was counted."""
+        return self._stats.snapshot()
+
+    # --- lifecycle ---------------------------------------------------------------------
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Set the service up, with spans if Pipecat's tracing is on."""
+        await super().setup(setup)
+        if setup.enable_tracing:
+            CallTracer(
+                self,
+                context=setup.tracing_context,
+                stats=lambda: self._stats,
+                is_speaking=lambda: self._voice.playout.speaking,
+            )
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to bring the session up; returns at once."""
+        await super().start(frame)
+        driving = self._link.guard("driver", self._voice.driver.run())
+        self._driving = self.create_task(driving, "driver")
+        self._floor.warn_if_voiceless()
+        if not self._starts_with_client:
+            self._bring_up()
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Wait until everything was heard, then close and end the session; bounded."""
+        await super().stop(frame)
+        await self._drain()
+        since_heard_secs = self._voice.driver.now() - self._voice.heard_at
+        await asyncio.sleep(max(END_SILENCE_SECS - since_heard_secs, 0.0))
+        await self._link.close(TEARDOWN_SECS)
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Close and end the session, without waiting for it: ``cleanup`` does."""
+        await super().cancel(frame)
+        self._link.let_go()
+        await self._floor.clear()
+
+    async def cleanup(self) -> None:
+        """Leave nothing behind: no session, no task, no socket."""
+        await super().cleanup()
+        driving, self._driving = self._driving, None
+        if driving is not None:
+            await self.cancel_task(driving)
+        await self._link.cleanup(TEARDOWN_SECS)
+
+    # --- frames ------------------------------------------------------------------------
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Take a frame: speech is consumed, what belongs to it is held, the rest passes.
+
+        Args:
+            frame: The frame.
+            direction: Where it goes. Everything going up passes at once; an interruption
+                acts from both sides, as it does in Pipecat's output transport.
+        """
+        await super().process_frame(frame, direction)
+        if isinstance(frame, AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame):
+            await self._link.note(frame)
+        if isinstance(frame, InterruptionFrame):
+            await self._interrupt(frame, direction)
+        elif direction is FrameDirection.UPSTREAM:
+            self._floor.transport.hear(frame)
+            await self.push_frame(frame, direction)
+        elif isinstance(frame, SystemFrame):
+            if isinstance(frame, ClientConnectedFrame) and self._starts_with_client:
+                self._bring_up()
+            await self.push_frame(frame, direction)
+        elif isinstance(frame, EndFrame) or _has_no_place(frame):
+            await self.push_frame(frame, direction)
+        elif isinstance(frame, StopFrame):
+            await self._drain()
+            await self.push_frame(frame, direction)
+        elif isinstance(frame, ServiceUpdateSettingsFrame):
+            await self._update(cast("ServiceUpdateSettingsFrame[Any]", frame))
+        else:
+            await self._take(frame)
+
+    async def _take(self, frame: Frame) -> None:
+        """Take a frame that has its place in the speech."""
+        if self._voice.is_stale(frame):
+            return
+        if self._floor.avatar_speaks:
+            await self._voice.driver.wait_until(self._has_room, None)
+        self._stats.taken_secs += duration_secs(frame)
+        await self._floor.choose(frame)
+        if not self._floor.avatar_speaks:
+            await self._floor.pass_on(frame)
+        elif isinstance(frame, TTSAudioRawFrame):
+            await self._say(frame)
+        elif isinstance(frame, TTSStartedFrame):
+            if self._voice.idle:
+                self._speech_since = time.time()
+            self._meter.open_utterance()
+            self._voice.start(frame)
+        elif isinstance(frame, TTSStoppedFrame):
+            self._voice.stop(frame)
+        else:
+            self._voice.hold(frame)
+
+    async def _say(self, frame: TTSAudioRawFrame) -> None:
+        if not self._voice.is_open:
+            self._meter.open_utterance()
+        self._meter.take_audio(self._voice.driver.now())
+        try:
+            self._voice.say(frame)
+        except ValueError as error:
+            told = f"{error} This piece of speech is not heard."
+            trouble = Trouble("bad_audio", str(error), told, ErrorCategory.APPLICATION)
+            await self._link.tell_trouble(trouble)
+            self._stats.dropped_secs += duration_secs(frame)
+
+    async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
+        """Stop speaking, at once and whatever is believed to be heard."""
+        async with self._voice.driver.turn:
+            interruption = self._voice.interrupt()
+            if interruption.send_interrupt:
+                self._link.interrupt()
+            self._floor.transport.stop()
+            self._stats.dropped_secs += to_secs(interruption.dropped_samples)
+            await self._voice.hear(interruption.heard)
+            await self.push_frame(frame, direction)
+            if interruption.stopped:
+                await self._voice.push_speaking(BotStoppedSpeakingFrame)
+
+    async def _drain(self) -> None:
+        """Wait until everything was heard, at most as long as it plays and a grace more."""
+        self._voice.finish()
+        remaining_secs = self._voice.playout.remaining_secs(self._voice.driver.now())
+        limit_secs = remaining_secs + self._drain_grace_secs
+        heard = await self._voice.driver.wait_until(lambda: self._voice.idle, limit_secs)
+        if not heard:
+            unheard_secs = self._voice.playout.unheard_secs(self._voice.driver.now())
+            fate = "the transport speaks them" if self._passes else "they are dropped"
+            logger.warning(
+                f"{self}: {unheard_secs:.1f} s of speech were not heard within "
+                f"{limit_secs:.1f} s at the end of the pipeline; {fate}."
+            )
+        await self._floor.fall_back()
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _bring_up(self) -> None:
+        transport = output_transport(self)
+        self._link.start(avatar_is_announced=bool(getattr(transport, "announces_avatar", False)))
+
+    def _has_room(self) -> bool:
+        """Whether another frame may be taken; System frames never ask."""
+        playout = self._voice.playout
+        limit_secs = BACKLOG_SECS if self._link.ready else PREROLL_SECS
+        return playout.backlog_secs < limit_secs and playout.held_items < HELD_FRAMES
+
+    def _on_sent(self, message: Message) -> None:
+        self._meter.take_message(message)
+        self._stats.sent_secs += to_secs(message.samples)
+
+    async def _on_sound(self) -> None:
+        """Speech sounds: that is this service's first byte."""
+        since, self._speech_since = self._speech_since, None
+        if since is not None:
+            self._stats.ttfb_secs = time.time() - since
+            await self.start_ttfb_metrics(start_time=since)
+            await self.stop_ttfb_metrics()
+
+    def _on_heard(self, samples: int) -> None:
+        self._stats.heard_secs += to_secs(samples)
+
+    # --- settings ----------------------------------------------------------------------
+
+    async def _update(self, frame: ServiceUpdateSettingsFrame[Any]) -> None:
+        """Apply settings that are meant for this service; hold those that are not."""
+        ours = isinstance(frame.delta, AgentHumanVideoSettings)
+        if frame.service is self or (frame.service is None and ours):
+            delta = frame.delta or AgentHumanVideoSettings.from_mapping(frame.settings)
+            await self._update_settings(delta)
+        else:
+            await self._take(frame)
+
+    async def _update_settings(self, delta: ServiceSettings) -> dict[str, Any]:
+        """Change settings: the pace from the next utterance on, the avatar at the next pause."""
+        wanted = cast("AgentHumanVideoSettings", self._settings.copy())
+        wanted.apply_update(cast("AgentHumanVideoSettings", delta))
+        try:
+            wanted.check()
+            pace = wanted.pace()
+        except ValueError as error:
+            told = f"Settings not changed: {error}"
+            trouble = Trouble("bad_settings", str(error), told, ErrorCategory.APPLICATION)
+            await self._link.tell_trouble(trouble)
+            return {}
+        changed = await super()._update_settings(delta)
+        self._voice.playout.pace = pace
+        self._warn_unhandled_updated_settings(set(changed) & {"model", *delta.extra})
+        if changed.keys() & {"avatar", "aspect_ratio"}:
+            if isinstance(self._source, OwnSessions):
+                self._source.avatar = wanted.given("avatar")
+                self._source.aspect_ratio = wanted.given("aspect_ratio")
+            self._link.renew_at_pause("the avatar changes")
+        return changed
+
+
+def _has_no_place(frame: Frame) -> bool:
+    """Whether Pipecat's output transport would not queue a frame behind the audio either."""
+    if isinstance(frame, OutputImageRawFrame):
+        return not frame.sync_with_audio
+    return isinstance(frame, SpriteFrame | MixerControlFrame)

@@ -1,0 +1,116 @@
+"""What can be set: the service's settings, and where unset arguments come from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from pipecat.services.settings import ServiceSettings
+from pipecat.utils.types import NOT_GIVEN, NotGiven
+
+from pipecat_agenthuman._session_request import ASPECT_RATIOS
+from pipecat_agenthuman.pacing import Pace
+
+API_URL: Final = "https://api.agenthuman.com/v1"
+WS_URL: Final = "wss://wss.agenthuman.com"
+
+API_KEY_VARIABLE: Final = "AGENTHUMAN_API_KEY"
+AVATAR_VARIABLE: Final = "AGENTHUMAN_AVATAR"
+API_URL_VARIABLE: Final = "AGENTHUMAN_API_URL"
+WS_URL_VARIABLE: Final = "AGENTHUMAN_WS_URL"
+
+
+def _not_given() -> NotGiven:
+    return NOT_GIVEN
+
+
+@dataclass
+class AgentHumanVideoSettings(ServiceSettings):
+    """Settings of ``AgentHumanVideoService`` that can change while the pipeline runs.
+
+    Parameters:
+        avatar: Identifier ``avat_…``; paid plans also take a public image URL or a ``data:``
+            URI. A change brings a new session at the next pause.
+        aspect_ratio: ``4:3``, ``3:4`` or ``1:1``. A change brings a new session too.
+        avatar_latency_secs: From a confirmation to the sound in the room. An older page of
+            the service claims about 0.5 s.
+        max_lead_secs: Most unheard audio at the server, or None for no limit.
+        min_first_message_secs: Least audio in a message that meets an empty queue.
+        max_first_message_secs: Most audio that such a message waits for.
+        max_message_secs: Most audio in any message.
+    """
+
+    avatar: str | NotGiven = field(default_factory=_not_given)
+    aspect_ratio: str | NotGiven = field(default_factory=_not_given)
+    avatar_latency_secs: float | NotGiven = field(default_factory=_not_given)
+    max_lead_secs: float | NotGiven | None = field(default_factory=_not_given)
+    min_first_message_secs: float | NotGiven = field(default_factory=_not_given)
+    max_first_message_secs: float | NotGiven = field(default_factory=_not_given)
+    max_message_secs: float | NotGiven = field(default_factory=_not_given)
+
+    @classmethod
+    def defaults(cls) -> AgentHumanVideoSettings:
+        """Complete settings: the avatar from the environment, everything else built in."""
+        pace = Pace()
+        return cls(
+            model=None,
+            avatar=os.environ.get(AVATAR_VARIABLE, "").strip(),
+            aspect_ratio="4:3",
+            avatar_latency_secs=pace.avatar_latency_secs,
+            max_lead_secs=pace.max_lead_secs,
+            min_first_message_secs=pace.min_first_message_secs,
+            max_first_message_secs=pace.max_first_message_secs,
+            max_message_secs=pace.max_message_secs,
+        )
+
+    def given(self, name: str) -> str:
+        """A textual setting, or an empty string if it was not given."""
+        value: object = getattr(self, name)
+        return value.strip() if isinstance(value, str) else ""
+
+    def check(self) -> None:
+        """Check what a session is made of.
+
+        Raises:
+            ValueError: If the aspect ratio is none that the service knows.
+        """
+        if self.given("aspect_ratio") not in ASPECT_RATIOS:
+            raise ValueError(
+                f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}, "
+                f"got {self.aspect_ratio!r}."
+            )
+
+    def pace(self) -> Pace:
+        """The pace that complete settings describe.
+
+        Raises:
+            ValueError: If a value is impossible.
+        """
+        return Pace(
+            avatar_latency_secs=cast("float", self.avatar_latency_secs),
+            max_lead_secs=cast("float | None", self.max_lead_secs),
+            min_first_message_secs=cast("float", self.min_first_message_secs),
+            max_first_message_secs=cast("float", self.max_first_message_secs),
+            max_message_secs=cast("float", self.max_message_secs),
+        )
+
+
+def from_environment(value: str | None, variable: str, default: str = "") -> tuple[str, str]:
+    """Resolve an argument: given, or from the environment, or built in.
+
+    Returns:
+        The value, and the name to use for it in an error.
+    """
+    argument = variable.removeprefix("AGENTHUMAN_").lower()
+    if value is not None:
+        return value, argument
+    found = os.environ.get(variable, "").strip()
+    return (found, variable) if found else (default, argument)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Check that an argument is one of its choices; raises ``ValueError`` if not."""
+    if value not in choices:
+        wanted = " or ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be {wanted}, got {value!r}.")

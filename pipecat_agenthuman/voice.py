@@ -1,0 +1,349 @@
+"""What the avatar says: speech frames in, and the same frames out when they are heard.
+
+Does what Pipecat's output transport does with audio that it plays itself: bot speaking
+frames in both directions, frames held behind the audio before them, word frames at their
+moment, and what an interruption demands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipecat.frames.frames import (
+    AggregatedTextProgressFrame,
+    BotSpeakingFrame,
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    Frame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.processors.frame_processor import FrameProcessor
+
+from pipecat_agenthuman._compat import is_interruptible, uninterruptible_audio
+from pipecat_agenthuman.audio import SpeechConverter
+from pipecat_agenthuman.cues import Cue, Release, Speaking, Started, Stopped
+from pipecat_agenthuman.driver import Line, PlayoutDriver
+from pipecat_agenthuman.pacing import Pace
+from pipecat_agenthuman.playout import Interruption, Message, Playout
+from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
+from pipecat_agenthuman.schedule import to_samples, to_secs
+
+_NANOSECS: Final = 1_000_000_000
+
+_SETTLE_TURNS: Final = 24
+"""Turns of the event loop that a data frame takes to get through an output transport, with
+room to spare: it takes six, and one more for every processor around it. System frames overtake
+data frames at every processor, so a bot speaking frame that belongs behind a data frame is
+pushed when that one has arrived."""
+
+_REMEMBERED_CONTEXTS: Final = 64
+"""Interrupted TTS contexts whose late frames are recognised."""
+
+
+@dataclass(slots=True)
+class _Utterance:
+    """The speech that the TTS service is delivering.
+
+    Attributes:
+        context_id: The TTS service's name for it.
+        announced: Whether a ``TTSStartedFrame`` opened it.
+        interruptible: Whether an interruption may cut it.
+        origin_secs: The moment on the pipeline's clock from which its timestamps count; None
+            before its first audio.
+    """
+
+    context_id: str | None
+    announced: bool
+    interruptible: bool
+    origin_secs: float | None = None
+
+
+@dataclass(slots=True)
+class _LastWord:
+    """The latest timestamps of words, in seconds: of all words, and of uninterruptible ones.
+
+    Timestamps of an utterance count from its first audio, or from the last word before if that
+    is later: so do Pipecat's TTS services, when they deliver faster than speech.
+    """
+
+    at_secs: float = 0.0
+    kept_at_secs: float = 0.0
+
+    def note(self, at_secs: float, *, interruptible: bool) -> None:
+        self.at_secs = at_secs
+        if not interruptible:
+            self.kept_at_secs = at_secs
+
+    def forget_interruptible(self) -> None:
+        self.at_secs = self.kept_at_secs
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """What nobody heard of the avatar's speech, as frames that a transport can play.
+
+    Attributes:
+        frames: Audio at 16 kHz mono and the held frames, in order; timestamps fit the time
+            at which the transport will play them.
+        samples: Samples of audio among them, at 16 kHz.
+        sent_samples: Of those, what the server had already been sent.
+        is_open: Whether the TTS service is still delivering the utterance at the end.
+        timestamp_shift_ns: What to add to the timestamps of the rest of that utterance.
+        was_speaking: Whether a ``BotStoppedSpeakingFrame`` is owed.
+    """
+
+    frames: list[Frame]
+    samples: int
+    sent_samples: int
+    is_open: bool
+    timestamp_shift_ns: int
+    was_speaking: bool
+
+
+class Voice:
+    """The speech of one avatar.
+
+    Attributes:
+        playout: What is written, sent, confirmed and heard.
+        driver: Runs the playout against the clock.
+        heard_at: When audio was heard last.
+    """
+
+    def __init__(
+        self,
+        processor: FrameProcessor,
+        *,
+        pace: Pace,
+        line: Callable[[], Line | None],
+        on_sent: Callable[[Message], None],
+        on_sound: Callable[[], Awaitable[None]],
+        on_heard: Callable[[int], None],
+        pass_heard_audio: bool = False,
+    ) -> None:
+        """Create a silent voice.
+
+        Args:
+            processor: Pushes the frames.
+            pace: How fast to send.
+            line: Returns where speech may go now, or None.
+            on_sent: Told of every message that left.
+            on_sound: Told when speech starts to sound.
+            on_heard: Told how many samples were heard, piece by piece.
+            pass_heard_audio: Whether to push audio downstream as it is heard.
+        """
+        self._processor = processor
+        self._on_sound = on_sound
+        self._on_heard = on_heard
+        self._pass_heard_audio = pass_heard_audio
+        self._converter = SpeechConverter()
+        self._utterance: _Utterance | None = None
+        self._interrupted: deque[str] = deque(maxlen=_REMEMBERED_CONTEXTS)
+        self._awaits_start = False
+        self._last_word = _LastWord()
+        self.heard_at = -math.inf
+        self._released_data = False
+        self.playout: Playout[Frame] = Playout(pace)
+        self.driver: PlayoutDriver[Frame] = PlayoutDriver(
+            self.playout,
+            line=line,
+            deliver=self._deliver,
+            sent=on_sent,
+            heard=self.hear,
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything was heard and every frame released."""
+        return self._utterance is None and self.playout.finished(self.driver.now())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the TTS service is delivering an utterance."""
+        return self._utterance is not None
+
+    # --- frames in ---------------------------------------------------------------------
+
+    def is_stale(self, frame: Frame) -> bool:
+        """Whether a frame belongs to speech that was interrupted and must not be said.
+
+        An interruption overtakes the frames of its utterance that are on their way.
+        """
+        if not is_interruptible(frame):
+            return False
+        context_id: str | None = getattr(frame, "context_id", None)
+        if context_id is not None and context_id in self._interrupted:
+            return True
+        return self._awaits_start and isinstance(frame, TTSAudioRawFrame | TTSStoppedFrame)
+
+    def start(self, frame: TTSStartedFrame) -> None:
+        """Open an utterance."""
+        self.finish()
+        self._awaits_start = False
+        interruptible = is_interruptible(frame)
+        self._utterance = _Utterance(frame.context_id, True, interruptible)
+        self.playout.hold(frame, interruptible=interruptible)
+        self.playout.open_utterance(interruptible=interruptible)
+        self.driver.wake()
+
+    def say(self, frame: TTSAudioRawFrame) -> None:
+        """Take speech.
+
+        Raises:
+            ValueError: If the frame's format is impossible.
+        """
+        interruptible = is_interruptible(frame)
+        audio = self._converter.convert(frame.audio, frame.sample_rate, frame.num_channels)
+        if self._utterance is None:
+            self._utterance = _Utterance(frame.context_id, False, interruptible)
+            self.playout.open_utterance(interruptible=interruptible)
+        self._utterance.interruptible = interruptible
+        self._write(audio)
+
+    def stop(self, frame: TTSStoppedFrame) -> None:
+        """Close the utterance: its rest goes out at once, and the frame follows its sound."""
+        self.finish()
+        self.playout.hold(frame, interruptible=is_interruptible(frame), ends_speech=True)
+        self.driver.wake()
+
+    def hold(self, frame: Frame) -> None:
+        """Hold any other frame in its place, or until its moment if it has a timestamp."""
+        interruptible = is_interruptible(frame)
+        if frame.pts and self._is_timed(frame):
+            at_secs = frame.pts / _NANOSECS
+            self._note_time(frame, at_secs)
+            self.playout.hold_timed(frame, at_secs, interruptible=interruptible)
+        else:
+            # What the resampler still holds back, some 10 ms, does not count: it comes with the
+            # next audio, and that can be a tool call away.
+            self.playout.hold(frame, interruptible=interruptible)
+        self.driver.wake()
+
+    def finish(self) -> None:
+        """Close the utterance that is open, if any: hand over what the converter holds."""
+        if self._utterance is None:
+            return
+        self._write(self._converter.flush())
+        self._utterance = None
+        self.playout.close_utterance()
+        self.driver.wake()
+
+    # --- ends --------------------------------------------------------------------------
+
+    def interrupt(self) -> Interruption:
+        """Forget what an interruption may drop. Call with the driver's ``turn``."""
+        utterance = self._utterance
+        if utterance is not None and utterance.interruptible:
+            self._converter.reset()
+            self._utterance = None
+            self._awaits_start = utterance.announced
+            if utterance.context_id is not None:
+                self._interrupted.append(utterance.context_id)
+        self._last_word.forget_interruptible()
+        interruption = self.playout.interrupt(self.driver.now())
+        self._released_data = False
+        self.driver.wake()
+        return interruption
+
+    def surrender(self) -> Unheard:
+        """Hand over what was not heard, and be silent. Call with the driver's ``turn``."""
+        clock_ns = self._clock_ns()
+        if self._utterance is not None:
+            self._write(self._converter.flush())
+        now, was_speaking = self.driver.now(), self.playout.speaking
+        shift_secs = self.playout.timestamp_shift_secs(now, clock_ns / _NANOSECS)
+        backlog_samples = to_samples(self.playout.backlog_secs)
+        frames: list[Frame] = []
+        samples = 0
+        for part in self.playout.surrender(now):
+            if isinstance(part, bytes):
+                frames.append(TTSAudioRawFrame(part, WIRE_SAMPLE_RATE, 1))
+                samples += len(part) // 2
+            else:
+                frame = part[0]
+                if frame.pts:
+                    frame.pts = clock_ns + round(to_secs(samples) * _NANOSECS)
+                frames.append(frame)
+        is_open, self._utterance = self._utterance is not None, None
+        return Unheard(
+            frames=frames,
+            samples=samples,
+            sent_samples=samples - backlog_samples,
+            is_open=is_open,
+            timestamp_shift_ns=round(shift_secs * _NANOSECS),
+            was_speaking=was_speaking,
+        )
+
+    async def push_speaking(self, kind: type[Frame]) -> None:
+        """Push a bot speaking frame in both directions, behind the data frames before it."""
+        if self._released_data:
+            self._released_data = False
+            for _ in range(_SETTLE_TURNS):
+                await asyncio.sleep(0)
+        await self._processor.broadcast_frame(kind)
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _clock_ns(self) -> int:
+        return self._processor.get_clock().get_time()
+
+    def _write(self, audio: bytes) -> None:
+        utterance = self._utterance
+        if utterance is None:
+            return
+        if utterance.origin_secs is None:
+            clock_secs = self._clock_ns() / _NANOSECS
+            utterance.origin_secs = max(clock_secs, self._last_word.at_secs)
+        self.playout.write(
+            audio,
+            self.driver.now(),
+            interruptible=utterance.interruptible,
+            origin_secs=utterance.origin_secs,
+        )
+        self.driver.wake()
+
+    def _is_timed(self, frame: Frame) -> bool:
+        """Whether a timestamp has a meaning: before the first audio, only that of a word has."""
+        utterance = self._utterance
+        if utterance is None or utterance.origin_secs is not None:
+            return True
+        return isinstance(frame, TTSTextFrame | AggregatedTextProgressFrame)
+
+    def _note_time(self, frame: Frame, at_secs: float) -> None:
+        """Take note of a timestamp: the next utterance's may count from it."""
+        if self._utterance is not None and self._utterance.origin_secs is None:
+            # Words that were known before the audio come just before it.
+            self._write(b"")
+        if isinstance(frame, TTSTextFrame):
+            self._last_word.note(at_secs, interruptible=is_interruptible(frame))
+
+    async def _deliver(self, cue: Cue[Frame]) -> None:
+        match cue:
+            case Started():
+                await self._on_sound()
+                await self.push_speaking(BotStartedSpeakingFrame)
+            case Speaking():
+                await self.push_speaking(BotSpeakingFrame)
+            case Stopped():
+                await self.push_speaking(BotStoppedSpeakingFrame)
+            case Release():
+                held: Any = cue.item
+                await self._processor.push_frame(held)
+                self._released_data = True
+
+    async def hear(self, audio: bytes) -> None:
+        """Take note of audio that was heard, and pass it on if that is wanted."""
+        if not audio:
+            return
+        self.heard_at = self.driver.now()
+        self._on_heard(len(audio) // 2)
+        if self._pass_heard_audio:
+            await self._processor.push_frame(uninterruptible_audio(audio, WIRE_SAMPLE_RATE))
+            self._released_data = True

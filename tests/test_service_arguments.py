@@ -1,0 +1,142 @@
+import subprocess
+import sys
+
+import pytest
+
+import pipecat_agenthuman
+from pipecat_agenthuman import (
+    AgentHumanVideoService,
+    DailyRoom,
+    LiveKitRoom,
+    SessionCredentials,
+    StartInterruptionFrame,
+)
+
+ROOM = DailyRoom("https://example.daily.co/room", "room-token")
+CREDENTIALS = SessionCredentials("sess_1", "session-token")
+AVATAR = AgentHumanVideoService.Settings(avatar="avat_1")
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    for name in ("API_KEY", "AVATAR", "API_URL", "WS_URL"):
+        monkeypatch.delenv(f"AGENTHUMAN_{name}", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"api_key": "ah_live_key"}, ["room=", "credentials="]),
+        ({"room": ROOM, "settings": AVATAR}, ["api_key", "AGENTHUMAN_API_KEY"]),
+        ({"room": ROOM, "api_key": "ah_live_key"}, ["avatar", "AGENTHUMAN_AVATAR"]),
+        ({"credentials": CREDENTIALS, "room": ROOM}, ["credentials=", "room="]),
+        ({"credentials": CREDENTIALS, "api_key": "ah_live_key"}, ["credentials=", "api_key="]),
+        ({"credentials": CREDENTIALS, "metadata": {}}, ["credentials=", "metadata="]),
+        ({"credentials": CREDENTIALS, "on_unavailable": "shout"}, ["on_unavailable", "'drop'"]),
+        ({"credentials": CREDENTIALS, "session_start": "later"}, ["session_start"]),
+        ({"credentials": CREDENTIALS, "max_unconfirmed": 0}, ["max_unconfirmed"]),
+        ({"credentials": CREDENTIALS, "ws_url": "ws://example.com"}, ["ws_url", "unencrypted"]),
+        ({"credentials": CREDENTIALS, "ws_url": "example.com"}, ["ws_url", "wss://"]),
+        (
+            {
+                "room": ROOM,
+                "api_key": "ah_live_key",
+                "settings": AVATAR,
+                "api_url": "http://example.com",
+            },
+            ["api_url", "unencrypted"],
+        ),
+    ],
+)
+def test_missing_or_contradictory_arguments_are_named(arguments, named):
+    with pytest.raises(ValueError) as caught:
+        AgentHumanVideoService(**arguments)
+    for words in named:
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"aspect_ratio": "16:9"},
+        {"avatar_latency_secs": -1},
+        {"max_lead_secs": float("nan")},
+        {"min_first_message_secs": 0.5, "max_first_message_secs": 0.1},
+        {"max_message_secs": 0},
+        {"avatar_latency_secs": "soon"},
+    ],
+)
+def test_impossible_settings_are_named(setting):
+    settings = AgentHumanVideoService.Settings(avatar="avat_1", **setting)
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=settings)
+
+
+def test_unset_arguments_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("AGENTHUMAN_API_KEY", "ah_live_key")
+    monkeypatch.setenv("AGENTHUMAN_AVATAR", "avat_env")
+    monkeypatch.setenv("AGENTHUMAN_WS_URL", "ws://127.0.0.1:9")
+    service = AgentHumanVideoService(room=ROOM)
+    assert service.settings.avatar == "avat_env"
+
+
+def test_a_wrong_variable_is_named_as_the_variable(monkeypatch):
+    monkeypatch.setenv("AGENTHUMAN_WS_URL", "ws://example.com")
+    with pytest.raises(ValueError, match="AGENTHUMAN_WS_URL"):
+        AgentHumanVideoService(credentials=CREDENTIALS)
+
+
+def test_an_argument_wins_over_the_environment(monkeypatch):
+    monkeypatch.setenv("AGENTHUMAN_AVATAR", "avat_env")
+    service = AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=AVATAR)
+    assert service.settings.avatar == "avat_1"
+
+
+def test_defaults_do_not_change_the_settings_object_that_was_given():
+    settings = AgentHumanVideoService.Settings(avatar="avat_1", avatar_latency_secs=0.7)
+    first = AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=settings)
+    assert first.settings.avatar_latency_secs == 0.7
+    assert first.settings.max_lead_secs == 3.0
+    assert settings.given_fields().keys() == {"avatar", "avatar_latency_secs"}
+
+
+@pytest.mark.parametrize(("session_id", "token"), [("", "token"), ("sess_1", " ")])
+def test_empty_credentials_are_refused(session_id, token):
+    with pytest.raises(ValueError, match=r"SessionCredentials\.session_"):
+        SessionCredentials(session_id, token)
+
+
+def test_no_repr_shows_a_secret():
+    service = AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=AVATAR)
+    livekit = LiveKitRoom("wss://example.livekit.cloud", "room-token")
+    shown = f"{service!r} {ROOM!r} {livekit!r} {CREDENTIALS!r} {service.settings!r}"
+    for secret in ("ah_live_key", "room-token", "session-token"):
+        assert secret not in shown
+
+
+def test_every_public_name_can_be_imported():
+    for name in pipecat_agenthuman.__all__:
+        assert getattr(pipecat_agenthuman, name).__name__
+    assert set(pipecat_agenthuman.__all__) <= set(dir(pipecat_agenthuman))
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = pipecat_agenthuman.nothing
+
+
+def test_the_former_name_of_the_interruption_is_the_same_class():
+    from pipecat.frames.frames import InterruptionFrame
+
+    assert StartInterruptionFrame is InterruptionFrame
+
+
+def test_optional_dependencies_stay_unimported_until_they_are_used():
+    code = (
+        "import sys; import pipecat_agenthuman as package; "
+        "light = 'pipecat' not in sys.modules; "
+        "package.AgentHumanVideoService, package.DailyRoom, package.AgentHumanApi; "
+        "unwanted = {'daily', 'livekit', 'rich', 'espeakng_loader', 'pytest'} & set(sys.modules); "
+        "print(light, sorted(unwanted))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.splitlines()[-1] == "True []"
