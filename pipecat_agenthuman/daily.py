@@ -1,0 +1,337 @@
+"""A Daily transport that knows which participant of the room is the avatar.
+
+The avatar joins the caller's own Daily room. To a plain ``DailyTransport`` it is one more
+person: the bot greets it, transcribes it and ends the call when it leaves.
+``AgentHumanDailyTransport`` keeps it apart. Whoever stays with a plain ``DailyTransport`` can
+ask ``is_avatar`` in the event handlers.
+
+This is the only module of the package that needs daily-python.
+"""
+
+# Pipecat leaves the parameters of the methods that are overridden here without types.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from loguru import logger
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.daily.transport import DailyOutputTransport, DailyParams, DailyTransport
+
+from pipecat_agenthuman.frames import (
+    AgentHumanAvatarJoinedFrame,
+    AgentHumanAvatarLeftFrame,
+    AgentHumanServerEventFrame,
+)
+from pipecat_agenthuman.rooms import AVATAR_USER_ID, AVATAR_USER_NAME
+
+if TYPE_CHECKING:
+    from pipecat.pipeline.capabilities import BotCapabilities
+
+_NO_AUDIO: Final = {"microphone": "unsubscribed", "screenAudio": "unsubscribed"}
+_NO_VIDEO: Final = {"camera": "unsubscribed", "screenVideo": "unsubscribed"}
+
+
+@dataclass(frozen=True)
+class AvatarIdentity:
+    """How to tell the avatar from the other participants of a Daily room.
+
+    The user id decides alone as soon as there is one: only a meeting token can set it, so
+    nobody can pass for the avatar. A display name is free for everybody to choose, so the
+    name is looked at only when ``user_id`` is None. Use that for a token that was minted
+    elsewhere with a user name alone, in a room whose members you trust.
+
+    The defaults are the identity in the tokens that ``DailyRoom`` mints. With neither id nor
+    name no participant is recognised.
+
+    Attributes:
+        user_id: The ``user_id`` in the avatar's meeting token, or None.
+        user_name: The ``user_name`` in the avatar's meeting token, or None. Ignored when
+            there is a ``user_id``.
+    """
+
+    user_id: str | None = AVATAR_USER_ID
+    user_name: str | None = AVATAR_USER_NAME
+
+
+_MINTED_BY_DAILY_ROOM: Final = AvatarIdentity()
+
+
+def is_avatar(
+    participant: Mapping[str, Any], avatar: AvatarIdentity = _MINTED_BY_DAILY_ROOM
+) -> bool:
+    """Tell whether a participant of a Daily room is the avatar.
+
+    For the event handlers of a plain ``DailyTransport``, which captures the avatar's
+    microphone unless it is unsubscribed::
+
+        @transport.event_handler("on_participant_joined")
+        async def on_participant_joined(transport, participant):
+            if is_avatar(participant):
+                silence = {"media": {"microphone": "unsubscribed"}}
+                await transport.update_subscriptions({participant["id"]: silence})
+
+        @transport.event_handler("on_client_disconnected")
+        async def on_client_disconnected(transport, participant):
+            if not is_avatar(participant):
+                await worker.cancel()
+
+    Args:
+        participant: A participant as daily-python reports it: ``info.userId`` and
+            ``info.userName`` are read, and either may be missing.
+        avatar: Who the avatar is.
+
+    Returns:
+        Whether it is the avatar. The bot's own participant never is.
+    """
+    info: Mapping[str, Any] = participant.get("info") or {}
+    if info.get("isLocal"):
+        return False
+    if avatar.user_id:
+        return info.get("userId") == avatar.user_id
+    return bool(avatar.user_name) and info.get("userName") == avatar.user_name
+
+
+class AgentHumanDailyOutputTransport(DailyOutputTransport):
+    """The output of ``AgentHumanDailyTransport``, which counts the avatar's media as the bot's.
+
+    Attributes:
+        announces_avatar: Tells the service that it will hear when the avatar joins, so that
+            the first words can wait for that.
+    """
+
+    announces_avatar = True
+
+    # Pipecat releases without capabilities never ask for them, and `super()` then raises the
+    # same AttributeError as before.
+    @property
+    def capabilities(self) -> BotCapabilities:
+        """What the user receives: the avatar's sound and video, though others send them."""
+        return super().capabilities.model_copy(update={"audio_out": True, "video_out": True})
+
+
+class AgentHumanDailyTransport(DailyTransport):
+    """A ``DailyTransport`` for a room that the avatar shares with people.
+
+    For the avatar, whenever it joins and as often as it returns:
+
+    - its microphone and camera are unsubscribed and never captured, be it in user tracks or
+      in the mixed audio of the room, and what Daily transcribes of it is dropped;
+    - ``on_first_participant_joined``, ``on_participant_joined``, ``on_client_connected``,
+      ``on_participant_left`` and ``on_client_disconnected`` do not fire, and no
+      ``ClientConnectedFrame`` is pushed;
+    - instead ``on_avatar_connected(transport, participant)`` and
+      ``on_avatar_disconnected(transport, participant, reason)`` fire, and an
+      ``AgentHumanAvatarJoinedFrame`` or ``AgentHumanAvatarLeftFrame`` goes to the service.
+
+    Everything else is as in ``DailyTransport``. ``on_participant_updated``,
+    ``on_active_speaker_changed``, ``on_app_message``, ``participants()`` and
+    ``participant_counts()`` still cover everyone; ``persons()`` leaves out bot and avatar.
+
+    The bot's own microphone is published, unless ``params`` sets ``audio_out_enabled`` itself.
+    It is silent while the avatar speaks, because the service consumes the speech before it
+    reaches this transport, and it is there at once when the service falls back to it: a track
+    that had to be published first would cost the first words.
+    """
+
+    def __init__(
+        self,
+        room_url: str,
+        token: str | None,
+        bot_name: str,
+        params: DailyParams | None = None,
+        input_name: str | None = None,
+        output_name: str | None = None,
+        *,
+        avatar: AvatarIdentity | None = None,
+        keep_avatar_video: bool = False,
+    ) -> None:
+        """Create the transport.
+
+        Args:
+            room_url: URL of the Daily room.
+            token: The bot's own meeting token, not the avatar's, or None.
+            bot_name: Display name of the bot.
+            params: As for ``DailyTransport``, except that ``audio_out_enabled`` is True if
+                it is not set.
+            input_name: Name of the input processor.
+            output_name: Name of the output processor.
+            avatar: Who the avatar is; by default whoever joins with a token of ``DailyRoom``.
+                If it names neither id nor name, a warning is logged and the transport
+                behaves like a ``DailyTransport``.
+            keep_avatar_video: Leave the avatar's video alone, for bots that record it: call
+                ``capture_participant_video`` in ``on_avatar_connected``.
+        """
+        super().__init__(room_url, token, bot_name, _with_voice(params), input_name, output_name)
+        self._avatar = avatar or _MINTED_BY_DAILY_ROOM
+        self._keep_avatar_video = keep_avatar_video
+        # Daily never uses a participant id again, so the ids of avatars that left stay known:
+        # their last words may be transcribed late.
+        self._avatar_ids: set[str] = set()
+        self._present_avatar_ids: set[str] = set()
+        self._register_event_handler("on_avatar_connected")
+        self._register_event_handler("on_avatar_disconnected")
+        if not (self._avatar.user_id or self._avatar.user_name):
+            logger.warning(
+                f"{self}: the avatar has neither a user id nor a user name, so it is taken for "
+                "a person. Mint its meeting token with a user_id and pass "
+                "avatar=AvatarIdentity(user_id=...)."
+            )
+
+    def output(self) -> DailyOutputTransport:
+        """Get the processor that sends the bot's media."""
+        if not self._output:
+            self._output = AgentHumanDailyOutputTransport(
+                self, self._client, self._params, name=self._output_name
+            )
+        return self._output
+
+    def persons(self) -> dict[str, Mapping[str, Any]]:
+        """Get everyone in the room except the bot itself and the avatar.
+
+        Returns:
+            Participants by id. Other bots in the room count as persons.
+        """
+        return {
+            participant_id: participant
+            for participant_id, participant in self.participants().items()
+            if participant_id != "local" and not self._is_avatar_id(participant_id, participant)
+        }
+
+    # --- captures that a bot asks for ---------------------------------------------------
+
+    async def capture_participant_audio(
+        self,
+        participant_id: str,
+        audio_source: str = "microphone",
+        sample_rate: int = 16000,
+    ) -> None:
+        """Capture the audio of a person. Refused, with a warning, for the avatar.
+
+        Captured audio goes down the pipeline as a user's speech. To record what the avatar
+        says, record the TTS audio, or the room.
+
+        Args:
+            participant_id: Whose audio.
+            audio_source: ``microphone``, ``screenAudio`` or the name of a custom track.
+            sample_rate: Samples per second.
+        """
+        if not self._refuses("audio", participant_id):
+            await super().capture_participant_audio(participant_id, audio_source, sample_rate)
+
+    async def capture_participant_video(
+        self, participant_id: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Capture the video of a person, or of the avatar with ``keep_avatar_video``.
+
+        Args:
+            participant_id: Whose video.
+            *args: As for ``DailyTransport``; they differ between Pipecat releases.
+            **kwargs: Likewise.
+        """
+        if self._keep_avatar_video or not self._refuses("video", participant_id):
+            await super().capture_participant_video(participant_id, *args, **kwargs)
+
+    async def capture_participant_transcription(self, participant_id: str) -> None:
+        """Have Daily transcribe a person. Refused, with a warning, for the avatar.
+
+        Args:
+            participant_id: Whom to transcribe.
+        """
+        if not self._refuses("transcription", participant_id):
+            await super().capture_participant_transcription(participant_id)
+
+    def _refuses(self, medium: str, participant_id: str) -> bool:
+        if not self._is_avatar_id(participant_id, self.participants().get(participant_id)):
+            return False
+        logger.warning(f"{self}: not capturing {medium} of {participant_id}, which is the avatar.")
+        return True
+
+    def _is_avatar_id(self, participant_id: str, participant: Mapping[str, Any] | None) -> bool:
+        """Tell it also of an avatar whose joining has not been reported yet."""
+        if participant_id in self._avatar_ids:
+            return True
+        return participant is not None and is_avatar(participant, self._avatar)
+
+    # --- events of the room -------------------------------------------------------------
+    #
+    # DailyTransport gives these methods to its client as callbacks. The client calls them on
+    # the event loop, one at a time, from a queue that daily-python's own thread fills, so
+    # they need no lock. This place is right because it lies before the microphone is
+    # captured, which the public events do not, and above the client, whose inside changes
+    # with every Pipecat release.
+
+    async def _on_joined(self, data: Mapping[str, Any]) -> None:
+        # The bot may join after the avatar. The pipeline does not start before this returns,
+        # so the avatar leaves the mixed audio of the room before any of it is read.
+        everyone: Mapping[str, Mapping[str, Any]] = data.get("participants") or {}
+        await self._unsubscribe(
+            participant["id"]
+            for participant in everyone.values()
+            if is_avatar(participant, self._avatar)
+        )
+        await super()._on_joined(data)
+
+    async def _on_participant_joined(self, participant: Mapping[str, Any]) -> None:
+        participant_id: str = participant["id"]
+        if not self._is_avatar_id(participant_id, participant):
+            await super()._on_participant_joined(participant)
+            return
+        self._avatar_ids.add(participant_id)
+        # Before the service hears of the avatar and lets it speak.
+        await self._unsubscribe([participant_id])
+        if participant_id in self._present_avatar_ids:
+            # Announced again, as after a lost connection of the bot itself.
+            return
+        self._present_avatar_ids.add(participant_id)
+        logger.info(f"{self}: the avatar joined as {participant_id}")
+        await self._tell_service(AgentHumanAvatarJoinedFrame(participant_id=participant_id))
+        await self._call_event_handler("on_avatar_connected", participant)
+
+    async def _on_participant_left(self, participant: Mapping[str, Any], reason: str) -> None:
+        # Whoever joined as a person leaves as one, whatever name they took meanwhile.
+        participant_id: str = participant["id"]
+        if participant_id not in self._avatar_ids:
+            await super()._on_participant_left(participant, reason)
+            return
+        if participant_id not in self._present_avatar_ids:
+            return
+        self._present_avatar_ids.discard(participant_id)
+        logger.info(f"{self}: the avatar left as {participant_id} ({reason})")
+        # Pipecat releases that sample video answer the requests for an image that wait for it.
+        remove_video = getattr(self._input, "remove_participant_video", None)
+        if remove_video:
+            await remove_video(participant_id)
+        await self._tell_service(
+            AgentHumanAvatarLeftFrame(participant_id=participant_id, reason=reason)
+        )
+        await self._call_event_handler("on_avatar_disconnected", participant, reason)
+
+    async def _on_transcription_message(self, message: Mapping[str, Any]) -> None:
+        # Daily transcribes the avatar only if someone else in the room asked for everybody.
+        if message.get("participantId") not in self._avatar_ids:
+            await super()._on_transcription_message(message)
+
+    async def _unsubscribe(self, participant_ids: Iterable[str]) -> None:
+        media = _NO_AUDIO if self._keep_avatar_video else _NO_AUDIO | _NO_VIDEO
+        settings = {participant_id: {"media": media} for participant_id in participant_ids}
+        if settings:
+            await self.update_subscriptions(participant_settings=settings)
+
+    async def _tell_service(self, frame: AgentHumanServerEventFrame) -> None:
+        if self._input:
+            await self._input.push_frame(frame)
+        elif self._output:
+            # A pipeline that only speaks: the service sits before the output.
+            await self._output.push_frame(frame, FrameDirection.UPSTREAM)
+
+
+def _with_voice(params: DailyParams | None) -> DailyParams:
+    """Publish the bot's microphone unless the caller decided about it."""
+    chosen = params or DailyParams()
+    if "audio_out_enabled" in chosen.model_fields_set:
+        return chosen
+    return chosen.model_copy(update={"audio_out_enabled": True})
