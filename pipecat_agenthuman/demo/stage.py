@@ -1,0 +1,198 @@
+"""Runs the demo: a real pipeline, the avatar service, and the sandbox, in one process.
+
+script -> EspeakTTSService -> AgentHumanVideoService -> output -> assistant aggregator
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+from pipecat.frames.frames import EndFrame, ErrorFrame, InterruptionFrame, StartFrame, TTSSpeakFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMContextAggregatorPair,
+    LLMUserAggregatorParams,
+)
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
+from pipecat.workers.runner import WorkerRunner
+
+from pipecat_agenthuman.demo.performance import Performance, Take
+from pipecat_agenthuman.demo.recorder import DemoError, Recorder, Tap
+from pipecat_agenthuman.demo.script import Line
+from pipecat_agenthuman.demo.speech import EspeakTTSService
+from pipecat_agenthuman.demo.timeline import Lane, Narrator
+from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
+from pipecat_agenthuman.rooms import DailyRoom
+from pipecat_agenthuman.sandbox import Sandbox
+from pipecat_agenthuman.service import AgentHumanVideoService
+
+START_LIMIT_SECS: Final = 20.0
+"""Until something begins: far more than a busy machine needs."""
+
+GRACE_SECS: Final = 15.0
+"""Until something ends, beyond its own length."""
+
+INTO_THE_WORD_SECS: Final = 0.15
+"""The interruption comes in the middle of a word, as people do it."""
+
+
+class SilentOutput(BaseOutputTransport):
+    """The end of a pipeline whose sound somebody else plays: Pipecat's own, without a device."""
+
+    async def start(self, frame: StartFrame) -> None:
+        """Be ready at once.
+
+        Args:
+            frame: The start frame.
+        """
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+
+async def perform(script: Sequence[Line], narrator: Narrator) -> Performance:
+    """Run the demo.
+
+    Args:
+        script: What to say.
+        narrator: Is told of everything while it happens.
+
+    Returns:
+        What was measured. An error ends the demo early and is in there too.
+
+    Raises:
+        EspeakError: If there is no speech synthesiser.
+    """
+    recorder = Recorder(narrator)
+    context = LLMContext()
+    async with Sandbox() as sandbox:
+        sandbox.listen(lambda entry: recorder.take_entry(entry, sandbox.started_at))
+        worker = _build_worker(sandbox, recorder, context)
+        try:
+            await _run(worker, _direct(script, worker, recorder, sandbox))
+        except DemoError as error:
+            recorder.fail(error.message)
+        heard, live_sessions = sandbox.heard(), len(sandbox.live_sessions)
+    return Performance(
+        takes=recorder.takes,
+        heard=heard,
+        context=_spoken(context),
+        errors=recorder.errors,
+        live_sessions=live_sessions,
+    )
+
+
+def _build_worker(sandbox: Sandbox, recorder: Recorder, context: LLMContext) -> PipelineWorker:
+    avatar = AgentHumanVideoService(
+        api_key=sandbox.api_key,
+        api_url=sandbox.api_url,
+        ws_url=sandbox.ws_url,
+        room=DailyRoom("https://sandbox.daily.co/demo", "any-token-will-do"),
+        settings=AgentHumanVideoService.Settings(avatar=sandbox.environment["AGENTHUMAN_AVATAR"]),
+        on_unavailable="drop",
+    )
+    # Nobody talks to this bot, so the default strategy's model of turns need not be loaded.
+    silence = LLMUserAggregatorParams(user_turn_strategies=ExternalUserTurnStrategies())
+    aggregators = LLMContextAggregatorPair(context, user_params=silence)
+    pipeline = Pipeline(
+        [
+            EspeakTTSService(word_timestamps=True),
+            Tap(recorder.take_speech, name="speech"),
+            avatar,
+            SilentOutput(TransportParams(audio_out_end_silence_secs=0)),
+            Tap(recorder.take_outcome, name="outcome"),
+            aggregators.assistant(),
+        ]
+    )
+    worker = PipelineWorker(pipeline, enable_rtvi=False, cancel_on_idle_timeout=False)
+
+    async def on_pipeline_error(_: PipelineWorker, frame: ErrorFrame) -> None:
+        recorder.fail(frame.error)
+
+    worker.add_event_handler("on_pipeline_error", on_pipeline_error)
+    return worker
+
+
+async def _run(worker: PipelineWorker, directing: Any) -> None:
+    """Run the pipeline until its director is done, and end it on every path."""
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    running = asyncio.create_task(runner.run())
+    director = asyncio.create_task(directing)
+    try:
+        await asyncio.wait({running, director}, return_when=asyncio.FIRST_COMPLETED)
+        if not director.done():
+            raise DemoError("The pipeline ended before it should have.")
+        director.result()
+        await worker.queue_frame(EndFrame())
+        await asyncio.wait_for(asyncio.shield(running), GRACE_SECS)
+    except TimeoutError:
+        raise DemoError(f"The pipeline did not end within {GRACE_SECS:.0f} s.") from None
+    finally:
+        director.cancel()
+        if not running.done():
+            await worker.cancel()
+        await asyncio.gather(director, running, return_exceptions=True)
+
+
+async def _direct(
+    script: Sequence[Line], worker: PipelineWorker, recorder: Recorder, sandbox: Sandbox
+) -> None:
+    """Have the lines said, one after the other."""
+    await recorder.until(lambda: recorder.is_connected, "the session", START_LIMIT_SECS)
+    for line in script:
+        heard_before = sandbox.heard().samples
+        take = recorder.begin(line)
+        await worker.queue_frame(TTSSpeakFrame(line.text))
+        await recorder.until(
+            lambda take=take: take.started_at is not None, "the first sound", START_LIMIT_SECS
+        )
+        if line.interrupted:
+            await _interrupt(take, worker, recorder)
+        else:
+            await recorder.until(
+                lambda take=take: take.stopped_at is not None and take.is_synthesised,
+                "the end of a text",
+                take.synthesised_samples / WIRE_SAMPLE_RATE + GRACE_SECS,
+            )
+        await sandbox.wait_until_quiet()
+        take.heard_samples = sandbox.heard().samples - heard_before
+        _tell_heard(take, recorder)
+
+
+async def _interrupt(take: Take, worker: PipelineWorker, recorder: Recorder) -> None:
+    """Interrupt a take when half of its words have begun to be heard."""
+    half = max(1, len(take.line.text.split()) // 2)
+    await recorder.until(
+        lambda: len(" ".join(take.words).split()) >= half,
+        "the middle of a text",
+        take.synthesised_samples / WIRE_SAMPLE_RATE + GRACE_SECS,
+    )
+    await asyncio.sleep(INTO_THE_WORD_SECS)
+    recorder.interrupt(take)
+    await worker.queue_frame(InterruptionFrame())
+    await recorder.until(
+        lambda: take.stopped_at is not None and take.interrupt_confirmed_at is not None,
+        "the interrupt",
+        GRACE_SECS,
+    )
+
+
+def _tell_heard(take: Take, recorder: Recorder) -> None:
+    heard_secs = take.heard_samples / WIRE_SAMPLE_RATE
+    made_secs = take.synthesised_samples / WIRE_SAMPLE_RATE
+    recorder.tell(Lane.ROOM, f"{heard_secs:.2f} s of {made_secs:.2f} s were heard")
+
+
+def _spoken(context: LLMContext) -> list[str]:
+    """The assistant's words in a context."""
+    spoken: list[str] = []
+    for message in context.get_messages():
+        content = cast("dict[str, object]", message).get("content")
+        spoken.append(content if isinstance(content, str) else str(content))
+    return spoken
