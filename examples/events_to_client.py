@@ -1,0 +1,214 @@
+"""What the avatar is doing, told to the web client.
+
+What it shows: a small processor behind the avatar that turns its frames into RTVI server
+messages, for a web page that shows more than the video: a spinner until the avatar is
+connected, a mark while it speaks, a notice when something went wrong. The rest is
+daily_bot.py in short.
+
+The client gets, each time something changes and once when it reports that it is ready:
+
+    {"type": "avatar-state", "state": "connecting" | "connected" | "speaking" | "interrupted"
+                                      | "reconnecting" | "gone"}
+    {"type": "avatar-error", "code": "...", "message": "..."}
+
+With Pipecat's JavaScript client:
+
+    client.on(RTVIEvent.ServerMessage, (message) => {
+        if (message.type === "avatar-state") showState(message.state);
+        if (message.type === "avatar-error") showNotice(message.message);
+    });
+
+What it needs: the packages
+
+    pip install pipecat-agenthuman "pipecat-ai[runner,deepgram,openai,cartesia,silero]"
+
+and, in the environment or in a file .env beside this one:
+
+    AGENTHUMAN_API_KEY   key of your Agent Human account
+    AGENTHUMAN_AVATAR    the avatar, avat_...
+    DAILY_API_KEY        key of your Daily domain, for the rooms and for the avatar's token
+    DAILY_ROOM_URL       optional: a room that exists; otherwise one is created for each call
+    DEEPGRAM_API_KEY, OPENAI_API_KEY, CARTESIA_API_KEY
+    CARTESIA_VOICE_ID    optional: another voice
+
+How to run it:
+
+    python events_to_client.py -t daily   # then connect your client to http://localhost:7860
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from dotenv import load_dotenv
+from pipecat.audio.vad.silero import SileroVADAnalyzer
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    Frame,
+    InterruptionFrame,
+    LLMRunFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMContextAggregatorPair,
+    LLMUserAggregatorParams,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frameworks.rtvi import RTVIProcessor, RTVIServerMessageFrame
+from pipecat.runner.types import DailyRunnerArguments, RunnerArguments
+from pipecat.transports.daily.transport import DailyParams
+from pipecat.workers.runner import WorkerRunner
+
+from pipecat_agenthuman import (
+    AgentHumanConnectedFrame,
+    AgentHumanDailyTransport,
+    AgentHumanDisconnectedFrame,
+    AgentHumanErrorFrame,
+    AgentHumanVideoService,
+    DailyRoom,
+)
+
+load_dotenv(override=True)
+
+INSTRUCTION = (
+    "You are a friendly assistant in a video call, and everything you write is spoken aloud. "
+    "Answer in one to three short sentences, without lists, emojis or special characters."
+)
+GREETING = "Greet the person who has just joined, in one short sentence."
+VOICE_ID = "71a7ad14-091c-4e8e-a314-022ece01c121"  # Cartesia's British Reading Lady
+
+
+class AvatarReporter(FrameProcessor):
+    """Tells the client about the avatar; stands directly behind it.
+
+    Pipecat's worker sends every ``RTVIServerMessageFrame`` that it sees to the client.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._state = "connecting"
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Report what a frame from the avatar means, then pass it on."""
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+        # What comes up is about the transport's own voice, which stands in for the avatar.
+        if direction is FrameDirection.UPSTREAM:
+            return
+        if isinstance(frame, AgentHumanErrorFrame):
+            await self._tell({"type": "avatar-error", "code": frame.code, "message": frame.error})
+            return
+        state = self._state_after(frame)
+        if state != self._state:
+            self._state = state
+            await self.tell_state()
+
+    async def tell_state(self) -> None:
+        """Tell the client the state, changed or not."""
+        await self._tell({"type": "avatar-state", "state": self._state})
+
+    async def _tell(self, message: dict[str, str]) -> None:
+        await self.push_frame(RTVIServerMessageFrame(data=message))
+
+    def _state_after(self, frame: Frame) -> str:
+        speaking = self._state == "speaking"
+        match frame:
+            case AgentHumanConnectedFrame():
+                return "connected"
+            case AgentHumanDisconnectedFrame():
+                return "reconnecting" if frame.will_reconnect else "gone"
+            case BotStartedSpeakingFrame():
+                return "speaking"
+            case InterruptionFrame() if speaking:
+                return "interrupted"
+            case BotStoppedSpeakingFrame() if speaking:
+                return "connected"
+            case _:
+                return self._state
+
+
+def make_stt() -> FrameProcessor:
+    from pipecat.services.deepgram.stt import DeepgramSTTService
+
+    return DeepgramSTTService(api_key=os.environ["DEEPGRAM_API_KEY"])
+
+
+def make_llm() -> FrameProcessor:
+    from pipecat.services.openai.llm import OpenAILLMService
+
+    return OpenAILLMService(
+        api_key=os.environ["OPENAI_API_KEY"],
+        settings=OpenAILLMService.Settings(system_instruction=INSTRUCTION),
+    )
+
+
+def make_tts() -> FrameProcessor:
+    from pipecat.services.cartesia.tts import CartesiaTTSService
+
+    return CartesiaTTSService(
+        api_key=os.environ["CARTESIA_API_KEY"],
+        settings=CartesiaTTSService.Settings(voice=os.getenv("CARTESIA_VOICE_ID", VOICE_ID)),
+    )
+
+
+async def bot(runner_args: RunnerArguments) -> None:
+    """Hold one conversation. Pipecat's runner calls this, locally and in Pipecat Cloud."""
+    if not isinstance(runner_args, DailyRunnerArguments):
+        raise ValueError("The avatar joins a Daily room: run this bot with -t daily.")
+
+    room = await DailyRoom.mint(runner_args.room_url)
+    transport = AgentHumanDailyTransport(
+        runner_args.room_url, runner_args.token, "Bot", DailyParams(audio_in_enabled=True)
+    )
+    context = LLMContext()
+    user_aggregator, assistant_aggregator = LLMContextAggregatorPair(
+        context,
+        user_params=LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer()),
+    )
+    reporter = AvatarReporter()
+    pipeline = Pipeline(
+        [
+            transport.input(),
+            make_stt(),
+            user_aggregator,
+            make_llm(),
+            make_tts(),
+            AgentHumanVideoService(room=room),
+            reporter,
+            transport.output(),
+            assistant_aggregator,
+        ]
+    )
+    worker = PipelineWorker(pipeline, idle_timeout_secs=runner_args.pipeline_idle_timeout_secs)
+    runner = WorkerRunner(handle_sigint=runner_args.handle_sigint)
+    await runner.add_workers(worker)
+
+    @worker.rtvi.event_handler("on_client_ready")
+    async def on_client_ready(rtvi: RTVIProcessor) -> None:
+        # A client that comes late has missed what was told before.
+        await reporter.tell_state()
+
+    @transport.event_handler("on_first_participant_joined")
+    async def on_first_participant_joined(
+        transport: AgentHumanDailyTransport, participant: Mapping[str, Any]
+    ) -> None:
+        context.add_message({"role": "developer", "content": GREETING})
+        await worker.queue_frame(LLMRunFrame())
+
+    @transport.event_handler("on_client_disconnected")
+    async def on_client_disconnected(
+        transport: AgentHumanDailyTransport, participant: Mapping[str, Any]
+    ) -> None:
+        if not transport.persons().keys() - {participant["id"]}:
+            await runner.cancel()
+
+    await runner.run()
+
+
+if __name__ == "__main__":
+    from pipecat.runner.run import main
+
+    main()

@@ -1,0 +1,134 @@
+"""A talking avatar in a Daily room, driven by a speech-to-speech model.
+
+What it shows: OpenAI Realtime hears the person and answers with speech, and the avatar speaks
+it. There is no separate speech recognition or synthesis, and the model itself decides when
+the person has finished or interrupts.
+
+What it needs: the packages
+
+    pip install pipecat-agenthuman "pipecat-ai[runner,openai]"
+
+and, in the environment or in a file .env beside this one:
+
+    AGENTHUMAN_API_KEY   key of your Agent Human account
+    AGENTHUMAN_AVATAR    the avatar, avat_...
+    DAILY_API_KEY        key of your Daily domain, for the rooms and for the avatar's token
+    DAILY_ROOM_URL       optional: a room that exists; otherwise one is created for each call
+    OPENAI_API_KEY
+
+How to run it:
+
+    python realtime_bot.py -t daily   # then open http://localhost:7860 and join
+    python realtime_bot.py -d         # joins DAILY_ROOM_URL at once, without a web server
+
+What to know: the model sends its transcript without the times of the words, and ahead of the
+speech, so the context may hold more of an interrupted answer than was heard. The model's own
+memory is cut at the time since its first audio, which is too late by the avatar's latency, some
+0.5 s. Where it matters, daily_bot.py keeps it to the word.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from dotenv import load_dotenv
+from loguru import logger
+from pipecat.frames.frames import LLMRunFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.runner.types import DailyRunnerArguments, RunnerArguments
+from pipecat.transports.daily.transport import DailyParams
+from pipecat.workers.runner import WorkerRunner
+
+from pipecat_agenthuman import AgentHumanDailyTransport, AgentHumanVideoService, DailyRoom
+
+load_dotenv(override=True)
+
+INSTRUCTION = (
+    "You are a friendly assistant in a video call. Answer in one to three short sentences."
+)
+GREETING = "Greet the person who has just joined, in one short sentence."
+
+
+def make_llm() -> FrameProcessor:
+    from pipecat.services.openai.realtime import events
+    from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
+
+    return OpenAIRealtimeLLMService(
+        api_key=os.environ["OPENAI_API_KEY"],
+        settings=OpenAIRealtimeLLMService.Settings(
+            system_instruction=INSTRUCTION,
+            session_properties=events.SessionProperties(
+                audio=events.AudioConfiguration(
+                    input=events.AudioInput(
+                        transcription=events.InputAudioTranscription(),
+                        turn_detection=events.SemanticTurnDetection(),
+                    )
+                )
+            ),
+        ),
+    )
+
+
+async def bot(runner_args: RunnerArguments) -> None:
+    """Hold one conversation. Pipecat's runner calls this, locally and in Pipecat Cloud."""
+    if not isinstance(runner_args, DailyRunnerArguments):
+        raise ValueError("The avatar joins a Daily room: run this bot with -t daily.")
+
+    # The avatar has a token of its own, with an identity by which the transport knows it.
+    room = await DailyRoom.mint(runner_args.room_url)
+    transport = AgentHumanDailyTransport(
+        runner_args.room_url, runner_args.token, "Bot", DailyParams(audio_in_enabled=True)
+    )
+
+    # The session starts with the pipeline, so the avatar is usually there before the person.
+    # See daily_bot.py for the other way.
+    avatar = AgentHumanVideoService(room=room)
+
+    context = LLMContext([{"role": "developer", "content": GREETING}])
+    user_aggregator, assistant_aggregator = LLMContextAggregatorPair(context)
+
+    pipeline = Pipeline(
+        [
+            transport.input(),
+            user_aggregator,
+            make_llm(),
+            avatar,  # takes the speech, and tells everyone else when it was heard
+            transport.output(),  # speaks itself only while there is no avatar
+            assistant_aggregator,
+        ]
+    )
+    worker = PipelineWorker(
+        pipeline,
+        params=PipelineParams(enable_metrics=True, enable_usage_metrics=True),
+        idle_timeout_secs=runner_args.pipeline_idle_timeout_secs,
+    )
+    runner = WorkerRunner(handle_sigint=runner_args.handle_sigint)
+    await runner.add_workers(worker)
+
+    # The transport reports people only: neither the bot nor the avatar is one.
+
+    @transport.event_handler("on_first_participant_joined")
+    async def on_first_participant_joined(
+        transport: AgentHumanDailyTransport, participant: Mapping[str, Any]
+    ) -> None:
+        await worker.queue_frame(LLMRunFrame())
+
+    @transport.event_handler("on_client_disconnected")
+    async def on_client_disconnected(
+        transport: AgentHumanDailyTransport, participant: Mapping[str, Any]
+    ) -> None:
+        if not transport.persons().keys() - {participant["id"]}:
+            logger.info("The last person left; the conversation ends.")
+            await runner.cancel()
+
+    await runner.run()
+
+
+if __name__ == "__main__":
+    from pipecat.runner.run import main
+
+    main()
