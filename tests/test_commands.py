@@ -423,3 +423,17 @@ def test_a_confirmation_is_never_credited_to_other_speech(seed, max_unconfirmed,
     assert not live
     assert ledger.can_speak
     assert ledger.deadline is None
+
+
+def test_speech_that_never_left_before_an_interrupt_is_not_waited_for():
+    ledger = ledger_of(max_unconfirmed=2)
+    ledger.speak(160, 0.0)
+    ledger.speak(320, 0.1)
+    ledger.interrupt(0.2, unsent=1)
+    assert 320 not in ledger.ambiguous_sizes
+    assert 160 in ledger.ambiguous_sizes
+    assert ledger.confirm_interrupt() is not None
+    ledger.speak(320, 0.3)
+    confirmed = ledger.confirm_speak(320, 0.4)
+    assert confirmed is not None
+    assert confirmed.sent_at == 0.3
