@@ -25,18 +25,19 @@ def is_interruptible(frame: Frame) -> bool:
 
 if _HAS_ATTRIBUTE:
 
-    def uninterruptible_audio(audio: bytes, sample_rate: int) -> TTSAudioRawFrame:
-        """Mono speech audio that an interruption does not drop from a queue."""
+    def speech_frame(audio: bytes, sample_rate: int, *, interruptible: bool) -> TTSAudioRawFrame:
+        """Mono speech audio that an interruption may, or may not, drop from a queue."""
         frame: Any = TTSAudioRawFrame(audio, sample_rate, 1)
-        frame.interruptible = False
+        frame.interruptible = interruptible
         return frame
 
 else:
 
     @dataclasses.dataclass
-    class _UninterruptibleAudioFrame(TTSAudioRawFrame, _MARKER):
+    class _UninterruptibleSpeechFrame(TTSAudioRawFrame, _MARKER):
         pass
 
-    def uninterruptible_audio(audio: bytes, sample_rate: int) -> TTSAudioRawFrame:
-        """Mono speech audio that an interruption does not drop from a queue."""
-        return _UninterruptibleAudioFrame(audio, sample_rate, 1)
+    def speech_frame(audio: bytes, sample_rate: int, *, interruptible: bool) -> TTSAudioRawFrame:
+        """Mono speech audio that an interruption may, or may not, drop from a queue."""
+        kind = TTSAudioRawFrame if interruptible else _UninterruptibleSpeechFrame
+        return kind(audio, sample_rate, 1)

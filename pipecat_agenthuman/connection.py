@@ -221,7 +221,8 @@ class Connection:
             left = None if deadline is None else deadline - time.monotonic() + _BUSY_GRACE_SECS
             if left is None or left > 0:
                 try:
-                    await asyncio.wait_for(self._changed.wait(), left)
+                    async with asyncio.timeout(left):
+                        await self._changed.wait()
                 except TimeoutError:
                     await asyncio.sleep(0)
                 continue

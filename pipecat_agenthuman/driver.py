@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from pipecat_agenthuman.cues import Cue, Stopped
-from pipecat_agenthuman.playout import Message, Playout
+from pipecat_agenthuman.playout import Playout
+from pipecat_agenthuman.playout_results import Message
 
 ItemT = TypeVar("ItemT")
 
@@ -156,6 +157,7 @@ class PlayoutDriver(Generic[ItemT]):
         if self._playout.speaking and self._heard is not None:
             wait_secs = HEARD_PIECE_SECS if wait_secs is None else min(wait_secs, HEARD_PIECE_SECS)
         try:
-            await asyncio.wait_for(self._news.wait(), wait_secs)
+            async with asyncio.timeout(wait_secs):
+                await self._news.wait()
         except TimeoutError:
             return

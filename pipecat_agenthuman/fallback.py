@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,6 +20,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_output import BaseOutputTransport
 
+from pipecat_agenthuman._compat import is_interruptible, speech_frame
 from pipecat_agenthuman.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from pipecat_agenthuman.protocol import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
 from pipecat_agenthuman.voice import Unheard
@@ -48,6 +51,18 @@ def duration_secs(frame: Frame) -> float:
     return samples / max(frame.sample_rate, 1)
 
 
+@dataclass(slots=True)
+class _Passed:
+    """Speech that the transport was given: until when it plays, as far as can be known."""
+
+    until: float
+    secs: float
+    interruptible: bool
+
+    def left_secs(self, now: float) -> float:
+        return max(min(self.until - now, self.secs), 0.0)
+
+
 class TransportVoice:
     """Speech that was passed on, and whether the transport is still playing it.
 
@@ -62,13 +77,18 @@ class TransportVoice:
         self.is_open = False
         self._sample_rate = WIRE_SAMPLE_RATE
         self._playing = False
-        self._busy_until = 0.0
+        self._passed: deque[_Passed] = deque()
+        self._interruptible = True
         self._shift_ns = 0
 
     @property
     def busy(self) -> bool:
         """Whether passed speech is playing, or has not begun to."""
         return self._playing or time.monotonic() < self._busy_until
+
+    @property
+    def _busy_until(self) -> float:
+        return self._passed[-1].until + _SILENCE_SECS if self._passed else 0.0
 
     def note_format(self, frame: TTSAudioRawFrame) -> None:
         """Note at which rate the TTS service delivers, whoever speaks.
@@ -99,9 +119,10 @@ class TransportVoice:
     def adapt(self, frame: Frame) -> None:
         """Note a frame that is being passed, and correct its timestamp."""
         if isinstance(frame, TTSAudioRawFrame):
-            begins = max(time.monotonic(), self._busy_until - _SILENCE_SECS)
-            self._busy_until = begins + duration_secs(frame) + _SILENCE_SECS
+            self._interruptible = is_interruptible(frame)
+            self._note_passed(time.monotonic(), duration_secs(frame))
         elif isinstance(frame, TTSStartedFrame):
+            self._interruptible = is_interruptible(frame)
             self.is_open, self._shift_ns = True, 0
         elif isinstance(frame, TTSStoppedFrame):
             self.is_open = False
@@ -116,13 +137,27 @@ class TransportVoice:
             self._playing = False
             if self._busy_until - time.monotonic() < 2 * _SILENCE_SECS:
                 # That was the last of it. Otherwise an utterance waits that has yet to begin.
-                self._busy_until = 0.0
+                self._passed.clear()
 
     def stop(self) -> None:
-        """An interruption made the transport silent."""
+        """An interruption made the transport silent, but for uninterruptible speech."""
+        now = time.monotonic()
+        kept_secs = sum(part.left_secs(now) for part in self._passed if not part.interruptible)
+        self._passed.clear()
+        if kept_secs:
+            self._passed.append(_Passed(now + kept_secs, kept_secs, interruptible=False))
         self._playing = False
-        self._busy_until = 0.0
-        self.is_open = False
+        self.is_open = self.is_open and not self._interruptible
+
+    def _note_passed(self, now: float, secs: float) -> None:
+        while self._passed and self._passed[0].until <= now:
+            self._passed.popleft()
+        last = self._passed[-1] if self._passed else None
+        until = (now if last is None else last.until) + secs
+        if last is not None and last.interruptible is self._interruptible:
+            last.until, last.secs = until, last.secs + secs
+        else:
+            self._passed.append(_Passed(until, secs, self._interruptible))
 
 
 def _resampled(frames: list[Frame], sample_rate: int) -> list[Frame]:
@@ -137,7 +172,8 @@ def _resampled(frames: list[Frame], sample_rate: int) -> list[Frame]:
             samples = np.frombuffer(frame.audio, dtype="<i2").astype(np.int16, copy=False)
             samples = stream.resample_chunk(samples, last=frame is audible[-1])
             audio = samples.astype("<i2", copy=False).tobytes()
-            result.append(TTSAudioRawFrame(audio, sample_rate, 1))
+            interruptible = is_interruptible(frame)
+            result.append(speech_frame(audio, sample_rate, interruptible=interruptible))
         else:
             result.append(frame)
     return result

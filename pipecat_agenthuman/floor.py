@@ -9,7 +9,6 @@ from typing import cast
 
 from loguru import logger
 from pipecat.frames.frames import (
-    BotStoppedSpeakingFrame,
     Frame,
     TTSAudioRawFrame,
     TTSStartedFrame,
@@ -25,7 +24,7 @@ from pipecat_agenthuman.fallback import (
 )
 from pipecat_agenthuman.schedule import to_secs
 from pipecat_agenthuman.stats import ServiceStats
-from pipecat_agenthuman.voice import Unheard, Voice
+from pipecat_agenthuman.voice import Voice
 
 
 class _Speaker(StrEnum):
@@ -85,11 +84,7 @@ class Floor:
         if self._avatar_may_come() and not self.transport.busy:
             self._speaker = _Speaker.AVATAR
             return
-        # An interruption cancels the handling of this frame, but must not split that.
-        falling = cast(
-            "asyncio.Task[None]", self._processor.create_task(self.fall_back(), "fall-back")
-        )
-        await asyncio.shield(falling)
+        await self.fall_back()
 
     async def pass_on(self, frame: Frame) -> None:
         """Give a frame to the transport, behind what is being handed over to it."""
@@ -97,22 +92,20 @@ class Floor:
             await self._pass(frame)
 
     async def fall_back(self) -> None:
-        """No avatar speaks: what nobody heard goes to the transport, and so does the rest."""
-        async with self._voice.driver.turn:
-            if self._speaker is _Speaker.TRANSPORT:
-                return
-            self._speaker = _Speaker.TRANSPORT
-            unheard = await self._surrender()
-            if self._transport_speaks:
-                self._stats.repeated_secs += to_secs(unheard.sent_samples)
-            for frame in self.transport.take_over(unheard):
-                await self._pass(frame)
-            self.transport.go_on(unheard)
+        """No avatar speaks: what nobody heard goes to the transport, and so does the rest.
+
+        Whoever asks for it may be cancelled meanwhile, as an interruption cancels the handling
+        of a frame; that must not split it.
+        """
+        falling = cast(
+            "asyncio.Task[None]", self._processor.create_task(self._hand_over(), "fall-back")
+        )
+        await asyncio.shield(falling)
 
     async def clear(self) -> None:
         """Nobody speaks any more: what nobody heard is dropped."""
         async with self._voice.driver.turn:
-            unheard = await self._surrender()
+            unheard = await self._voice.surrender()
             self._stats.dropped_secs += to_secs(unheard.samples)
 
     def warn_if_voiceless(self) -> None:
@@ -126,13 +119,17 @@ class Floor:
             "on_unavailable='drop' if that is meant."
         )
 
-    async def _surrender(self) -> Unheard:
-        """Silence the avatar's voice, having counted what it was heard saying."""
-        await self._voice.hear(self._voice.playout.take_heard(self._voice.driver.now()))
-        unheard = self._voice.surrender()
-        if unheard.was_speaking:
-            await self._voice.push_speaking(BotStoppedSpeakingFrame)
-        return unheard
+    async def _hand_over(self) -> None:
+        async with self._voice.driver.turn:
+            if self._speaker is _Speaker.TRANSPORT:
+                return
+            self._speaker = _Speaker.TRANSPORT
+            unheard = await self._voice.surrender()
+            if self._transport_speaks:
+                self._stats.repeated_secs += to_secs(unheard.sent_samples)
+            for frame in self.transport.take_over(unheard):
+                await self._pass(frame)
+            self.transport.go_on(unheard)
 
     async def _pass(self, frame: Frame) -> None:
         """Let the transport speak, or nobody."""

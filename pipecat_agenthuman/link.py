@@ -328,7 +328,8 @@ class AvatarLink:
 
     async def _await_return(self) -> None:
         try:
-            await asyncio.wait_for(self._presence.joined.wait(), RETURN_WAIT_SECS)
+            async with asyncio.timeout(RETURN_WAIT_SECS):
+                await self._presence.joined.wait()
         except TimeoutError:
             self._session.renew(
                 AvatarLeftError(
@@ -340,7 +341,8 @@ class AvatarLink:
     async def _await_avatar(self) -> None:
         """Wait for the avatar to appear in the room, and no longer than is set."""
         try:
-            await asyncio.wait_for(self._presence.joined.wait(), self._options.avatar_wait_secs)
+            async with asyncio.timeout(self._options.avatar_wait_secs):
+                await self._presence.joined.wait()
         except TimeoutError:
             logger.warning(
                 f"{self._processor}: no avatar in the room after "

@@ -12,7 +12,7 @@ from pipecat.frames.frames import MetricsFrame
 from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 
-from pipecat_agenthuman.playout import Message
+from pipecat_agenthuman.playout_results import Message
 from pipecat_agenthuman.stats import ServiceStats
 
 

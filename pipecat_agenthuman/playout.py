@@ -12,57 +12,22 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from pipecat_agenthuman.cues import Cue, CueSheet, Mark
 from pipecat_agenthuman.pacing import REFILL_SECS, SLACK_SECS, Pace, distinct_size
+from pipecat_agenthuman.playout_results import Held, Interruption, Message, Speech, Surrender
 from pipecat_agenthuman.protocol import BYTES_PER_SAMPLE
 from pipecat_agenthuman.schedule import Schedule, to_samples, to_secs
-from pipecat_agenthuman.tape import Tape
+from pipecat_agenthuman.tape import Kind, Tape
 from pipecat_agenthuman.utterances import Span, Utterance, Utterances
 
 ItemT = TypeVar("ItemT")
 
 _REMEMBERED_SIZES: Final = 2
 """Messages whose confirmation, should it come twice, must not be taken for the next one's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """Audio to send now, as one message.
-
-    Attributes:
-        audio: 16 kHz mono PCM.
-        opens_utterance: Whether an utterance begins in it.
-    """
-
-    audio: bytes = field(repr=False)
-    opens_utterance: bool
-
-    @property
-    def samples(self) -> int:
-        """Number of samples in ``audio``."""
-        return len(self.audio) // BYTES_PER_SAMPLE
-
-
-@dataclass(frozen=True, slots=True)
-class Interruption:
-    """What an interruption did.
-
-    Attributes:
-        send_interrupt: Whether the server must be told. False only while all that it still
-            has to play is uninterruptible, or it has nothing and all that is left to say is.
-        stopped: Whether speech was cut; the caller says so at once.
-        heard: The audio heard since the last ``take_heard``, to the sample of the cut.
-        dropped_samples: Number of unheard samples that are gone.
-    """
-
-    send_interrupt: bool
-    stopped: bool
-    heard: bytes = field(repr=False)
-    dropped_samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +140,7 @@ class Playout(Generic[ItemT]):
         if self._sent == self._tape.end:
             self._backlog_since = now
         self._piece_secs = to_secs(samples)
-        self._tape.append(audio, interruptible=interruptible)
+        self._tape.append(audio, Kind.of(interruptible=interruptible))
 
     def close_utterance(self) -> None:
         """End the open utterance: nothing more comes, so what is there goes out at once."""
@@ -266,10 +231,10 @@ class Playout(Generic[ItemT]):
         """
         if not self._in_flight:
             return 0
-        message = self._in_flight.popleft()
-        lost = message.end - self._schedule.end
-        self._schedule.skip(message.end, now)
-        return lost
+        start, end = self._schedule.end, self._in_flight.popleft().end
+        self._tape.strike(start, end)
+        self._schedule.skip(end, now)
+        return end - start
 
     # --- the clock ---------------------------------------------------------------------
 
@@ -303,8 +268,8 @@ class Playout(Generic[ItemT]):
         To be called whenever ``poll`` has returned None: it is what frees memory.
         """
         end = self._schedule.heard(now)
-        ranges = self._schedule.audible_ranges(self._tape.start, end)
-        heard = b"".join(self._tape.read(first, last) for first, last in ranges)
+        audible = self._tape.audible(self._tape.start, end)
+        heard = b"".join(self._tape.read(piece.start, piece.end) for piece in audible)
         self._tape.forget(end)
         self._schedule.forget(end)
         self._utterances.forget(end)
@@ -322,10 +287,10 @@ class Playout(Generic[ItemT]):
         tape = self._tape
         # What the server has decides; if it has nothing, what is left to say does.
         decisive = self._sent if self._sent > tape.start else tape.end
-        send_interrupt = tape.holds(tape.start, decisive, interruptible=True) or not tape.holds(
-            tape.start, decisive, interruptible=False
+        send_interrupt = tape.holds(tape.start, decisive, Kind.INTERRUPTIBLE) or not tape.holds(
+            tape.start, decisive, Kind.UNINTERRUPTIBLE
         )
-        keeps = tape.holds(tape.start, tape.end, interruptible=False)
+        keeps = tape.holds(tape.start, tape.end, Kind.UNINTERRUPTIBLE)
         cut = tape.start if send_interrupt else self._sent
         relaid = tape.drop_interruptible(cut, keep_before=not send_interrupt)
         self._cues.follow(relaid)
@@ -342,28 +307,30 @@ class Playout(Generic[ItemT]):
         stopped = not keeps and self._cues.cut()
         return Interruption(send_interrupt, stopped, heard, relaid.dropped)
 
-    def surrender(self, now: float) -> list[bytes | tuple[ItemT]]:
-        """Give up on the avatar: hand over what was not heard, and be idle.
-
-        The caller that delivered a ``Started`` delivers its ``Stopped``.
-
-        Returns:
-            In order: audio as 16 kHz mono PCM, from the sample that was being heard, cut
-            where a held item stands between; and the items, each in a tuple of its own.
-        """
-        self.take_heard(now)
-        rest: list[bytes | tuple[ItemT]] = []
-        position = self._tape.start
+    def surrender(self, now: float) -> Surrender[ItemT]:
+        """Give up on the avatar: hand over what was not heard, and be idle."""
+        heard = self.take_heard(now)
+        tape = self._tape
+        sent = sum(piece.end - piece.start for piece in tape.audible(tape.start, self._sent))
+        rest: list[Speech | Held[ItemT]] = []
+        position = tape.start
         for place, item in self._cues.take_all():
-            cut = min(max(place, position), self._tape.end)
-            if cut > position:
-                rest.append(self._tape.read(position, cut))
-                position = cut
-            rest.append((item,))
-        if self._tape.end > position:
-            rest.append(self._tape.read(position, self._tape.end))
+            cut = min(max(place, position), tape.end)
+            rest += self._speech(position, cut)
+            rest.append(Held(item))
+            position = cut
+        rest += self._speech(position, tape.end)
+        was_speaking = self._cues.cut()
         self._forget_all()
-        return rest
+        return Surrender(heard, rest, sent, was_speaking)
+
+    # --- timestamps --------------------------------------------------------------------
+
+    @property
+    def timed(self) -> bool:
+        """Whether the timestamps of the open utterance mean positions by now."""
+        utterance = self._utterances.open
+        return utterance is not None and utterance.origin_secs is not None
 
     def timestamp_shift_secs(self, now: float, clock_secs: float) -> float:
         """How far the open utterance's timestamps lie before its playout, were it played on now.
@@ -387,12 +354,15 @@ class Playout(Generic[ItemT]):
             self._cues.move(mark, utterance.position_of(at_secs))
         self._early.clear()
 
+    def _speech(self, start: int, end: int) -> Iterator[Speech]:
+        for piece in self._tape.audible(start, end):
+            audio = self._tape.read(piece.start, piece.end)
+            yield Speech(audio, piece.kind is Kind.INTERRUPTIBLE)
+
     def _forget_all(self) -> None:
         self._tape.clear()
         self._sent = self._tape.end
         self._in_flight.clear()
-        self._cues.take_all()
-        self._cues.cut()
         self._early.clear()
         self._utterances.clear()
         self._schedule.reset(self._tape.end)

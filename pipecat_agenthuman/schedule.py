@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -156,12 +155,6 @@ class Schedule:
             if stretch.audible and stretch.ends_at > time:
                 return max(stretch.starts_at, time)
         return None
-
-    def audible_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """What sounds of the positions from ``start`` to ``end``."""
-        for stretch in self._stretches:
-            if stretch.audible and stretch.end > start and stretch.start < end:
-                yield max(stretch.start, start), min(stretch.end, end)
 
     def _append(self, stretch: Stretch) -> None:
         self._stretches.append(stretch)

@@ -40,7 +40,7 @@ from pipecat_agenthuman.floor import Floor
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.link import AvatarLink, LinkOptions
 from pipecat_agenthuman.metrics import Meter
-from pipecat_agenthuman.playout import Message
+from pipecat_agenthuman.playout_results import Message
 from pipecat_agenthuman.reporting import Trouble
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
 from pipecat_agenthuman.schedule import to_secs

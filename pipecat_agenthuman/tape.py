@@ -1,24 +1,51 @@
 """Audio by position, remembered until it was heard. Pure.
 
 Positions are counted in samples at 16 kHz and only grow. The tape knows which parts of its
-audio an interruption may drop, and can be laid anew without them.
+audio an interruption may drop, and can be laid anew without them. What the server refused is
+struck out: it keeps its place, but nobody will ever hear it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from pipecat_agenthuman.protocol import BYTES_PER_SAMPLE
 
 
-@dataclass(slots=True)
-class _Run:
-    """Audio from the end of the run before it, all of which may, or may not, be dropped."""
+class Kind(StrEnum):
+    """What audio is to an interruption."""
 
+    INTERRUPTIBLE = "interruptible"
+    """It is dropped."""
+
+    UNINTERRUPTIBLE = "uninterruptible"
+    """It is kept."""
+
+    STRUCK = "struck"
+    """It is out of the question: nobody will hear it anyway."""
+
+    @classmethod
+    def of(cls, *, interruptible: bool) -> Kind:
+        """The kind of audio that is to be heard."""
+        return cls.INTERRUPTIBLE if interruptible else cls.UNINTERRUPTIBLE
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a tape that is all of one kind.
+
+    Attributes:
+        start: Position of its first sample.
+        end: Position behind its last sample.
+        kind: Its kind.
+    """
+
+    start: int
     end: int
-    interruptible: bool
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +57,14 @@ class Relaid:
         origin: Where the kept audio behind ``cut`` begins now.
         old_end: End of the tape before.
         kept: The ranges that were kept, at their old positions.
+        dropped: Number of samples that are gone, and were to be heard.
     """
 
     cut: int
     origin: int
     old_end: int
     kept: tuple[tuple[int, int], ...]
-
-    @property
-    def dropped(self) -> int:
-        """Number of samples that are gone."""
-        return self.old_end - self.cut - sum(end - start for start, end in self.kept)
+    dropped: int
 
     def keeps(self, position: int) -> bool:
         """Whether the sample at an old position was left alone, kept, or is still to come."""
@@ -66,16 +90,22 @@ class Tape:
         self.start = 0
         self.end = 0
         self._audio = bytearray()
-        self._runs: deque[_Run] = deque()
+        self._pieces: deque[Piece] = deque()
 
-    def append(self, audio: bytes, *, interruptible: bool) -> None:
+    def append(self, audio: bytes, kind: Kind) -> None:
         """Write audio at the end."""
+        start, self.end = self.end, self.end + len(audio) // BYTES_PER_SAMPLE
         self._audio += audio
-        self.end += len(audio) // BYTES_PER_SAMPLE
-        if self._runs and self._runs[-1].interruptible == interruptible:
-            self._runs[-1].end = self.end
-        else:
-            self._runs.append(_Run(self.end, interruptible))
+        if self._pieces and self._pieces[-1].kind is kind:
+            start = self._pieces.pop().start
+        self._pieces.append(Piece(start, self.end, kind))
+
+    def strike(self, start: int, end: int) -> None:
+        """Strike the audio between two positions out: it will not be heard."""
+        struck = Piece(max(start, self.start), min(end, self.end), Kind.STRUCK)
+        if struck.start < struck.end:
+            before = self._between(self.start, struck.start)
+            self._pieces = deque([*before, struck, *self._between(struck.end, self.end)])
 
     def read(self, start: int, end: int) -> bytes:
         """The audio between two positions, both on the tape."""
@@ -86,18 +116,21 @@ class Tape:
         """Drop the audio before a position."""
         del self._audio[: (before - self.start) * BYTES_PER_SAMPLE]
         self.start = before
-        while self._runs and self._runs[0].end <= before:
-            self._runs.popleft()
+        self._pieces = deque(self._between(before, self.end))
 
     def clear(self) -> None:
         """Drop all audio; the end stays where it is."""
         self._audio.clear()
-        self._runs.clear()
+        self._pieces.clear()
         self.start = self.end
 
-    def holds(self, start: int, end: int, *, interruptible: bool) -> bool:
+    def holds(self, start: int, end: int, kind: Kind) -> bool:
         """Whether there is audio of a kind between two positions."""
-        return any(run.interruptible == interruptible for _, run in self._pieces(start, end))
+        return any(piece.kind is kind for piece in self._between(start, end))
+
+    def audible(self, start: int, end: int) -> Iterator[Piece]:
+        """What is to be heard of the audio between two positions, in order."""
+        return (piece for piece in self._between(start, end) if piece.kind is not Kind.STRUCK)
 
     def drop_interruptible(self, cut: int, *, keep_before: bool) -> Relaid:
         """Cut all interruptible audio out that lies behind a position.
@@ -110,24 +143,29 @@ class Tape:
         Returns:
             How positions moved.
         """
-        pieces = [piece for piece in self._pieces(cut, self.end) if not piece[1].interruptible]
-        kept = tuple((first, run.end) for first, run in pieces)
+        kept: list[tuple[int, int]] = []
+        dropped = 0
+        for piece in self.audible(cut, self.end):
+            if piece.kind is Kind.UNINTERRUPTIBLE:
+                kept.append((piece.start, piece.end))
+            else:
+                dropped += piece.end - piece.start
         audio = b"".join(self.read(first, last) for first, last in kept)
-        relaid = Relaid(cut, cut if keep_before else self.end, self.end, kept)
+        relaid = Relaid(cut, cut if keep_before else self.end, self.end, tuple(kept), dropped)
         if keep_before:
             before = self.read(self.start, cut)
-            self._runs = deque(run for _, run in self._pieces(self.start, cut))
+            self._pieces = deque(self._between(self.start, cut))
             self._audio = bytearray(before)
             self.end = cut
         else:
             self.clear()
         if audio:
-            self.append(audio, interruptible=False)
+            self.append(audio, Kind.UNINTERRUPTIBLE)
         return relaid
 
-    def _pieces(self, start: int, end: int) -> Iterator[tuple[int, _Run]]:
-        """The runs between two positions, each cut to them, with where it begins."""
-        for run in self._runs:
-            if run.end > start and start < end:
-                yield start, _Run(min(run.end, end), run.interruptible)
-                start = run.end
+    def _between(self, start: int, end: int) -> Iterator[Piece]:
+        """The pieces between two positions, cut to them."""
+        for piece in self._pieces:
+            first, last = max(piece.start, start), min(piece.end, end)
+            if first < last:
+                yield replace(piece, start=first, end=last)

@@ -27,14 +27,15 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
-from pipecat_agenthuman._compat import is_interruptible, uninterruptible_audio
+from pipecat_agenthuman._compat import is_interruptible, speech_frame
 from pipecat_agenthuman.audio import SpeechConverter
 from pipecat_agenthuman.cues import Cue, Release, Speaking, Started, Stopped
 from pipecat_agenthuman.driver import Line, PlayoutDriver
 from pipecat_agenthuman.pacing import Pace
-from pipecat_agenthuman.playout import Interruption, Message, Playout
+from pipecat_agenthuman.playout import Playout
+from pipecat_agenthuman.playout_results import Interruption, Message, Speech
 from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
-from pipecat_agenthuman.schedule import to_samples, to_secs
+from pipecat_agenthuman.schedule import to_secs
 
 _NANOSECS: Final = 1_000_000_000
 
@@ -56,14 +57,11 @@ class _Utterance:
         context_id: The TTS service's name for it.
         announced: Whether a ``TTSStartedFrame`` opened it.
         interruptible: Whether an interruption may cut it.
-        origin_secs: The moment on the pipeline's clock from which its timestamps count; None
-            before its first audio.
     """
 
     context_id: str | None
     announced: bool
     interruptible: bool
-    origin_secs: float | None = None
 
 
 @dataclass(slots=True)
@@ -97,7 +95,6 @@ class Unheard:
         sent_samples: Of those, what the server had already been sent.
         is_open: Whether the TTS service is still delivering the utterance at the end.
         timestamp_shift_ns: What to add to the timestamps of the rest of that utterance.
-        was_speaking: Whether a ``BotStoppedSpeakingFrame`` is owed.
     """
 
     frames: list[Frame]
@@ -105,7 +102,6 @@ class Unheard:
     sent_samples: int
     is_open: bool
     timestamp_shift_ns: int
-    was_speaking: bool
 
 
 class Voice:
@@ -252,33 +248,36 @@ class Voice:
         self.driver.wake()
         return interruption
 
-    def surrender(self) -> Unheard:
-        """Hand over what was not heard, and be silent. Call with the driver's ``turn``."""
+    async def surrender(self) -> Unheard:
+        """Be silent, and hand over what was not heard. Call with the driver's ``turn``."""
         clock_ns = self._clock_ns()
         if self._utterance is not None:
             self._write(self._converter.flush())
-        now, was_speaking = self.driver.now(), self.playout.speaking
+        now = self.driver.now()
         shift_secs = self.playout.timestamp_shift_secs(now, clock_ns / _NANOSECS)
-        backlog_samples = to_samples(self.playout.backlog_secs)
+        surrender = self.playout.surrender(now)
         frames: list[Frame] = []
         samples = 0
-        for part in self.playout.surrender(now):
-            if isinstance(part, bytes):
-                frames.append(TTSAudioRawFrame(part, WIRE_SAMPLE_RATE, 1))
-                samples += len(part) // 2
+        for part in surrender.rest:
+            if isinstance(part, Speech):
+                frames.append(
+                    speech_frame(part.audio, WIRE_SAMPLE_RATE, interruptible=part.interruptible)
+                )
+                samples += part.samples
             else:
-                frame = part[0]
-                if frame.pts:
-                    frame.pts = clock_ns + round(to_secs(samples) * _NANOSECS)
-                frames.append(frame)
+                if part.item.pts:
+                    part.item.pts = clock_ns + round(to_secs(samples) * _NANOSECS)
+                frames.append(part.item)
         is_open, self._utterance = self._utterance is not None, None
+        await self.hear(surrender.heard)
+        if surrender.was_speaking:
+            await self.push_speaking(BotStoppedSpeakingFrame)
         return Unheard(
             frames=frames,
             samples=samples,
-            sent_samples=samples - backlog_samples,
+            sent_samples=surrender.sent_samples,
             is_open=is_open,
             timestamp_shift_ns=round(shift_secs * _NANOSECS),
-            was_speaking=was_speaking,
         )
 
     async def push_speaking(self, kind: type[Frame]) -> None:
@@ -298,27 +297,23 @@ class Voice:
         utterance = self._utterance
         if utterance is None:
             return
-        if utterance.origin_secs is None:
-            clock_secs = self._clock_ns() / _NANOSECS
-            utterance.origin_secs = max(clock_secs, self._last_word.at_secs)
         self.playout.write(
             audio,
             self.driver.now(),
             interruptible=utterance.interruptible,
-            origin_secs=utterance.origin_secs,
+            origin_secs=max(self._clock_ns() / _NANOSECS, self._last_word.at_secs),
         )
         self.driver.wake()
 
     def _is_timed(self, frame: Frame) -> bool:
         """Whether a timestamp has a meaning: before the first audio, only that of a word has."""
-        utterance = self._utterance
-        if utterance is None or utterance.origin_secs is not None:
+        if self._utterance is None or self.playout.timed:
             return True
         return isinstance(frame, TTSTextFrame | AggregatedTextProgressFrame)
 
     def _note_time(self, frame: Frame, at_secs: float) -> None:
         """Take note of a timestamp: the next utterance's may count from it."""
-        if self._utterance is not None and self._utterance.origin_secs is None:
+        if self._utterance is not None and not self.playout.timed:
             # Words that were known before the audio come just before it.
             self._write(b"")
         if isinstance(frame, TTSTextFrame):
@@ -345,5 +340,6 @@ class Voice:
         self.heard_at = self.driver.now()
         self._on_heard(len(audio) // 2)
         if self._pass_heard_audio:
-            await self._processor.push_frame(uninterruptible_audio(audio, WIRE_SAMPLE_RATE))
+            frame = speech_frame(audio, WIRE_SAMPLE_RATE, interruptible=False)
+            await self._processor.push_frame(frame)
             self._released_data = True

@@ -39,6 +39,7 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from pipecat_agenthuman import AgentHumanErrorFrame, AgentHumanVideoService, DailyRoom
+from pipecat_agenthuman._compat import speech_frame
 from pipecat_agenthuman.api import RetryPolicy
 from pipecat_agenthuman.connection import ConnectionLimits
 from pipecat_agenthuman.sandbox import Fault, Sandbox
@@ -184,14 +185,16 @@ class Call:
     async def feed(self, *frames: Frame) -> None:
         await self.worker.queue_frames(frames)
 
-    async def say(self, secs: float, *, real_time: bool = False) -> range:
+    async def say(
+        self, secs: float, *, real_time: bool = False, interruptible: bool = True
+    ) -> range:
         """Say an utterance; returns the numbers of its samples."""
         said = range(self.said, self.said + round(secs * RATE))
         self.said = said.stop
         await self.feed(TTSStartedFrame())
         for start in range(said.start, said.stop, round(PIECE_SECS * RATE)):
             numbers = range(start, min(start + round(PIECE_SECS * RATE), said.stop))
-            await self.feed(TTSAudioRawFrame(sound(numbers), RATE, 1))
+            await self.feed(speech_frame(sound(numbers), RATE, interruptible=interruptible))
             if real_time:
                 await asyncio.sleep(PIECE_SECS)
         await self.feed(TTSTextFrame(f"words {said.start}", "sentence"), TTSStoppedFrame())

@@ -8,6 +8,7 @@ from faults import (
     LATENCY_SECS,
     RATE,
     calling,
+    counted,
     fault,
     once,
     quiet_log,
@@ -23,8 +24,11 @@ from pipecat.frames.frames import (
 )
 
 from pipecat_agenthuman import link
+from pipecat_agenthuman._compat import is_interruptible, speech_frame
+from pipecat_agenthuman.fallback import TransportVoice
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.sandbox import Sandbox
+from pipecat_agenthuman.voice import Unheard
 
 CUT_SECS = 0.35
 """How far the moments of the cut may lie apart on a busy machine: in the room, and as the
@@ -184,6 +188,15 @@ async def test_the_rest_is_passed_at_the_rate_of_the_tts_service(log):
     assert not [line for line in log if "resampl" in line.lower() and "ERROR" in line]
 
 
+def test_speech_is_as_uninterruptible_as_before_at_another_rate():
+    transport = TransportVoice()
+    transport.note_format(TTSAudioRawFrame(b"", 24_000, 1))
+    pieces = [speech_frame(bytes(3200), RATE, interruptible=kept) for kept in (True, False, True)]
+    passed = transport.take_over(Unheard(pieces, 4800, 4800, is_open=False, timestamp_shift_ns=0))
+    assert {frame.sample_rate for frame in passed} == {24_000}
+    assert [is_interruptible(frame) for frame in passed] == [True, False, True]
+
+
 # --- interruptions and the end ---------------------------------------------------------
 
 
@@ -199,6 +212,30 @@ async def test_an_interruption_silences_the_transport_and_the_avatar_takes_over(
         await call.end()
     assert once(call.heard_of_avatar(), more)
     assert len(call.transport.played) < 2 * RATE
+    assert not call.unpaired()
+
+
+async def test_uninterruptible_speech_survives_an_interruption_of_the_transport_too(log):
+    async with avatars() as sandbox, calling(sandbox) as call:
+        kept = await call.say(1.2, interruptible=False)
+        cut = await call.say(1.2)
+        await sandbox.wait_until_heard(0.2)
+        await sandbox.drop()
+        await call.until_ready(2)
+        await until(lambda: len(call.transport.played) > RATE // 5)
+        await call.interrupt()
+        more = await call.say(0.3)
+        await until(lambda: bool(call.given_to_transport()[more.start : more.stop].all()))
+        await until(lambda: not call.avatar._floor.transport.busy)
+        last = await call.say(0.3)
+        await call.end()
+    played = counted(np.frombuffer(call.transport.played, "<i2"), call.said)
+    both = call.heard_of_avatar() + played
+    assert (both[kept.start : kept.stop] != 1).sum() / RATE < CUT_SECS
+    assert played[kept.stop - RATE // 4 : kept.stop].all()
+    assert never(both, cut)
+    assert once(played, more), "the avatar must not speak into what the transport still plays"
+    assert once(call.heard_of_avatar(), last)
     assert not call.unpaired()
 
 

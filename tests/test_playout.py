@@ -9,7 +9,8 @@ import pytest
 
 from pipecat_agenthuman.cues import Release, Speaking, Started, Stopped
 from pipecat_agenthuman.pacing import AnswerTime, Pace, distinct_size
-from pipecat_agenthuman.playout import Interruption, Playout
+from pipecat_agenthuman.playout import Playout
+from pipecat_agenthuman.playout_results import Held, Interruption, Speech, Surrender
 from pipecat_agenthuman.schedule import Schedule
 
 RATE = 16_000
@@ -27,6 +28,11 @@ UNPACED = Pace(
     max_first_message_secs=0,
     max_message_secs=100,
 )
+
+
+def unheard(surrender: Surrender[str]) -> bytes:
+    """All the audio of a surrender."""
+    return b"".join(part.audio for part in surrender.rest if isinstance(part, Speech))
 
 
 class Stage:
@@ -466,6 +472,30 @@ def test_an_utterance_that_is_rejected_as_a_whole_never_starts(stage):
     assert [name for _, name in stage.until(20.0)][1] == "started"
 
 
+@pytest.mark.parametrize("interruptible", [True, False])
+def test_rejected_audio_is_neither_dropped_nor_said_again(stage, interruptible):
+    stage.say(0.5, "good")
+    stage.send_all()
+    stage.say(0.5, "bad", interruptible=interruptible)
+    stage.send()
+    assert stage.playout.rejected(stage.now) == RATE // 2
+    stage.say(0.5, "unsent")
+    assert stage.interrupt().dropped_samples == RATE
+    assert stage.send() == 0
+
+
+def test_rejected_audio_is_not_handed_over(stage):
+    stage.say(0.5, "good")
+    stage.send_all()
+    stage.say(0.5, "bad")
+    stage.send()
+    stage.playout.rejected(stage.now)
+    stage.say(0.5, "unsent")
+    surrender = stage.playout.surrender(stage.now)
+    assert unheard(surrender) == pcm(0.5) + pcm(0.5, RATE)
+    assert surrender.sent_samples == RATE // 2
+
+
 def test_an_answer_to_nothing_changes_nothing(stage):
     stage.playout.confirmed(0.0)
     assert stage.playout.rejected(0.0) == 0
@@ -766,8 +796,14 @@ def test_surrender_hands_over_what_nobody_heard_with_the_items_in_their_places(s
     stage.playout.hold("end", ends_speech=True)
     stage.send_all()
     stage.until(0.75)
-    rest = stage.playout.surrender(0.75)
-    assert rest == [pcm(0.75, RATE // 4), ("a",), pcm(1.0, RATE), ("b",), ("end",)]
+    rest = stage.playout.surrender(0.75).rest
+    assert rest == [
+        Speech(pcm(0.75, RATE // 4), interruptible=True),
+        Held("a"),
+        Speech(pcm(1.0, RATE), interruptible=True),
+        Held("b"),
+        Held("end"),
+    ]
     assert stage.playout.finished(0.75)
     assert not stage.playout.speaking
     assert stage.until(60.0) == []
@@ -780,10 +816,37 @@ def test_surrender_in_the_middle_of_a_message_keeps_what_is_under_way_and_unsent
     stage.playout.confirmed(0.0)
     stage.send()
     stage.until(0.6)
-    rest = stage.playout.surrender(0.6)
-    assert b"".join(part for part in rest if isinstance(part, bytes)) == pcm(1.9, 1600)
+    surrender = stage.playout.surrender(0.6)
+    assert unheard(surrender) == pcm(1.9, 1600)
+    assert surrender.sent_samples == stage.sent_samples - 1600
     stage.playout.confirmed(0.7)  # the old connection's answer
     assert stage.playout.finished(9.0)
+
+
+def test_surrender_tells_what_was_heard_since_that_was_asked_last(stage):
+    stage.say(1.0, "one")
+    stage.send_all()
+    stage.until(0.75)
+    surrender = stage.playout.surrender(1.25)
+    assert bytes(stage.heard) + surrender.heard == pcm(0.75)
+    assert unheard(surrender) == pcm(0.25, round(0.75 * RATE))
+    assert surrender.was_speaking
+
+
+def test_surrendered_speech_is_as_uninterruptible_as_it_was_written(stage):
+    stage.say(0.5, "one")
+    stage.say(0.5, "two", interruptible=False)
+    stage.playout.hold("mark")
+    stage.write(0.5, interruptible=False)
+    stage.write(0.5)
+    stage.send_all()
+    speech = [part for part in stage.playout.surrender(0.5).rest if isinstance(part, Speech)]
+    assert [(part.samples, part.interruptible) for part in speech] == [
+        (RATE // 2, True),
+        (RATE // 2, False),
+        (RATE // 2, False),
+        (RATE // 2, True),
+    ]
 
 
 def test_speech_after_a_surrender_is_on_the_clock(stage):

@@ -134,13 +134,16 @@ class Model:
         waiting = np.arange(self.settled, len(self.state))
         waiting = waiting[(self.state[waiting] != DROPPED) & ~self._over(waiting, now)]
         sent = waiting[~np.isin(waiting, self.unsent)]
-        decisive = sent if len(sent) else waiting
+        refused = waiting[self.state[waiting] == REJECTED]
+        waiting = waiting[self.state[waiting] != REJECTED]
+        decisive = sent[self.state[sent] != REJECTED] if len(sent) else waiting
         tell = bool(self.interruptible[decisive].any() or not len(decisive))
         doomed = waiting if tell else self.unsent
         doomed = doomed[self.interruptible[doomed]]
         self.state[doomed] = DROPPED
         if tell:
-            # The server forgets everything, and what it had refused is tried again.
+            # The server forgets everything; what it had refused is not tried again.
+            self.state[refused] = DROPPED
             kept = waiting[~self.interruptible[waiting]]
             self.state[kept], self.sounds_at[kept] = PENDING, np.inf
             self.unsent, self.queued = kept, NO_SAMPLES

@@ -102,7 +102,7 @@ async def pieces_come_when_they_are_heard(sandbox: Sandbox):
     assert heard_secs == pytest.approx(1.5)
     # A recorder that looks at who speaks takes the last one for speech, too.
     kinds = [type(sighting.frame).__name__ for sighting in tap.sightings]
-    last_piece = max(at for at, kind in enumerate(kinds) if "Audio" in kind)
+    last_piece = tap.sightings.index(tap.of(TTSAudioRawFrame)[-1])
     assert kinds.index("BotStartedSpeakingFrame") < last_piece
     assert last_piece < kinds.index("BotStoppedSpeakingFrame")
 

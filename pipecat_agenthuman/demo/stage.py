@@ -130,7 +130,8 @@ async def _run(worker: PipelineWorker, directing: Any) -> None:
             raise DemoError("The pipeline ended before it should have.")
         director.result()
         await worker.queue_frame(EndFrame())
-        await asyncio.wait_for(asyncio.shield(running), GRACE_SECS)
+        async with asyncio.timeout(GRACE_SECS):
+            await asyncio.shield(running)
     except TimeoutError:
         raise DemoError(f"The pipeline did not end within {GRACE_SECS:.0f} s.") from None
     finally:
