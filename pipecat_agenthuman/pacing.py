@@ -13,11 +13,17 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Final
 
+from pipecat_agenthuman.schedule import to_samples
+
 REFILL_SECS: Final = 0.25
 """How far the lead must have shrunk before audio is sent again, so that messages stay few."""
 
 SLACK_SECS: Final = 0.02
 """How much later than expected a confirmation and a piece of audio may come together."""
+
+MIN_MESSAGE_SECS: Final = 0.01
+"""Less is a message of its own only if an utterance ends with it: it costs a round trip, and
+what the service makes of a handful of samples is not documented."""
 
 LONGEST_MESSAGE_SECS: Final = 120.0
 """Half of what the service's 10 MB limit allows."""
@@ -120,6 +126,20 @@ class AnswerTime:
         self._spread += self._SPREAD_GAIN * (abs(error) - self._spread)
 
 
+def leave_no_crumb(samples: int, available: int) -> int:
+    """A message size that leaves nothing over, or enough for a message of its own.
+
+    Args:
+        samples: The wanted size.
+        available: What there is to send.
+    """
+    least = to_samples(MIN_MESSAGE_SECS)
+    left = available - samples
+    if 0 < left < least <= samples - least:
+        return available - least
+    return samples
+
+
 def distinct_size(samples: int, avoid: Collection[int], *, is_rest: bool) -> int:
     """A message size that no late answer can be mistaken for.
 
@@ -136,7 +156,10 @@ def distinct_size(samples: int, avoid: Collection[int], *, is_rest: bool) -> int
     """
     if samples not in avoid:
         return samples
-    for size in range(samples - 1, 0, -1):
+    least = to_samples(MIN_MESSAGE_SECS) if is_rest else 1
+    if samples < 2 * least:
+        least = 1
+    for size in range(samples - least, 0, -1):
         left = samples - size
         if size not in avoid and not (is_rest and (left == size or left in avoid)):
             return size

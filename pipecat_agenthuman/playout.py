@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from pipecat_agenthuman.cues import Cue, CueSheet, Mark
-from pipecat_agenthuman.pacing import REFILL_SECS, SLACK_SECS, Pace, distinct_size
+from pipecat_agenthuman.pacing import (
+    MIN_MESSAGE_SECS,
+    REFILL_SECS,
+    SLACK_SECS,
+    Pace,
+    distinct_size,
+    leave_no_crumb,
+)
 from pipecat_agenthuman.playout_results import Held, Interruption, Message, Speech, Surrender
 from pipecat_agenthuman.protocol import BYTES_PER_SAMPLE
 from pipecat_agenthuman.schedule import Schedule, to_samples, to_secs
@@ -203,6 +210,7 @@ class Playout(Generic[ItemT]):
         # Rejected audio can fill the room, but the queue runs empty all the same.
         room = max(self._room(now), to_samples(REFILL_SECS))
         samples = min(available, room, to_samples(span.pace.max_message_secs))
+        samples = leave_no_crumb(samples, available)
         is_rest = span.flushes and samples == available
         if not is_rest:  # What an end leaves over would come late, what goes on leaves nothing.
             avoid = {*avoid, *self._recent_sizes}
@@ -381,6 +389,12 @@ class Playout(Generic[ItemT]):
                 return now
             # Until it would be full, had the audio behind the first piece come in real time.
             return self._backlog_since + max(enough - self._piece_secs, 0.0) + SLACK_SECS
+        if not span.flushes and to_secs(available) < MIN_MESSAGE_SECS:
+            # More comes, and goes with it, unless the TTS service stalls just here.
+            if self._in_flight:
+                return math.inf
+            until_silence = span.pace.avatar_latency_secs + self.confirm_secs + SLACK_SECS
+            return max(self._schedule.ends_at - until_silence, now)
         refill = min(available, to_samples(REFILL_SECS))
         if self._room(now) >= refill:
             return now

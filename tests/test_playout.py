@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
 from pipecat_agenthuman.cues import Release, Speaking, Started, Stopped
-from pipecat_agenthuman.pacing import AnswerTime, Pace, distinct_size
+from pipecat_agenthuman.pacing import MIN_MESSAGE_SECS, AnswerTime, Pace, distinct_size
 from pipecat_agenthuman.playout import Playout
 from pipecat_agenthuman.playout_results import Held, Interruption, Speech, Surrender
 from pipecat_agenthuman.schedule import Schedule
@@ -143,15 +144,15 @@ def test_a_confirmed_message_sounds_after_the_latency_and_lasts_as_long_as_its_s
 
 def test_a_message_sounds_when_what_was_confirmed_before_it_has_ended(stage):
     stage.playout.open_utterance()
-    for at in (0.0, 0.3):
+    for at, secs in ((0.0, 1.0), (0.3, 1.2)):
         stage.now = at
-        stage.write(1.0)
+        stage.write(secs)
         stage.playout.hold(f"said at {at}")
         stage.send_all()
-    assert stage.until(2.6) == [
+    assert stage.until(2.8) == [
         (0.5, "started"),
         (1.5, "said at 0.0"),
-        (2.5, "said at 0.3"),
+        (2.7, "said at 0.3"),
     ]
 
 
@@ -1045,13 +1046,69 @@ def test_a_new_pace_counts_from_the_next_utterance_on():
     assert [time for time, name in stage.cues if name == "started"] == [0.5, 10.0]
 
 
+def speak_in_real_time(stage: Stage, pieces: int) -> list[int]:
+    """An open utterance in equal pieces, each confirmed at once; returns the sizes sent."""
+    sizes = []
+    stage.playout.open_utterance()
+    for number in range(pieces):
+        stage.until(number * 0.04)
+        stage.write(0.04)
+        while size := stage.send():
+            sizes.append(size)
+            stage.playout.confirmed(stage.now)
+    return sizes
+
+
+def test_speech_in_real_time_goes_in_no_crumbs():
+    stage = Stage()
+    sizes = speak_in_real_time(stage, 100)
+    assert all(one != other for one, other in itertools.pairwise(sizes))
+    assert min(sizes) > round(0.03 * RATE)
+    stage.playout.close_utterance()
+    stage.send_all()
+    assert stage.sent_samples == stage.written
+
+
+def test_a_crumb_goes_before_silence_if_the_tts_service_stalls():
+    stage = Stage(Pace(), confirm_secs=0.03)
+    pieces = 3
+    while sum(speak_in_real_time(stage, pieces)) == stage.written:
+        stage, pieces = Stage(Pace(), confirm_secs=0.03), pieces + 1
+    goes_at = stage.playout.next_due(stage.now)
+    assert goes_at > stage.now
+    stage.until(goes_at)
+    crumb = stage.send()
+    assert 0 < crumb < round(MIN_MESSAGE_SECS * RATE)
+    assert stage.sent_samples == stage.written
+    stage.until(goes_at + 0.03)
+    stage.playout.confirmed(stage.now)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.until(9.0)
+    started = next(at for at, cue in stage.cues if cue == "started")
+    assert (started + stage.written / RATE, "stopped") in [
+        (pytest.approx(at), cue) for at, cue in stage.cues
+    ], "there is no gap before it"
+
+
+def test_a_message_that_is_full_leaves_no_crumb():
+    stage = Stage(Pace(max_message_secs=0.5, max_lead_secs=None))
+    stage.say(0.501, "hello")
+    sizes = []
+    while size := stage.send():
+        sizes.append(size)
+        stage.playout.confirmed(stage.now)
+    assert sizes == [round(0.491 * RATE), round(0.01 * RATE)]
+
+
 def test_a_message_avoids_sizes_and_loses_nothing():
     stage = Stage()
     stage.say(1.0, "hello")
     sizes = [stage.send(avoid={RATE, RATE - 1})]
     stage.playout.confirmed(0.0)
     sizes.append(stage.send(avoid=set(sizes)))
-    assert sizes == [RATE - 2, 2]
+    least = round(MIN_MESSAGE_SECS * RATE)
+    assert sizes == [RATE - least, least]
     assert b"".join(stage.sent) == pcm(1.0)
 
 
