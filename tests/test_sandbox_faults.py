@@ -322,6 +322,27 @@ async def test_speech_sent_to_a_silent_server_is_not_heard_unless_wanted():
             assert (await sandbox.wait_until_quiet()).samples == samples
 
 
+async def test_behind_a_cut_network_a_session_outlives_its_client_until_it_is_ended():
+    async with Sandbox(faults=[Fault(on="ping", kind="cut")]) as sandbox:
+        async with established(sandbox, close_timeout=0.1) as socket:
+            assert await ask(socket, SPEECH) == CONFIRMED
+            await socket.ping()
+            await socket.send(json.dumps(SPEECH))
+            assert await unanswered(socket)
+        await sandbox.wait_for("socket.closed")
+        assert len(sandbox.live_sessions) == 1
+        await sandbox.end_session()
+        assert not sandbox.live_sessions
+
+
+async def test_behind_a_cut_network_a_session_that_nobody_ends_is_swept():
+    async with Sandbox(faults=[Fault(on="ping", kind="cut")], orphan_secs=0.1) as sandbox:
+        async with established(sandbox, close_timeout=0.1) as socket:
+            await socket.ping()
+        await sandbox.wait_until_ended()
+        assert sandbox.sessions[0].ended_by == "without a client"
+
+
 async def test_a_server_that_stops_reading_backs_up_the_clients_writes():
     async with Sandbox() as sandbox, established(sandbox, close_timeout=0.1) as socket:
         sandbox.inject(Fault(on="agent.speak", kind="stall_reading"))

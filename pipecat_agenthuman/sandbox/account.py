@@ -23,7 +23,7 @@ class AccountTerms:
         max_sessions: Sessions at a time.
         minutes: Minutes to spend in all.
         session_secs: Life of a session in seconds, None for no limit.
-        orphan_secs: A session without a connection is ended after so many seconds.
+        orphan_secs: A session without a client is ended after so many seconds.
         join_delay_secs: From a session's creation to the avatar's joining the room; None: it
             never joins.
         render_latency_secs: From a confirmation to its sound in the room.
@@ -260,6 +260,12 @@ class Account:
     def connect(self, session: Session) -> None:
         """Note that a socket has taken the session."""
         session.connected_at = self._clock()
+
+    def orphan(self, session: Session) -> None:
+        """Note that a session has no client any more and does not know; it will be swept."""
+        if session.is_live:
+            loop, secs = asyncio.get_running_loop(), self.terms.orphan_secs
+            session.timers.append(loop.call_later(secs, self.end, session, Ending.SWEPT))
 
     def speak(self, session: Session, audio: Samples) -> None:
         """Queue audio that is being confirmed, 16-bit samples at 16 kHz."""

@@ -103,6 +103,7 @@ class Conversation:
         self._phase = _Phase.AWAITING_INIT
         self._session: Session | None = None
         self._deaf = False
+        self._is_cut = False
         self._held_up: deque[messages.ClientMessage] | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -226,6 +227,10 @@ class Conversation:
     def _take_end(self, code: int | None) -> None:
         if self.is_over:
             return
+        if self._is_cut:
+            self._wire.send(HangUp())
+            self._lose_sight()
+            return
         self._note("in", "lost" if code is None else "close", code=code)
         if code is not None and not self._wire.is_silent:
             self._wire.send(Close(code if code != 1005 else 1000))
@@ -307,8 +312,9 @@ class Conversation:
                 return [Close(fault.code, fault.reason)]
             case "abort":
                 return [Abort()]
-            case "silent":
+            case "silent" | "cut":
                 self._deaf = not fault.carries_out
+                self._is_cut = fault.kind == "cut"
                 self._wire.silence()
                 return []
             case "stall_reading":
@@ -353,6 +359,13 @@ class Conversation:
             timer.cancel()
         if self._session is not None:
             self._account.end(self._session, by)
+
+    def _lose_sight(self) -> None:
+        """End the conversation; its session does not know that nobody is there any more."""
+        session, self._session = self._session, None
+        self._finish(Ending.SOCKET_LOST)
+        if session is not None:
+            self._account.orphan(session)
 
     def _note_command(self, command: messages.ClientMessage) -> None:
         match command:

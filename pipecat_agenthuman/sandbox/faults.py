@@ -33,13 +33,14 @@ Kind = Literal[
     "trailing_comma",
     "wrong_samples",
     "silent",
+    "cut",
     "stall_reading",
     "refuse",
 ]
 """What goes wrong; see ``Fault``."""
 
 _LOSSES: Final = {"close", "abort"}
-_SOCKET_LOSSES: Final = _LOSSES | {"silent", "stall_reading"}
+_SOCKET_LOSSES: Final = _LOSSES | {"silent", "cut", "stall_reading"}
 _POSSIBLE: Final[dict[str, set[str]]] = {
     **{point: {"delay", "missing", "refuse"} | _LOSSES for point in get_args(RequestPoint)},
     "connect": {"delay", "missing", "refuse", "error", "garbage"} | _SOCKET_LOSSES,
@@ -80,6 +81,9 @@ class Fault(BaseModel):
     * ``trailing_comma``: the interrupt confirmation as the documentation misprints it.
     * ``wrong_samples``: a speech confirmation with ``audio_samples`` in place of the truth.
     * ``silent``: half open: reads everything from then on and never answers, not even pings.
+    * ``cut``: the network between is cut: as ``silent``, and the server does not notice that the
+      client closes the socket or is gone. Its session goes on until it is ended by request, or
+      swept like one that never had a socket.
     * ``stall_reading``: stops reading, so that the client's writes back up.
     * ``refuse``: a request, or the WebSocket handshake, is answered with ``status``, ``body``
       and ``headers``.
@@ -95,7 +99,7 @@ class Fault(BaseModel):
             (carried out at once, later commands overtake it).
         carried_out: Whether the command takes effect although it is answered wrongly, for one
             a session that is created although the answer is lost. None takes the kind's usual
-            way: not for error, close, abort, silent, stall_reading and refuse, else it does.
+            way: not for error, close, abort, silent, cut, stall_reading and refuse, else it does.
         text: The words of ``error``.
         payload: Text of ``garbage``.
         payload_base64: Bytes of ``garbage``, in base64.

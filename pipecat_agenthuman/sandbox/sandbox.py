@@ -97,7 +97,7 @@ class Sandbox(Observation):
             max_sessions: Sessions at a time; one more is refused with 429.
             minutes: Minutes to spend; every minute begun of a session counts.
             session_secs: Sessions expire after so many seconds; None for never.
-            orphan_secs: A session that nobody connects to is ended after so many seconds.
+            orphan_secs: A session without a client is ended after so many seconds.
             round_trip_secs: Simulated network for requests, messages, pings and pongs; half
                 of it on the way in, half on the way out. Setting up TCP takes no time.
             faults: Faults to inject from the start.

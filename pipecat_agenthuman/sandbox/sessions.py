@@ -25,6 +25,7 @@ class Ending(StrEnum):
     SERVER_CLOSED = "server closed the socket"
     EXPIRED = "expired"
     NEVER_CONNECTED = "never connected"
+    SWEPT = "without a client"
     SANDBOX_CLOSED = "sandbox closed"
 
 
