@@ -126,6 +126,25 @@ class TransportError(ApiError):
         self.never_sent = never_sent
 
 
+class SessionLingersError(ApiError):
+    """The session before could not be ended, so no other was made: there are never two at once.
+
+    Attributes:
+        gone_in_secs: Seconds after which the service has ended it by itself.
+    """
+
+    def __init__(self, message: str, *, gone_in_secs: float, remedy: str = "") -> None:
+        """Create the exception.
+
+        Args:
+            message: What went wrong, free of secrets.
+            gone_in_secs: Seconds after which the service has ended the session by itself.
+            remedy: What to do about it.
+        """
+        super().__init__(message, remedy=remedy)
+        self.gone_in_secs = gone_in_secs
+
+
 class ConnectError(AgentHumanError):
     """The WebSocket could not be opened, or the server did not accept the session."""
 

@@ -13,6 +13,7 @@ from pipecat_agenthuman.errors import (
     ConnectError,
     RateLimitedError,
     ServerFailureError,
+    SessionLingersError,
     TransportError,
 )
 from pipecat_agenthuman.protocol import UNRECOGNIZED_ERROR
@@ -102,17 +103,24 @@ class Attempts:
         """
         now = self._timing.monotonic()
         self._note_failure(now, ready_since)
-        if not renewable or _is_permanent(error) or self._failures > self._policy.max_attempts:
+        if not renewable or _is_permanent(error):
             return None
-        if _may_have_created(error):
-            # Another create could make two live sessions, so the sweep comes first. It is no
-            # attempt, so its time does not count.
-            self._without_since = now + ORPHAN_SWEEP_SECS
-            return ORPHAN_SWEEP_SECS
         pause = self._pause_secs(error)
-        if self._waited_secs + pause > self._policy.max_total_secs:
-            return None
-        return pause
+        has_attempts = self._failures <= self._policy.max_attempts
+        if has_attempts and _may_have_created(error):
+            # Another create could make two live sessions, so the sweep comes first.
+            return self._sweep(now, ORPHAN_SWEEP_SECS)
+        if has_attempts and self._waited_secs + pause <= self._policy.max_total_secs:
+            return pause
+        if isinstance(error, SessionLingersError):
+            # Asking is of no use any more, but time is: then there is one attempt left.
+            return self._sweep(now, error.gone_in_secs)
+        return None
+
+    def _sweep(self, now: float, secs: float) -> float:
+        """Wait until the service has ended a session by itself: no attempt, so not counted."""
+        self._without_since = now + secs
+        return secs
 
     def _note_failure(self, now: float, ready_since: float | None) -> None:
         if ready_since is None:
@@ -134,6 +142,8 @@ class Attempts:
 
 def _is_permanent(error: AgentHumanError) -> bool:
     """Whether trying again cannot help."""
+    if isinstance(error, SessionLingersError):
+        return False
     if isinstance(error, ApiError):
         return not (never_took_effect(error) or _may_have_created(error))
     if isinstance(error, LostConnectionError) and error.loss.error is not None:

@@ -22,6 +22,7 @@ from pipecat_agenthuman.errors import (
     PermissionDeniedError,
     RateLimitedError,
     ServerFailureError,
+    SessionLingersError,
 )
 from pipecat_agenthuman.frames import AgentHumanErrorFrame
 from pipecat_agenthuman.protocol import ServerError, ServerErrorCode
@@ -41,6 +42,7 @@ _API_CODES: Final[tuple[tuple[type[ApiError], str, ErrorCategory], ...]] = (
     (BadRequestError, "bad_request", ErrorCategory.INVALID_REQUEST),
     (NotFoundError, "not_found", ErrorCategory.INVALID_REQUEST),
     (ServerFailureError, "server_failure", ErrorCategory.SERVER),
+    (SessionLingersError, "session_lingers", ErrorCategory.SERVER),
 )
 
 _SERVER_CATEGORIES: Final[Mapping[ServerErrorCode, ErrorCategory]] = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -12,8 +13,9 @@ from loguru import logger
 
 from pipecat_agenthuman._retry import NO_RETRY, RetryPolicy
 from pipecat_agenthuman.api import AgentHumanApi, Room
-from pipecat_agenthuman.errors import ApiError
+from pipecat_agenthuman.errors import ApiError, AuthenticationError, SessionLingersError
 from pipecat_agenthuman.protocol import SessionInit
+from pipecat_agenthuman.renewal import ORPHAN_SWEEP_SECS
 from pipecat_agenthuman.settings import AVATAR_VARIABLE, AgentHumanVideoSettings
 
 CREATE_TIMEOUT_SECS: Final = 30.0
@@ -23,6 +25,19 @@ END_TIMEOUT_SECS: Final = 3.0
 END_POLICY: Final = RetryPolicy(max_attempts=3, max_total_secs=3.0, first_pause_secs=0.2)
 """Ending a session holds up its successor and the end of the pipeline: a few seconds at most.
 What cannot be ended is logged, and swept by the service within 3 minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lingering:
+    """A session that could not be ended.
+
+    Attributes:
+        session_id: Its identifier.
+        gone_at: When the service has ended it by itself, on a monotonic clock.
+    """
+
+    session_id: str
+    gone_at: float
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ class SessionSource(Protocol):
         ...
 
     async def open(self) -> OpenedSession:
-        """Bring a session up. Raises ``AgentHumanError``."""
+        """Bring a session up, once the one before has ended. Raises ``AgentHumanError``."""
         ...
 
     async def end(self) -> None:
@@ -100,6 +115,7 @@ class OwnSessions:
         avatar: str,
         aspect_ratio: str,
         metadata: Mapping[str, Any] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a source; it owns ``api``.
 
@@ -109,20 +125,25 @@ class OwnSessions:
             avatar: Counts for the next session that opens.
             aspect_ratio: Counts for the next session that opens.
             metadata: A JSON object to keep with each session.
+            monotonic: Seconds that never run backwards.
         """
         self.avatar = avatar
         self.aspect_ratio = aspect_ratio
         self._api = api
         self._room = room
         self._metadata = metadata
+        self._monotonic = monotonic
         self._live_id: str | None = None
+        self._lingering: _Lingering | None = None
 
     async def open(self) -> OpenedSession:
         """Create a session, in one attempt: whoever calls decides about another.
 
         Raises:
+            SessionLingersError: If the session before has not ended, and cannot be ended now.
             ApiError: If it fails.
         """
+        await self._end_former()
         created = await self._api.create_session(
             avatar=self.avatar,
             room=self._room,
@@ -145,13 +166,39 @@ class OwnSessions:
         except ApiError as error:
             # The client has logged it as an error, with the identifier.
             logger.debug(f"The service sweeps session {session_id} within 3 minutes. {error}")
+            self._lingering = _Lingering(session_id, self._monotonic() + ORPHAN_SWEEP_SECS)
         # Not if this was cancelled: then it is still to be ended.
         self._live_id = None
 
     async def close(self) -> None:
-        """End the session that runs, if any, and close the client."""
+        """End the session that runs, or lingers, and close the client."""
         await self.end()
+        try:
+            await self._end_former()
+        except ApiError as error:
+            logger.debug(str(error))
         await self._api.close()
+
+    async def _end_former(self) -> None:
+        """Try once more to end what could not be ended; two must never run at the same time."""
+        former = self._lingering
+        if former is None:
+            return
+        gone_in_secs = former.gone_at - self._monotonic()
+        if gone_in_secs > 0:
+            try:
+                await self._api.end_session(
+                    former.session_id, timeout_secs=END_TIMEOUT_SECS, retry=NO_RETRY
+                )
+            except AuthenticationError:
+                raise  # No other session could be made either.
+            except ApiError as error:
+                raise SessionLingersError(
+                    f"No session was made, because the one before cannot be ended: {error.message}",
+                    gone_in_secs=gone_in_secs,
+                    remedy=error.remedy,
+                ) from None
+        self._lingering = None
 
 
 def _life_secs(started_at: datetime | None, expiration: datetime | None) -> float | None:

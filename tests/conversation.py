@@ -319,7 +319,7 @@ class Call:
         self.sandbox = Sandbox(
             on_avatar_joined=self._avatar_joined,
             on_avatar_left=self._avatar_left,
-            **{"render_latency_secs": 0.1, **sandbox},
+            **{"render_latency_secs": 0.1, "max_sessions": 3, **sandbox},
         )
         self.avatars: list[Avatar] = []
         self.complaints: list[str] = []

@@ -36,6 +36,7 @@ from pipecat_agenthuman.errors import (
     PermissionDeniedError,
     RateLimitedError,
     ServerFailureError,
+    SessionLingersError,
     TransportError,
 )
 from pipecat_agenthuman.protocol import ERROR_CATALOGUE, ServerError, classify_error
@@ -203,6 +204,20 @@ def test_after_a_create_of_unknown_fate_the_sweep_comes_first_and_does_not_count
     assert attempts.pause_secs(refused, renewable=True, ready_since=None) == 1.0
 
 
+def test_a_session_that_lingers_is_waited_for_when_all_attempts_are_spent():
+    clock = Clock()
+    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    found: list[float] = []
+    while clock.now < ORPHAN_SWEEP_SECS:
+        gone_in_secs = ORPHAN_SWEEP_SECS - clock.now
+        error = SessionLingersError("It cannot be ended.", gone_in_secs=gone_in_secs)
+        found.append(attempts.pause_secs(error, renewable=True, ready_since=None))
+        clock.now += found[-1]
+    assert found == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, ORPHAN_SWEEP_SECS - 25.5]
+    refused = TransportError("refused", never_sent=True)
+    assert attempts.pause_secs(refused, renewable=True, ready_since=None) is None
+
+
 def test_a_session_made_elsewhere_is_not_renewed():
     attempts = Attempts(RENEWAL_POLICY, Clock().timing())
     assert attempts.pause_secs(lost(), renewable=False, ready_since=None) is None
@@ -234,9 +249,9 @@ class Life:
             await asyncio.shield(self.running)
 
 
-def own_sessions(sandbox: Sandbox) -> OwnSessions:
+def own_sessions(sandbox: Sandbox, **options: Any) -> OwnSessions:
     api = AgentHumanApi(sandbox.api_key, api_url=sandbox.api_url)
-    return OwnSessions(api, room=ROOM, avatar="avat_1", aspect_ratio="4:3")
+    return OwnSessions(api, room=ROOM, avatar="avat_1", aspect_ratio="4:3", **options)
 
 
 @asynccontextmanager
@@ -278,7 +293,7 @@ async def living(
 
 
 async def test_a_session_is_created_connected_and_ended():
-    async with Sandbox() as sandbox, living(sandbox) as life:
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         established = await life.saw(Established)
         assert life.session.state is SessionState.READY
         assert life.session.session_id == established.session_id == sandbox.sessions[0].id
@@ -286,7 +301,7 @@ async def test_a_session_is_created_connected_and_ended():
 
 
 async def test_a_lost_session_is_ended_before_its_successor_is_created():
-    async with Sandbox(max_sessions=1) as sandbox, living(sandbox) as life:
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         for number in range(1, 4):
             await life.saw(Established, number)
             await sandbox.drop(abort=True)
@@ -298,7 +313,7 @@ async def test_a_lost_session_is_ended_before_its_successor_is_created():
 
 
 async def test_a_server_that_drops_every_session_is_left_after_so_many():
-    async with Sandbox() as sandbox, living(sandbox) as life:
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         sandbox.inject(fault("session.init", "close", code=1011, times=None))
         await life.over()
         assert len(sandbox.sessions) == 1 + RENEWAL_POLICY.max_attempts
@@ -307,7 +322,7 @@ async def test_a_server_that_drops_every_session_is_left_after_so_many():
 
 
 async def test_hope_is_given_up_before_anybody_hears_of_it():
-    async with Sandbox() as sandbox:
+    async with Sandbox(max_sessions=3) as sandbox:
         source = own_sessions(sandbox)
         states: list[SessionState] = []
         session = Session(
@@ -322,7 +337,7 @@ async def test_hope_is_given_up_before_anybody_hears_of_it():
 
 
 async def test_a_create_is_not_repeated_behind_the_back_of_the_policy():
-    async with Sandbox() as sandbox:
+    async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("create", "refuse", status=503, times=None))
         policy = replace(NO_RETRY, max_total_secs=60.0)
         async with living(sandbox, renewal=policy) as life:
@@ -332,7 +347,7 @@ async def test_a_create_is_not_repeated_behind_the_back_of_the_policy():
 
 
 async def test_a_planned_renewal_is_no_failure():
-    async with Sandbox() as sandbox, living(sandbox) as life:
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         await life.saw(Established)
         life.session.renew()
         await life.saw(Established, 2)
@@ -341,7 +356,7 @@ async def test_a_planned_renewal_is_no_failure():
 
 
 async def test_a_session_can_be_declared_lost():
-    async with Sandbox() as sandbox, living(sandbox) as life:
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         await life.saw(Established)
         error = AvatarLeftError("The avatar left.")
         life.session.renew(error)
@@ -350,7 +365,7 @@ async def test_a_session_can_be_declared_lost():
 
 
 async def test_a_session_can_be_run_again_after_there_was_no_hope():
-    async with Sandbox() as sandbox, living(sandbox) as life:
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         sandbox.inject(fault("create", "refuse", status=403, nth=2))
         await life.saw(Established)
         await sandbox.drop()
@@ -364,7 +379,7 @@ async def test_a_session_can_be_run_again_after_there_was_no_hope():
     [("create", "missing"), ("connect", "missing"), ("session.init", "missing")],
 )
 async def test_the_end_acts_while_a_session_comes_up(point: str, kind: str):
-    async with Sandbox() as sandbox:
+    async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault(point, kind))
         async with living(sandbox) as life:
             await sandbox.wait_for("fault")
@@ -379,7 +394,7 @@ async def test_the_end_acts_while_a_session_comes_up(point: str, kind: str):
 
 
 async def test_the_end_acts_during_a_pause():
-    async with Sandbox() as sandbox:
+    async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("create", "refuse", status=500))
         async with living(sandbox) as life:
             await until(lambda: life.slept == [ORPHAN_SWEEP_SECS])
@@ -388,7 +403,7 @@ async def test_the_end_acts_during_a_pause():
 
 
 async def test_a_session_whose_creation_is_cancelled_half_way_is_ended_when_it_comes_up():
-    async with Sandbox() as sandbox:
+    async with Sandbox(max_sessions=3) as sandbox:
         details = {"delay_secs": 0.3, "delayed": "answer"}
         sandbox.inject(fault("create", "delay", **details))
         async with living(sandbox) as life:
@@ -399,7 +414,7 @@ async def test_a_session_whose_creation_is_cancelled_half_way_is_ended_when_it_c
 
 
 async def test_a_cancelled_session_is_ended_all_the_same():
-    async with Sandbox() as sandbox, living(sandbox) as life:
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         await life.saw(Established)
         life.running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -410,15 +425,63 @@ async def test_a_cancelled_session_is_ended_all_the_same():
 
 
 async def test_ending_is_repeated_until_it_succeeds():
-    async with Sandbox() as sandbox:
+    async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("end", "refuse", status=500))
         async with living(sandbox) as life:
             await life.saw(Established)
         assert sandbox.sessions[0].end_requests == 1
 
 
+async def test_no_session_is_made_while_the_one_before_cannot_be_ended():
+    """The network is cut: the server does not know that the client has gone."""
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
+        await life.saw(Established)
+        sandbox.inject(fault("end", "refuse", status=500, times=5))
+        sandbox.inject(fault("ping", "cut"))
+        await life.saw(Established, 2)
+        first = sandbox.sessions[0]
+        lost = life.of(SessionLost)
+        assert {type(event.error) for event in lost[1:]} == {SessionLingersError}
+        assert all(event.will_renew for event in lost)
+        assert first.ended_by == "end request"
+    assert len(sandbox.sessions) == 2
+
+
+async def test_what_cannot_be_ended_keeps_nobody_waiting_once_the_service_has_swept_it():
+    times = iter([0.0, 179.0, 181.0])
+    async with Sandbox(max_sessions=3) as sandbox:
+        source = own_sessions(sandbox, monotonic=lambda: next(times))
+        await source.open()
+        sandbox.inject(fault("end", "refuse", status=403, times=None))
+        with quiet_log():
+            await source.end()
+            with pytest.raises(SessionLingersError) as caught:
+                await source.open()
+            assert caught.value.gone_in_secs == pytest.approx(1.0)
+            assert len(sandbox.sessions) == 1
+            await source.open()
+            assert len(sandbox.sessions) == 2
+            sandbox.clear_faults()
+            await source.end()
+            await source.close()
+        await sandbox.end_session(sandbox.sessions[0].id)
+
+
+async def test_a_key_that_is_refused_even_for_ending_is_the_end_of_all_hope():
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
+        await life.saw(Established)
+        sandbox.inject(fault("end", "refuse", status=401, times=2))
+        sandbox.inject(fault("ping", "cut"))
+        await life.over()
+        last = life.of(SessionLost)[-1]
+        assert isinstance(last.error, AuthenticationError)
+        assert not last.will_renew
+    # Once more at the very end, when the fault is over.
+    assert sandbox.sessions[0].ended_by == "end request"
+
+
 async def test_what_cannot_be_ended_is_logged_with_its_identifier():
-    async with Sandbox() as sandbox:
+    async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("end", "refuse", status=500, times=None))
         with quiet_log(level="ERROR") as lines:
             async with living(sandbox) as life:
@@ -461,7 +524,7 @@ def test_an_end_request_that_a_closing_event_loop_cancels_is_made_again():
 
 async def test_sessions_that_come_and_go_at_random_are_never_two_and_all_ended():
     chance = random.Random(4)
-    async with Sandbox(max_sessions=1) as sandbox:
+    async with Sandbox(max_sessions=3) as sandbox:
         policy = RetryPolicy(max_attempts=1000, max_total_secs=1000)
         async with living(sandbox, renewal=policy) as life:
             for _ in range(40):

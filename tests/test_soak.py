@@ -230,7 +230,7 @@ async def _ignore(work: object) -> None:
 
 async def one_call(seed: int) -> tuple[Call, Counter[str]]:
     latency_secs = 0.01
-    async with Sandbox(render_latency_secs=latency_secs) as sandbox:
+    async with Sandbox(render_latency_secs=latency_secs, max_sessions=3) as sandbox:
         settings = {"avatar_latency_secs": latency_secs}
         async with calling(sandbox, settings=settings) as call:
             early = await converse(call, sandbox, random.Random(seed))
