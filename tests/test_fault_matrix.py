@@ -8,13 +8,14 @@ it. All cells run at the same time, because they mostly wait. To see them as a t
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -31,10 +32,12 @@ from faults import (
     until,
 )
 from pipecat.frames.frames import AudioRawFrame, TTSAudioRawFrame
+from pydantic import ValidationError
 
 from pipecat_agenthuman import sources
 from pipecat_agenthuman.protocol import ERROR_CATALOGUE
 from pipecat_agenthuman.sandbox import Sandbox
+from pipecat_agenthuman.sandbox.faults import Kind
 
 CELLS_AT_A_TIME = 12
 
@@ -75,6 +78,7 @@ class Outcome(StrEnum):
     RENEWED = "a new session"
     VOICE_ONLY = "no avatar any more, the transport speaks"
     WAITING = "a new session after the sweep, the transport speaks"
+    OVER = "the call is over, noticed or not"
 
 
 # --- the matrix ------------------------------------------------------------------------
@@ -82,11 +86,19 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Trouble:
-    """A fault as the sandbox knows it, without the place where it strikes."""
+    """A fault as the sandbox knows it, without the place where it strikes.
+
+    Attributes:
+        name: As it stands in the table.
+        kind: The sandbox's name for it.
+        details: The sandbox's fields of it.
+        failing_ends: How many requests to end a session fail along with it.
+    """
 
     name: str
     kind: str
     details: dict[str, Any] = field(default_factory=dict)
+    failing_ends: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,11 @@ class Cell:
     def name(self) -> str:
         return f"{self.trouble.name} / {self.moment}"
 
+    @property
+    def answers_a_command(self) -> bool:
+        """Whether it strikes as the answer to speech, rather than by itself."""
+        return self.trouble in ANSWERS and self.moment is not Moment.IDLE
+
 
 def closed(code: int) -> Trouble:
     return Trouble(f"close {code}", "close", {"code": code, "reason": "as ordered"})
@@ -120,6 +137,8 @@ def closed(code: int) -> Trouble:
 
 ABORT = Trouble("TCP reset", "abort")
 HALF_OPEN = Trouble("half open", "silent")
+CUT = Trouble("network cut", "cut")
+CUT_AND_UNENDED = Trouble("network cut, end fails", "cut", failing_ends=3)
 SLOW_READER = Trouble("reads no more", "stall_reading")
 MISSING = Trouble("no answer", "missing")
 LOST_COMMAND = Trouble("command lost", "missing", {"carried_out": False})
@@ -130,7 +149,21 @@ DUPLICATE = Trouble("answer twice", "duplicate")
 WRONG_COUNT = Trouble("wrong count", "wrong_samples", {"audio_samples": 9_999})
 NO_COUNT = Trouble("no count", "wrong_samples", {"audio_samples": "many"})
 MISPRINT = Trouble("trailing comma", "trailing_comma")
-LOSSES = [closed(code) for code in (1000, 1001, 1008, 1011, 1012, 4000)] + [ABORT, HALF_OPEN]
+ANSWERS = [
+    MISSING,
+    LOST_COMMAND,
+    LATE,
+    LATE_COMMAND,
+    TOO_LATE,
+    DUPLICATE,
+    WRONG_COUNT,
+    NO_COUNT,
+    SLOW_READER,
+]
+CLOSES = [closed(code) for code in (1000, 1001, 1008, 1011, 1012, 4000)]
+UNNOTICED = [HALF_OPEN, CUT, CUT_AND_UNENDED]
+LOSSES = [*CLOSES, ABORT, *UNNOTICED]
+REQUEST_CLOSED = Trouble("closed", "close")
 GARBAGE = [
     Trouble("garbage", "garbage", {"instead": False}),
     Trouble("binary", "garbage", {"instead": False, "payload_base64": "AP+AgQ=="}),
@@ -195,7 +228,9 @@ def _creating() -> Iterator[Cell]:
     yield Cell(MISSING, at, Outcome.WAITING, "connection_failed", orphan=True)
     yield Cell(LOST_COMMAND, at, Outcome.WAITING, "connection_failed")
     yield Cell(ABORT, at, Outcome.WAITING, "connection_failed")
-    yield Cell(Trouble("closed", "close"), at, Outcome.WAITING, "connection_failed")
+    yield Cell(REQUEST_CLOSED, at, Outcome.WAITING, "connection_failed")
+    yield Cell(LATE, at, Outcome.UNHURT)
+    yield Cell(LATE_COMMAND, at, Outcome.UNHURT)
 
 
 def _connecting() -> Iterator[Cell]:
@@ -204,7 +239,11 @@ def _connecting() -> Iterator[Cell]:
         yield Cell(refused(status), at, Outcome.RENEWED, "connect_failed")
     yield Cell(refused(302, headers={"Location": "/"}), at, Outcome.RENEWED, "connect_failed")
     yield Cell(MISSING, at, Outcome.RENEWED, "connect_failed")
+    yield Cell(TOO_LATE, at, Outcome.RENEWED, "connect_failed")
+    yield Cell(LATE, at, Outcome.UNHURT)
+    yield Cell(SLOW_READER, at, Outcome.RENEWED, "silent")
     at = Moment.BEFORE_ESTABLISHED
+    yield Cell(TOO_LATE, at, Outcome.RENEWED, "silent")
     yield Cell(MISSING, at, Outcome.RENEWED, "silent")
     yield Cell(LOST_COMMAND, at, Outcome.RENEWED, "silent")
     yield Cell(LATE, at, Outcome.UNHURT)
@@ -218,21 +257,22 @@ def _losses() -> Iterator[Cell]:
         if moment in (Moment.CREATING, Moment.TEARING_DOWN):
             continue
         for loss in LOSSES:
-            code = "silent" if loss is HALF_OPEN else "closed"
+            code = "silent" if loss in UNNOTICED else "closed"
             if moment is Moment.CONNECTING and loss is ABORT:
                 code = "connect_failed"
-            if moment is Moment.DRAINING and loss is HALF_OPEN:
+            if moment is Moment.DRAINING and loss in UNNOTICED:
                 # The last words are confirmed: they are heard before anybody misses an answer.
                 yield Cell(loss, moment, Outcome.UNHURT)
             else:
                 yield Cell(loss, moment, Outcome.RENEWED, code)
-        if moment is not Moment.CONNECTING:
-            yield Cell(OVERSIZED, moment, Outcome.RENEWED, "silent")
-    yield Cell(SLOW_READER, Moment.IDLE, Outcome.RENEWED, "silent")
+        yield Cell(OVERSIZED, moment, Outcome.RENEWED, "silent")
+    for unanswered in (SLOW_READER, MISSING, TOO_LATE):  # of a ping
+        yield Cell(unanswered, Moment.IDLE, Outcome.RENEWED, "silent")
+    yield Cell(LATE, Moment.IDLE, Outcome.UNHURT)
 
 
 def _answers() -> Iterator[Cell]:
-    for at in (Moment.FIRST_CHUNK, Moment.MID_UTTERANCE):
+    for at in (Moment.FIRST_CHUNK, Moment.MID_UTTERANCE, Moment.DRAINING):
         yield Cell(MISSING, at, Outcome.RENEWED, "silent", twice=True)
         yield Cell(LOST_COMMAND, at, Outcome.RENEWED, "silent")
         yield Cell(TOO_LATE, at, Outcome.RENEWED, "silent", twice=True)
@@ -245,6 +285,7 @@ def _answers() -> Iterator[Cell]:
     for harmless in (LATE, LATE_COMMAND, DUPLICATE, MISPRINT):
         yield Cell(harmless, at, Outcome.UNHURT)
     for at in (
+        Moment.CONNECTING,
         Moment.BEFORE_ESTABLISHED,
         Moment.IDLE,
         Moment.FIRST_CHUNK,
@@ -260,6 +301,7 @@ def _errors() -> Iterator[Cell]:
     for entry, trouble in zip(ERROR_CATALOGUE, ERRORS, strict=True):
         lost = Outcome.RENEWED if entry.new_session_helps else Outcome.VOICE_ONLY
         ends_session = entry.answers == "session.init"
+        yield Cell(trouble, Moment.CONNECTING, lost, entry.code)
         yield Cell(trouble, Moment.BEFORE_ESTABLISHED, lost, entry.code)
         for moment in (Moment.IDLE, Moment.DRAINING):
             yield Cell(trouble, moment, lost if ends_session else Outcome.UNHURT, entry.code)
@@ -268,9 +310,12 @@ def _errors() -> Iterator[Cell]:
         # An interrupt that only gets an error is not confirmed, and that is a lost connection.
         outcome = lost if ends_session else Outcome.RENEWED
         yield Cell(trouble, Moment.INTERRUPT_PENDING, outcome, entry.code)
-    yield Cell(STRANGE_ERROR, Moment.BEFORE_ESTABLISHED, Outcome.RENEWED, "unrecognized")
-    yield Cell(STRANGE_ERROR, Moment.IDLE, Outcome.UNHURT, "unrecognized")
-    yield Cell(STRANGE_ERROR, Moment.MID_UTTERANCE, Outcome.CHUNK_LOST, "unrecognized")
+    for at in (Moment.CONNECTING, Moment.BEFORE_ESTABLISHED):
+        yield Cell(STRANGE_ERROR, at, Outcome.RENEWED, "unrecognized")
+    for at in (Moment.IDLE, Moment.DRAINING):
+        yield Cell(STRANGE_ERROR, at, Outcome.UNHURT, "unrecognized")
+    for at in (Moment.FIRST_CHUNK, Moment.MID_UTTERANCE):
+        yield Cell(STRANGE_ERROR, at, Outcome.CHUNK_LOST, "unrecognized")
     yield Cell(STRANGE_ERROR, Moment.INTERRUPT_PENDING, Outcome.RENEWED, "silent")
     yield Cell(NO_INTERRUPTS, Moment.INTERRUPT_PENDING, Outcome.RENEWED, "interrupt_refused")
 
@@ -282,10 +327,20 @@ def _answered(entry: Any) -> Outcome:
 
 def _tearing_down() -> Iterator[Cell]:
     at = Moment.TEARING_DOWN
-    for trouble in (refused(500), refused(503), refused(429), ABORT, MISSING, MALFORMED):
+    for status in (302, 307, 400, 401, 403, 404, 418, 429, 500, 503):
+        yield Cell(refused(status), at, Outcome.UNHURT)
+    for trouble in (NO_MINUTES, FULL_FOR_AN_HOUR, MALFORMED, NO_TOKEN, ABORT, REQUEST_CLOSED):
         yield Cell(trouble, at, Outcome.UNHURT)
-    yield Cell(refused(404), at, Outcome.UNHURT)
-    yield Cell(HALF_OPEN, at, Outcome.UNHURT)
+    for trouble in (MISSING, LOST_COMMAND, LATE, LATE_COMMAND, TOO_LATE):
+        yield Cell(trouble, at, Outcome.UNHURT)
+    for trouble in (*UNNOTICED, SLOW_READER, *GARBAGE):
+        yield Cell(trouble, at, Outcome.UNHURT)
+    for trouble in CLOSES:
+        yield Cell(trouble, at, Outcome.OVER, "closed")
+    yield Cell(OVERSIZED, at, Outcome.OVER, "silent")
+    for entry, trouble in zip(ERROR_CATALOGUE, ERRORS, strict=True):
+        yield Cell(trouble, at, Outcome.OVER, entry.code)
+    yield Cell(STRANGE_ERROR, at, Outcome.OVER, "unrecognized")
 
 
 MATRIX = list(_cells())
@@ -341,23 +396,35 @@ class Script:
             case Moment.INTERRUPT_PENDING:
                 await self.interrupted()
             case Moment.DRAINING:
+                if self.cell.answers_a_command:
+                    self.strike_at("agent.speak", nth=3)
                 await self.call.say(1.0)
                 await self.end()
-                await self.call.sandbox.wait_until_heard(WORD_SECS)
-                await self.strike_now()
+                if not self.cell.answers_a_command:
+                    await self.call.sandbox.wait_until_heard(WORD_SECS)
+                    await self.strike_now()
                 return
             case Moment.TEARING_DOWN:
                 await self.call.say(0.3)
                 await self.spoken(1)
-                if self.cell.trouble is HALF_OPEN:
-                    await self.strike_now()
-                else:
-                    self.strike_at("end")
-                await self.end()
+                await self.tear_down()
                 return
         await self.settled()
         await self.call.say(0.3)
         await self.end()
+
+    async def tear_down(self) -> None:
+        trouble = self.cell.trouble
+        if trouble in (*UNNOTICED, SLOW_READER):
+            await self.strike_now()
+            await self.end()
+        elif trouble in CLOSES or trouble.kind in ("garbage", "error"):
+            await self.end()
+            with contextlib.suppress(LookupError):  # the avatar has left before
+                await self.strike_now()
+        else:
+            self.strike_at("end")
+            await self.end()
 
     async def interrupted(self) -> None:
         self.strike_at("agent.interrupt")
@@ -403,9 +470,8 @@ class Script:
 
     # --- striking ---
 
-    def strike_at(self, point: str) -> None:
-        trouble = self.cell.trouble
-        self.call.sandbox.inject(fault(point, trouble.kind, **trouble.details))
+    def strike_at(self, point: str, *, nth: int = 1) -> None:
+        strike(self.call.sandbox, self.cell.trouble, point, nth=nth)
 
     async def strike_now(self) -> None:
         """Let it happen although the client has asked for nothing."""
@@ -424,6 +490,13 @@ class Script:
                 await sandbox.wait_for("fault")
 
 
+def strike(sandbox: Sandbox, trouble: Trouble, point: str, *, nth: int = 1) -> None:
+    """Let a sandbox be in trouble at a point."""
+    sandbox.inject(fault(point, trouble.kind, nth=nth, **trouble.details))
+    if trouble.failing_ends:
+        sandbox.inject(fault("end", "refuse", status=500, times=trouble.failing_ends))
+
+
 POINTS = {
     Moment.CREATING: "create",
     Moment.CONNECTING: "connect",
@@ -435,11 +508,11 @@ async def play(cell: Cell) -> Finding:
     """Play a cell and look at what came of it."""
     finding, began = Finding(cell), time.monotonic()
     try:
-        async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox:
+        # More sessions than one are allowed, so that a second one would be found out.
+        async with Sandbox(render_latency_secs=LATENCY_SECS, max_sessions=3) as sandbox:
             early = cell.moment in POINTS
             if early:
-                trouble = cell.trouble
-                sandbox.inject(fault(POINTS[cell.moment], trouble.kind, **trouble.details))
+                strike(sandbox, cell.trouble, POINTS[cell.moment])
             async with calling(
                 sandbox,
                 until_ready=not early,
@@ -471,7 +544,7 @@ def judge(finding: Finding, script: Script) -> None:
     judge_report(finding, call)
     judge_words(finding, script)
     hopeless = cell.outcome is Outcome.VOICE_ONLY
-    if call.avatar.is_usable is hopeless:
+    if call.avatar.is_usable is hopeless and cell.outcome is not Outcome.OVER:
         complain(f"usable: {call.avatar.is_usable}")
     finding.secrets = [ROOM_TOKEN, *(record.token for record in call.sandbox.sessions)]
     frames = shown(call)
@@ -486,6 +559,7 @@ def judge_sessions(finding: Finding, call: Call) -> None:
         complain("a session was left behind")
     if call.sandbox.peak_live_sessions > 1:
         complain("two sessions lived at once")
+    # At that moment it is often the request itself that fails.
     if finding.cell.moment is not Moment.TEARING_DOWN and not finding.cell.orphan:
         unended = [record.id for record in call.sandbox.sessions if not record.end_requests]
         if unended:
@@ -495,7 +569,8 @@ def judge_sessions(finding: Finding, call: Call) -> None:
 def judge_report(finding: Finding, call: Call) -> None:
     cell, complain = finding.cell, finding.problems.append
     finding.codes = [frame.code for frame in call.error_frames]
-    if cell.code and cell.code not in finding.codes:
+    may_be_silent = cell.outcome is Outcome.OVER
+    if cell.code and cell.code not in finding.codes and not (may_be_silent and not finding.codes):
         complain(f"reported as {finding.codes}")
     if not cell.code and (finding.codes or call.reported):
         complain(f"reported without need: {finding.codes}")
@@ -531,7 +606,7 @@ def judge_words(finding: Finding, script: Script) -> None:
         complain("interrupted words went to the transport")
     if cell.outcome is Outcome.CHUNK_LOST and not stats.rejected_secs:
         complain("no piece was lost")
-    if cell.outcome in (Outcome.UNHURT, Outcome.CHUNK_LOST) and transport.any():
+    if cell.outcome in (Outcome.UNHURT, Outcome.CHUNK_LOST, Outcome.OVER) and transport.any():
         complain("the transport spoke")
     given = np.frombuffer(
         b"".join(f.audio for f in call.between.of(TTSAudioRawFrame)), dtype="<u2"
@@ -624,6 +699,7 @@ SIGNS = {
     Outcome.RENEWED: "new",
     Outcome.VOICE_ONLY: "voice",
     Outcome.WAITING: "sweep",
+    Outcome.OVER: "over",
 }
 
 
@@ -644,6 +720,30 @@ def test_the_call_survives(cell: Cell, findings: dict[str, Finding]) -> None:
 
 def test_every_cell_has_a_name_of_its_own() -> None:
     assert len({cell.name for cell in MATRIX}) == len(MATRIX)
+
+
+def possible_at(point: str) -> set[str]:
+    """The kinds of faults that the sandbox can produce at a point."""
+    kinds: set[str] = set()
+    for kind in get_args(Kind):
+        with contextlib.suppress(ValidationError):
+            kinds.add(fault(point, kind).kind)
+    return kinds
+
+
+@pytest.mark.parametrize("moment", Moment)
+def test_every_kind_of_fault_is_in_the_matrix_at_every_moment_at_which_it_can_strike(moment):
+    point = {
+        **POINTS,
+        Moment.IDLE: "ping",
+        Moment.FIRST_CHUNK: "agent.speak",
+        Moment.MID_UTTERANCE: "agent.speak",
+        Moment.INTERRUPT_PENDING: "agent.interrupt",
+        Moment.DRAINING: "agent.speak",
+        Moment.TEARING_DOWN: "end",
+    }[moment]
+    played = {cell.trouble.kind for cell in MATRIX if cell.moment is moment}
+    assert possible_at(point) - played == set()
 
 
 def test_the_documentation_shows_this_matrix() -> None:
