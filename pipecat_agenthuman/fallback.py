@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,9 @@ from pipecat_agenthuman.voice import Unheard
 
 _SILENCE_SECS: Final = 0.2
 """After the estimated end: the transport starts to play a little later than it is given."""
+
+_MOST_OF_IT: Final = 0.8
+"""Of an utterance: less cannot have been played wholly, whatever a busy machine does to clocks."""
 
 
 def output_transport(processor: FrameProcessor) -> BaseOutputTransport | None:
@@ -53,42 +57,54 @@ def duration_secs(frame: Frame) -> float:
 
 @dataclass(slots=True)
 class _Passed:
-    """Speech that the transport was given: until when it plays, as far as can be known."""
+    """Speech that the transport was given: one utterance, or the part of one that is of a kind.
 
-    until: float
+    Attributes:
+        secs: How long it sounds.
+        interruptible: Whether an interruption ends it.
+        complete: Whether a ``TTSStoppedFrame`` followed: then the transport says when it is over.
+    """
+
     secs: float
     interruptible: bool
-
-    def left_secs(self, now: float) -> float:
-        return max(min(self.until - now, self.secs), 0.0)
+    complete: bool = False
 
 
 class TransportVoice:
     """Speech that was passed on, and whether the transport is still playing it.
 
-    The avatar must not speak into it, so it takes over only when the transport is done.
+    The avatar must not speak into it, so it takes over only when the transport is done. The
+    transport tells when it begins to speak and when an utterance is over; what it was given
+    and has not begun is counted, because a frame takes a moment to get there and back.
 
     Attributes:
         is_open: Whether the TTS service is delivering an utterance that is being passed.
     """
 
-    def __init__(self) -> None:
-        """Create a silent transport voice."""
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Create a silent transport voice.
+
+        Args:
+            monotonic: Seconds that never run backwards.
+        """
         self.is_open = False
+        self._monotonic = monotonic
         self._sample_rate = WIRE_SAMPLE_RATE
         self._playing = False
         self._passed: deque[_Passed] = deque()
+        self._since = 0.0  # when the first of them began, or could have begun
         self._interruptible = True
         self._shift_ns = 0
 
     @property
     def busy(self) -> bool:
         """Whether passed speech is playing, or has not begun to."""
-        return self._playing or time.monotonic() < self._busy_until
+        waits = bool(self._passed) and self._monotonic() < self._ends_at + _SILENCE_SECS
+        return self._playing or waits
 
     @property
-    def _busy_until(self) -> float:
-        return self._passed[-1].until + _SILENCE_SECS if self._passed else 0.0
+    def _ends_at(self) -> float:
+        return self._since + sum(part.secs for part in self._passed)
 
     def note_format(self, frame: TTSAudioRawFrame) -> None:
         """Note at which rate the TTS service delivers, whoever speaks.
@@ -120,44 +136,63 @@ class TransportVoice:
         """Note a frame that is being passed, and correct its timestamp."""
         if isinstance(frame, TTSAudioRawFrame):
             self._interruptible = is_interruptible(frame)
-            self._note_passed(time.monotonic(), duration_secs(frame))
+            self._note_passed(duration_secs(frame))
         elif isinstance(frame, TTSStartedFrame):
             self._interruptible = is_interruptible(frame)
             self.is_open, self._shift_ns = True, 0
         elif isinstance(frame, TTSStoppedFrame):
             self.is_open = False
+            if self._passed:
+                self._passed[-1].complete = True
         elif frame.pts:
             frame.pts += self._shift_ns
 
     def hear(self, frame: Frame) -> None:
         """Note what the transport itself says about its playing."""
         if isinstance(frame, BotStartedSpeakingFrame):
-            self._playing = True
+            self._playing, self._since = True, self._monotonic()
         elif isinstance(frame, BotStoppedSpeakingFrame):
             self._playing = False
-            if self._busy_until - time.monotonic() < 2 * _SILENCE_SECS:
-                # That was the last of it. Otherwise an utterance waits that has yet to begin.
-                self._passed.clear()
+            self._end_utterance()
 
     def stop(self) -> None:
         """An interruption made the transport silent, but for uninterruptible speech."""
-        now = time.monotonic()
-        kept_secs = sum(part.left_secs(now) for part in self._passed if not part.interruptible)
-        self._passed.clear()
-        if kept_secs:
-            self._passed.append(_Passed(now + kept_secs, kept_secs, interruptible=False))
-        self._playing = False
+        now = self._monotonic()
+        elapsed_secs = max(now - self._since, 0.0)
+        kept: deque[_Passed] = deque()
+        for part in self._passed:
+            elapsed, elapsed_secs = elapsed_secs, max(elapsed_secs - part.secs, 0.0)
+            part.secs = max(part.secs - elapsed, 0.0)
+            # Of what has been said by this count the transport may lag behind.
+            if not part.interruptible and (part.secs or self._playing):
+                kept.append(part)
+        self._passed, self._since = kept, now
+        self._playing = self._playing and bool(kept)
         self.is_open = self.is_open and not self._interruptible
 
-    def _note_passed(self, now: float, secs: float) -> None:
-        while self._passed and self._passed[0].until <= now:
-            self._passed.popleft()
+    def _note_passed(self, secs: float) -> None:
+        now = self._monotonic()
+        if self._ends_at <= now:
+            # All before it has been said, and the transport will say so if it has not yet.
+            for part in self._passed:
+                part.secs = 0.0
+            if not self._playing:
+                self._passed.clear()
+            self._since = now
         last = self._passed[-1] if self._passed else None
-        until = (now if last is None else last.until) + secs
-        if last is not None and last.interruptible is self._interruptible:
-            last.until, last.secs = until, last.secs + secs
+        if last is None or last.complete or last.interruptible is not self._interruptible:
+            self._passed.append(_Passed(secs, self._interruptible))
         else:
-            self._passed.append(_Passed(until, secs, self._interruptible))
+            last.secs += secs
+
+    def _end_utterance(self) -> None:
+        """The transport has come to the end of an utterance; what follows begins now."""
+        now = self._monotonic()
+        played_secs, self._since = now - self._since, now
+        if self._passed and played_secs < _MOST_OF_IT * self._passed[0].secs:
+            return  # The end of what was interrupted; this has yet to begin.
+        while self._passed and not self._passed.popleft().complete:
+            pass
 
 
 def _resampled(frames: list[Frame], sample_rate: int) -> list[Frame]:

@@ -1,8 +1,8 @@
 """Thousands of utterances: the memory stays flat and the books balance.
 
 Two soaks: thousands of utterances in virtual time through the playout and the ledger of
-commands, and hundreds of short ones through real pipelines and sockets. ``AGENTHUMAN_SOAK``
-multiplies both, for one ``AGENTHUMAN_SOAK=20 pytest tests/test_soak.py``.
+commands, and two thousand short ones through real pipelines and sockets. ``AGENTHUMAN_SOAK``
+multiplies both, for one ``AGENTHUMAN_SOAK=20 uv run pytest tests/test_soak.py``.
 """
 
 import asyncio
@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from faults import RATE, Call, calling, quiet_log, undisturbed, until
-from pipecat.frames.frames import TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame, TTSTextFrame
+from pipecat.frames.frames import TTSStartedFrame, TTSStoppedFrame, TTSTextFrame
 
+from pipecat_agenthuman._compat import speech_frame
+from pipecat_agenthuman.api import RetryPolicy
 from pipecat_agenthuman.commands import CommandKind, CommandLedger
 from pipecat_agenthuman.cues import Release, Started, Stopped
 from pipecat_agenthuman.pacing import Pace
@@ -192,18 +194,53 @@ def test_thousands_of_utterances_in_virtual_time(seed: int, rejections: bool):
 
 # --- through real sockets --------------------------------------------------------------
 
-UTTERANCES = 120 * LONGER
-CALLS = 4
+UTTERANCES = 250 * LONGER
+CALLS = 8
+
+TIRELESS = RetryPolicy(
+    max_attempts=100_000, max_total_secs=100_000, first_pause_secs=0.01, max_pause_secs=0.05
+)
+"""The sessions of this call die within seconds, again and again."""
 
 
-async def converse(call: Call, sandbox: Sandbox, chance: random.Random) -> Counter[str]:
-    """Say many short things, with interruptions and losses; what was remembered early on."""
-    early: Counter[str] = Counter()
+@dataclass
+class Heard:
+    """What came by in a call, kept while its recorders are emptied again and again.
+
+    Attributes:
+        early: What was remembered early in the call.
+        above: Beginnings and ends of speech that went up.
+        behind: Those that came out behind the transport.
+    """
+
+    early: Counter[str] = field(default_factory=Counter)
+    above: list[str] = field(default_factory=list)
+    behind: list[str] = field(default_factory=list)
+
+    def empty(self, call: Call) -> None:
+        """Take note of what the recorders saw, and empty them."""
+        self.above += call.speaking(call.above, upstream=True)
+        self.behind += call.speaking(call.behind, upstream=False)
+        for recorder in (call.above, call.between, call.behind):
+            recorder.seen.clear()
+
+    @property
+    def paired(self) -> bool:
+        """Whether beginnings and ends alternate, seen from either end."""
+        return all(
+            seen == ["start", "stop"] * (len(seen) // 2) for seen in (self.above, self.behind)
+        )
+
+
+async def converse(call: Call, sandbox: Sandbox, chance: random.Random) -> Heard:
+    """Say many short things, with interruptions and losses."""
+    heard = Heard()
     for number in range(UTTERANCES):
+        interruptible = chance.random() < 0.9
         await call.feed(TTSStartedFrame())
         for _ in range(chance.randint(1, 3)):
             audio = np.ones(chance.randint(160, 640), dtype="<i2").tobytes()
-            await call.feed(TTSAudioRawFrame(audio, RATE, 1))
+            await call.feed(speech_frame(audio, RATE, interruptible=interruptible))
         await call.feed(TTSTextFrame("word", "sentence"), TTSStoppedFrame())
         await asyncio.sleep(chance.random() * 0.12)
         act = chance.choices(["nothing", "interrupt", "lose", "noise"], [75, 15, 5, 5])[0]
@@ -213,11 +250,10 @@ async def converse(call: Call, sandbox: Sandbox, chance: random.Random) -> Count
             await _ignore(sandbox.send("noise"))
         elif act == "lose":
             await _ignore(sandbox.drop(abort=chance.random() < 0.5))
-        for recorder in (call.above, call.between, call.behind):
-            recorder.seen.clear()
+        heard.empty(call)
         if number == UTTERANCES // 3:
-            early = remembered()
-    return early
+            heard.early = remembered()
+    return heard
 
 
 async def _ignore(work: object) -> None:
@@ -228,27 +264,28 @@ async def _ignore(work: object) -> None:
         return
 
 
-async def one_call(seed: int) -> tuple[Call, Counter[str]]:
+async def one_call(seed: int) -> tuple[Call, Heard]:
     latency_secs = 0.01
     async with Sandbox(render_latency_secs=latency_secs, max_sessions=3) as sandbox:
         settings = {"avatar_latency_secs": latency_secs}
-        async with calling(sandbox, settings=settings) as call:
-            early = await converse(call, sandbox, random.Random(seed))
+        async with calling(sandbox, settings=settings, renewal=TIRELESS) as call:
+            heard = await converse(call, sandbox, random.Random(seed))
             voice = call.avatar._voice
             await until(lambda: voice.idle and not call.avatar._floor.transport.busy)
             await call.end()
+        heard.empty(call)
         assert not sandbox.live_sessions
         assert sandbox.peak_live_sessions == 1
         assert all(record.end_requests for record in sandbox.sessions)
-    return call, early
+    return call, heard
 
 
-async def test_hundreds_of_utterances_through_real_sockets():
+async def test_thousands_of_utterances_through_real_sockets():
     before = remembered()
     with undisturbed(), quiet_log(level="ERROR") as lines:
         calls = await asyncio.gather(*map(one_call, range(CALLS)))
     assert not [line for line in lines if "Traceback" in line or "internal_error" in line]
-    for call, _ in calls:
+    for call, heard in calls:
         stats = call.avatar.stats
         accounted = (
             stats.heard_secs + stats.dropped_secs + stats.rejected_secs + stats.fallback_secs
@@ -259,11 +296,12 @@ async def test_hundreds_of_utterances_through_real_sockets():
         assert stats.losses > 0
         assert stats.renewals > 0
         assert stats.interruptions > 0
+        assert heard.paired
+        assert len(heard.above) > UTTERANCES / 4
         link, voice = call.avatar._link, call.avatar._voice
         assert link._events.empty()
         assert not link._tasks
         assert voice.playout.held_items == 0
         assert voice.playout.backlog_secs == 0
-        early = calls[-1][1]
-    grown = remembered() - early - before
+    grown = remembered() - calls[-1][1].early - before
     assert grown.total() < 200, grown
