@@ -6,14 +6,16 @@ it cannot be read; only what the caller cannot do without makes an answer unusab
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Final, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
     AliasPath,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -25,6 +27,33 @@ RUNNING_STATUSES = frozenset({"started", "active"})
 """The service calls a running session ``started`` in one place and ``active`` in another."""
 
 ENDED_STATUS = "ended"
+
+
+_IDENTIFIER: Final = re.compile(r"[!-.0-~]{1,200}")
+"""Printable ASCII without a slash: it becomes a part of a path."""
+
+
+def usable_identifier(value: object) -> str | None:
+    """Read an identifier of the service, which is opaque to us but must fit into a path.
+
+    Args:
+        value: A string, or a number, which stands for its digits.
+
+    Returns:
+        The identifier, or None if it cannot be one.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = str(value)
+    fits = _IDENTIFIER.fullmatch(text) is not None and text not in (".", "..")
+    return text if fits else None
+
+
+def _checked_identifier(value: object) -> str:
+    identifier = usable_identifier(value)
+    if identifier is None:
+        raise ValueError("it is no identifier")
+    return identifier
 
 
 class ShapeError(ValueError):
@@ -49,6 +78,7 @@ def _in_utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
+_Identifier = Annotated[str, BeforeValidator(_checked_identifier)]
 _Moment = Annotated[datetime | None, WrapValidator(_or_none), AfterValidator(_in_utc)]
 _Number = Annotated[float | None, WrapValidator(_or_none)]
 _Count = Annotated[int | None, WrapValidator(_or_none)]
@@ -102,7 +132,7 @@ class SessionRecord(_AnswerModel):
         metadata: The object given at creation.
     """
 
-    session_id: str = Field(min_length=1)
+    session_id: _Identifier
     status: str = Field(min_length=1)
     started_at: _Moment = None
     ended_at: _Moment = None
@@ -130,7 +160,7 @@ class CreatedSession(_AnswerModel):
         message: The service's own remark, or None.
     """
 
-    session_id: str = Field(min_length=1)
+    session_id: _Identifier
     session_token: str = Field(min_length=1, repr=False)
     status: str = "started"
     started_at: _Moment = None
@@ -224,22 +254,26 @@ def session_record(body: Mapping[str, Any]) -> SessionRecord:
     return _validated(SessionRecord, _object_in(body, "session"))
 
 
-def ended_session(body: Mapping[str, Any]) -> SessionRecord:
-    """Read the answer to ``POST /sessions/{id}/end``.
+def ended_session(body: Mapping[str, Any], session_id: str) -> SessionRecord:
+    """Read the answer to ``POST /sessions/{id}/end``: a success, unless it says that it is none.
 
     Args:
         body: The JSON object.
+        session_id: The session that was to end.
 
     Returns:
-        The session.
+        The session, with what the answer tells of it.
 
     Raises:
-        ShapeError: If the identifier or the status is missing, or the session still runs.
+        ShapeError: If the session still runs.
     """
-    record = session_record(body)
-    if record.running:
+    wrapped = body.get("session")
+    session = cast("dict[str, Any]", wrapped) if isinstance(wrapped, dict) else body
+    status = session.get("status")
+    if isinstance(status, str) and status in RUNNING_STATUSES:
         raise ShapeError("session.status says that it is still running")
-    return record
+    known = {"session_id": session_id, "status": ENDED_STATUS}
+    return _validated(SessionRecord, {**session, **known})
 
 
 def avatar_list(body: Mapping[str, Any]) -> AvatarList:

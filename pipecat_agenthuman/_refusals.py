@@ -11,10 +11,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Final, cast
 
+from pipecat_agenthuman._answers import usable_identifier
+from pipecat_agenthuman._redact import quoted
 from pipecat_agenthuman.errors import (
     ApiError,
     AuthenticationError,
@@ -25,9 +28,6 @@ from pipecat_agenthuman.errors import (
     RateLimitedError,
     ServerFailureError,
 )
-
-MAX_WORDS_CHARS: Final = 300
-"""Longest text of a server that an error quotes."""
 
 _MAX_CODE_CHARS: Final = 80
 _OUT_OF_MINUTES_CODE: Final = "INSUFFICIENT_MINUTES"
@@ -43,6 +43,9 @@ _SESSION_TOKEN: Final = re.compile(r'"session_token"\s*:\s*"([^"]+)')
 # X-RateLimit-Reset is undocumented: seconds to wait, or a point in time in s or ms since 1970.
 _SMALLEST_EPOCH_SECS: Final = 1e9
 _SMALLEST_EPOCH_MS: Final = 1e12
+
+_LONGEST_RESET_SECS: Final = 60.0
+"""An older page of the service counts requests by the minute, so no longer is plausible."""
 
 
 @dataclass(frozen=True)
@@ -94,31 +97,15 @@ class Answer:
         for place in (body.get("session"), body):
             if isinstance(place, dict):
                 session_id = cast("dict[str, Any]", place).get("session_id")
-                if isinstance(session_id, str | int) and session_id:
-                    return str(session_id)
-        found = set(_SESSION_ID.findall(self.text)) - {"null"}
-        return found.pop() if len(found) == 1 else None
+                identifier = usable_identifier(session_id) if session_id else None
+                if identifier is not None:
+                    return identifier
+        found = set(_SESSION_ID.findall(self.text)) - {"null", "true", "false"}
+        return usable_identifier(found.pop()) if len(found) == 1 else None
 
     def session_tokens(self) -> list[str]:
         """Find the session tokens in a body of whatever shape, to keep them out of errors."""
         return _SESSION_TOKEN.findall(self.text)
-
-
-def quoted(text: str, redacted: Callable[[str], str], limit: int = MAX_WORDS_CHARS) -> str:
-    """Make foreign text fit for an error or a log line.
-
-    Args:
-        text: Text of a server.
-        redacted: Removes the secrets. It comes first, as a cut through a secret would hide
-            the rest of it from the search.
-        limit: Longest result in characters.
-
-    Returns:
-        One printable line.
-    """
-    printable = "".join(char if char.isprintable() else " " for char in redacted(text))
-    line = " ".join(printable.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 @dataclass(frozen=True)
@@ -221,24 +208,41 @@ def _sentence(text: str) -> str:
 
 
 def _retry_after_secs(headers: Mapping[str, str], now_secs: float) -> float | None:
-    for name in ("Retry-After", "X-RateLimit-Reset"):
-        value = headers.get(name, "").strip()
-        wait_secs = _wait_secs(value, now_secs) if value else None
-        if wait_secs is not None:
-            return max(wait_secs, 0.0)
-    return None
+    """The wait that a rate limit asks for, in seconds."""
+    # By the server's own clock, which is the one that it names moments on.
+    now_secs = _moment_secs(headers.get("Date", "")) or now_secs
+    wait_secs = _wait_secs(headers.get("Retry-After", ""), now_secs)
+    if wait_secs is None and not _requests_remain(headers):
+        wait_secs = _wait_secs(headers.get("X-RateLimit-Reset", ""), now_secs)
+        wait_secs = None if wait_secs is None else min(wait_secs, _LONGEST_RESET_SECS)
+    return None if wait_secs is None else max(wait_secs, 0.0)
+
+
+def _requests_remain(headers: Mapping[str, str]) -> bool:
+    """Whether the limit that was hit is another one than that of requests."""
+    try:
+        return float(headers.get("X-RateLimit-Remaining", "0")) > 0
+    except ValueError:
+        return False
 
 
 def _wait_secs(value: str, now_secs: float) -> float | None:
     try:
-        number = float(value)
+        number = float(value.strip())
     except ValueError:
-        try:
-            return parsedate_to_datetime(value).timestamp() - now_secs
-        except (ValueError, OverflowError):
-            return None
+        moment_secs = _moment_secs(value)
+        return None if moment_secs is None else moment_secs - now_secs
     if not isfinite(number):
         return None
     if number >= _SMALLEST_EPOCH_MS:
         return number / 1000 - now_secs
     return number - now_secs if number >= _SMALLEST_EPOCH_SECS else number
+
+
+def _moment_secs(value: str) -> float | None:
+    """Read a date of HTTP, which is in UTC whether it says so or not."""
+    try:
+        moment = parsedate_to_datetime(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 import aiohttp
 
 from pipecat_agenthuman._answers import ShapeError
-from pipecat_agenthuman._redact import redact
-from pipecat_agenthuman._refusals import Answer, quoted, refusal
+from pipecat_agenthuman._redact import quoted, redact
+from pipecat_agenthuman._refusals import Answer, refusal
 from pipecat_agenthuman._urls import check_url
 from pipecat_agenthuman.errors import ApiError, RateLimitedError, ServerFailureError, TransportError
 
@@ -24,7 +24,7 @@ DEFAULT_API_URL: Final = "https://api.agenthuman.com/v1"
 CONNECT_TIMEOUT_SECS: Final = 10.0
 """TCP and TLS need no more, and a request that fails here may be repeated."""
 
-_MAX_ANSWER_BYTES: Final = 8_000_000
+_MAX_ANSWER_BYTES: Final = 2_000_000
 _REMEMBERED_SECRETS: Final = 512
 
 # Raised before a connection stands, so that no byte of the request has left.
@@ -35,8 +35,8 @@ _NEVER_SENT: Final = (
     aiohttp.InvalidURL,
     UnicodeError,
 )
-# Of these, the ones that repeating cannot mend.
-_PERMANENT: Final = (aiohttp.ClientSSLError, aiohttp.InvalidURL, UnicodeError)
+# What repeating cannot mend.
+_PERMANENT: Final = (aiohttp.ClientSSLError, ValueError)
 
 Payload = aiohttp.Payload | aiohttp.FormData
 _Model = TypeVar("_Model")
@@ -143,14 +143,17 @@ class RestEndpoint:
         # What servers may echo; bounded, because a client may live for years.
         self._secrets: deque[str] = deque(maxlen=_REMEMBERED_SECRETS)
 
-    def keep_secret(self, secret: str) -> None:
-        """Keep a token out of every error and log line from now on."""
-        if secret not in self._secrets:
-            self._secrets.append(secret)
+    def keep_secret(self, *secrets: str) -> None:
+        """Keep tokens out of every error and log line from now on."""
+        self._secrets.extend(secret for secret in secrets if secret not in self._secrets)
+
+    def redacted(self, text: str) -> str:
+        """Remove the key and every token that was kept secret."""
+        return redact(text, self._api_key, *self._secrets)
 
     def quoted(self, text: str) -> str:
         """Make text of a server fit for an error or a log line."""
-        return quoted(text, self._redacted)
+        return quoted(text, self.redacted)
 
     async def close(self) -> None:
         """Release the connections that were made here."""
@@ -186,7 +189,8 @@ class RestEndpoint:
                 raise_for_status=False,
             ) as response:
                 return await _read(response)
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # The last one is what the libraries make of a proxy in the environment that is none.
             failure = self._no_answer(call, error)
         # Raised out here, unchained and without naming `error`: aiohttp's exceptions and frames
         # hold the headers, and a log that shows a traceback's variables would show the key.
@@ -222,19 +226,14 @@ class RestEndpoint:
             ApiError: If the body says that it failed after all, or is not what it should be.
         """
         self.check_accepted(answer, call)
-        body = answer.json_object()
-        if body is None:
-            # Never quoted: it may hold a session's token in a shape that nothing recognises.
-            flaw = answer.fault or "the body is not a JSON object"
-        elif body.get("success") is False:
+        # The body may hold a token, so no frame that an exception passes has it as a variable.
+        parsed = _parsed(answer, parse)
+        if not isinstance(parsed, _Flaw):
+            return parsed
+        if parsed.is_refusal:
             raise self._refusal(answer, call)
-        else:
-            try:
-                return parse(body)
-            except ShapeError as error:
-                flaw = str(error)
         raise ServerFailureError(
-            f"{call.doing}: the answer (HTTP {answer.status}) cannot be used: {flaw}.",
+            f"{call.doing}: the answer (HTTP {answer.status}) cannot be used: {parsed.words}.",
             status=answer.status,
             remedy="Check api_url; if it is right, try again later or update this package.",
         )
@@ -253,17 +252,17 @@ class RestEndpoint:
             )
         return self._own_http
 
-    def _redacted(self, text: str) -> str:
-        return redact(text, self._api_key, *self._secrets)
-
     def _refusal(self, answer: Answer, call: Call) -> ApiError:
         return refusal(
-            answer, doing=call.doing, redacted=self._redacted, now_secs=self._wall_clock()
+            answer, doing=call.doing, redacted=self.redacted, now_secs=self._wall_clock()
         )
 
     def _no_answer(self, call: Call, error: Exception) -> TransportError:
         never_sent = isinstance(error, _NEVER_SENT)
-        if isinstance(error, TimeoutError) and not never_sent:
+        if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+            # Its words quote the URL, and that of a proxy can hold a password.
+            reason = f"{type(error).__name__}: api_url, or the URL of a proxy, is none."
+        elif isinstance(error, TimeoutError) and not never_sent:
             reason = f"no answer within {call.timeout_secs:g} s."
         else:
             reason = f"{type(error).__name__}: {self.quoted(str(error)) or 'no further words'}."
@@ -304,6 +303,27 @@ def may_pass(error: ApiError) -> bool:
         redirected = error.status is not None and 300 <= error.status < 400
         return not redirected
     return isinstance(error, RateLimitedError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Flaw:
+    """Why a body cannot be used: it says that the request failed, or is not what it should be."""
+
+    words: str = ""
+    is_refusal: bool = False
+
+
+def _parsed(answer: Answer, parse: Callable[[Mapping[str, Any]], _Model]) -> _Model | _Flaw:
+    body = answer.json_object()
+    if body is None:
+        # Never quoted: it may hold a session's token in a shape that nothing recognises.
+        return _Flaw(answer.fault or "the body is not a JSON object")
+    if body.get("success") is False:
+        return _Flaw(is_refusal=True)
+    try:
+        return parse(body)
+    except ShapeError as error:
+        return _Flaw(str(error))
 
 
 async def _read(response: aiohttp.ClientResponse) -> Answer:

@@ -152,6 +152,10 @@ class AgentHumanApi:
     ) -> None:
         await self.close()
 
+    def redacted(self, text: str) -> str:
+        """Remove from a text the key and every token that this client has seen."""
+        return self._rest.redacted(text)
+
     async def close(self) -> None:
         """End what cancelled creates left behind, then release the connections. Idempotent.
 
@@ -207,14 +211,13 @@ class AgentHumanApi:
             ValueError: If an argument cannot be right.
             ApiError: See the class.
         """
-        body = create_body(avatar, room, aspect_ratio, metadata)
         self._rest.keep_secret(room.token)
         call = Call(
             doing="Creating a session",
             method="POST",
             path="/sessions",
             timeout_secs=self._timeout_secs,
-            payload=lambda: aiohttp.JsonPayload(body),
+            payload=_create_payload(avatar, room, aspect_ratio, metadata),
             unanswered=(
                 "A session may have been started; the service ends one that nobody uses "
                 "within 3 minutes. Check the network and api_url."
@@ -276,7 +279,7 @@ class AgentHumanApi:
             answer = await self._rest.exchange(call)
             if answer.succeeded and not answer.body and not answer.fault:
                 return SessionRecord(session_id=session_id, status=ENDED_STATUS)
-            return self._rest.understood(answer, ended_session, call)
+            return self._rest.understood(answer, lambda body: ended_session(body, session_id), call)
 
         try:
             return await self._repeated(attempt, retry, may_pass)
@@ -378,10 +381,11 @@ class AgentHumanApi:
 
     async def _created(self, call: Call) -> CreatedSession:
         answer = await self._rest.exchange(call)
-        for token in answer.session_tokens():
-            self._rest.keep_secret(token)
+        self._rest.keep_secret(*answer.session_tokens())
         try:
-            return self._rest.understood(answer, created_session, call)
+            created = self._rest.understood(answer, created_session, call)
+            self._rest.keep_secret(created.session_token)
+            return created
         except ApiError:
             session_id = answer.session_id() if answer.succeeded else None
             if session_id is not None:
@@ -440,6 +444,14 @@ class AgentHumanApi:
             may_repeat=may_repeat,
             timing=self._timing,
         )
+
+
+def _create_payload(
+    avatar: str, room: Room, aspect_ratio: str, metadata: Mapping[str, Any] | None
+) -> Callable[[], aiohttp.Payload]:
+    """Check a create's arguments. The body holds a token: no other frame has it as a variable."""
+    body = create_body(avatar, room, aspect_ratio, metadata)
+    return lambda: aiohttp.JsonPayload(body)
 
 
 def _session_path(session_id: str) -> str:

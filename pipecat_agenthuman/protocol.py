@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -219,7 +219,7 @@ ServerMessage = (
 )
 
 
-def decode(data: str | bytes) -> ServerMessage:
+def decode(data: str | bytes, redacted: Callable[[str], str] = lambda text: text) -> ServerMessage:
     """Decode one WebSocket message of the server. Never raises.
 
     A trailing comma is forgiven: the documentation itself prints
@@ -227,6 +227,8 @@ def decode(data: str | bytes) -> ServerMessage:
 
     Args:
         data: Payload of a text or binary message.
+        redacted: Removes secrets that the server may echo; applied to every string of the
+            message once it is decoded, so that no way of escaping them helps.
 
     Returns:
         A typed message; ``UnknownEvent`` for an undocumented ``type``, ``Unreadable`` for
@@ -236,9 +238,11 @@ def decode(data: str | bytes) -> ServerMessage:
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
-            return Unreadable("binary data that is not UTF-8", repr(data[:_EXCERPT_CHARS]))
+            excerpt = redacted(repr(data))[:_EXCERPT_CHARS]
+            return Unreadable("binary data that is not UTF-8", excerpt)
     else:
         text = data
+    text = redacted(text)
     try:
         value = _parse(text)
     except RecursionError:
@@ -250,6 +254,7 @@ def decode(data: str | bytes) -> ServerMessage:
     event = cast("dict[str, Any]", value)
     if _nests_deeper(event, _DEEPEST_NESTING):
         return Unreadable("JSON nested too deeply", _printable(text))
+    event = cast("dict[str, Any]", _cleaned(event, redacted))
     kind = event.get("type")
     if not isinstance(kind, str):
         return Unreadable("no textual type field", _printable(text))
@@ -294,6 +299,17 @@ def _nests_deeper(value: object, levels: int) -> bool:
         if not level:
             return False
     return True
+
+
+def _cleaned(value: object, redacted: Callable[[str], str]) -> object:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, list):
+        return [_cleaned(item, redacted) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value).items()
+        return {redacted(name): _cleaned(item, redacted) for name, item in fields}
+    return value
 
 
 def _children(value: object) -> Iterable[object]:

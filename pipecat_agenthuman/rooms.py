@@ -19,8 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from pipecat_agenthuman._redact import redact
-from pipecat_agenthuman._refusals import quoted
+from pipecat_agenthuman._redact import quoted, redact
 from pipecat_agenthuman._urls import check_url
 from pipecat_agenthuman.errors import RoomTokenError
 

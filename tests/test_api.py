@@ -582,16 +582,25 @@ async def test_a_rate_limit_in_minutes_is_no_lack_of_minutes(
         await create(api, retry=NO_RETRY)
 
 
+DATED = {"Date": formatdate(NOW_SECS, usegmt=True)}
+
+
 @pytest.mark.parametrize(
     ("headers", "secs"),
     [
         ({"Retry-After": "7"}, 7.0),
         ({"Retry-After": "0"}, 0.0),
         ({"Retry-After": "-3"}, 0.0),
-        ({"Retry-After": formatdate(NOW_SECS + 20, usegmt=True)}, 20.0),
+        ({"Retry-After": formatdate(NOW_SECS + 20, usegmt=True), **DATED}, 20.0),
+        ({"Retry-After": formatdate(NOW_SECS + 20)[:25], **DATED}, 20.0),
         ({"X-RateLimit-Reset": "9"}, 9.0),
-        ({"X-RateLimit-Reset": str(int(NOW_SECS + 11))}, 11.0),
-        ({"X-RateLimit-Reset": str(int((NOW_SECS + 13) * 1000))}, 13.0),
+        ({"X-RateLimit-Reset": str(int(NOW_SECS + 11)), **DATED}, 11.0),
+        ({"X-RateLimit-Reset": str(int((NOW_SECS + 13) * 1000)), **DATED}, 13.0),
+        ({"X-RateLimit-Reset": str(int(NOW_SECS + 13)), "Date": "yesterday"}, 13.0),
+        ({"X-RateLimit-Reset": "9", "X-RateLimit-Remaining": "0"}, 9.0),
+        ({"X-RateLimit-Reset": "9", "X-RateLimit-Remaining": "57"}, None),
+        ({"X-RateLimit-Reset": "9", "X-RateLimit-Remaining": "few"}, 9.0),
+        ({"X-RateLimit-Reset": "900"}, 60.0),
         ({"Retry-After": "4", "X-RateLimit-Reset": "50"}, 4.0),
         ({"Retry-After": "soon", "X-RateLimit-Reset": "8"}, 8.0),
         ({"Retry-After": "nan"}, None),
@@ -1046,6 +1055,36 @@ async def test_ending_is_repeated_after_what_may_pass(
     assert server.ends == 2
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": True, "message": "Session ended"},
+        {"success": True, "session": {"session_id": "sess_1"}},
+        {"status": "ended"},
+        {"session": {"session_id": "another", "status": "stopping"}},
+        {},
+    ],
+)
+async def test_an_end_that_succeeds_in_other_words_is_a_success(
+    api: AgentHumanApi, server: Server, body: Any
+) -> None:
+    server.on("POST /v1/sessions/sess_1/end", says(200, body))
+    ended = await api.end_session("sess_1")
+    assert (ended.session_id, ended.status) == ("sess_1", "ended")
+    assert server.ends == 1
+
+
+@pytest.mark.parametrize("name", ["sess_\ud800", "a/b", "..", ".", "", True, "x" * 201, "a b", {}])
+async def test_what_cannot_be_an_identifier_makes_an_answer_unusable(
+    api: AgentHumanApi, server: Server, name: Any
+) -> None:
+    session = {"session_id": name, "session_token": SESSION_TOKEN}
+    server.on("POST /v1/sessions", says(201, json.dumps({"session": session})))
+    with pytest.raises(ServerFailureError, match="session_id"):
+        await create(api)
+    assert server.ends == 0
+
+
 async def test_ending_is_repeated_after_a_time_out(api: AgentHumanApi, server: Server) -> None:
     held = Held(says(200, ENDED))
     server.on("POST /v1/sessions/sess_1/end", held, says(200, ENDED))
@@ -1243,6 +1282,35 @@ async def test_no_secret_is_in_an_error_a_traceback_or_the_log(
     shown = "".join(log)
     assert "Traceback" in shown
     assert [secret for secret in SECRETS if secret in shown or secret[:12] in shown] == []
+
+
+@pytest.mark.parametrize("reply", LEAKS)
+async def test_no_secret_is_a_variable_of_a_frame_that_an_exception_passed(
+    server: Server, clock: FakeTime, reply: Reply
+) -> None:
+    """Some error reports and terminals show the variables of every frame."""
+    server.on("POST /v1/sessions", reply)
+    async with AgentHumanApi(KEY, api_url=server.url, timing=clock.timing()) as api:
+        with pytest.raises(AgentHumanError) as caught:
+            await create(api)
+    report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    # The frames of this package: what the test's own helpers have is theirs.
+    ours = [frame for frame in report.stack if "pipecat_agenthuman" in frame.filename]
+    shown = str([frame.locals for frame in ours])
+    assert ours
+    assert [secret for secret in SECRETS if secret in shown] == []
+
+
+@pytest.mark.parametrize("proxy", ["user:geheim@host:3128", "http://user:geheim@127.0.0.1:99999"])
+async def test_a_proxy_that_is_none_is_final_and_does_not_tell_its_password(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeTime, proxy: str
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    async with AgentHumanApi(KEY, api_url="https://example.com/v1", timing=clock.timing()) as api:
+        with pytest.raises(TransportError, match="proxy") as caught:
+            await create(api)
+    assert "geheim" not in str(caught.value)
+    assert not clock.pauses
 
 
 async def test_no_secret_is_shown_when_there_is_no_server(
