@@ -13,10 +13,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 
 from pipecat_agenthuman import protocol
-from pipecat_agenthuman._redact import redact
+from pipecat_agenthuman._redact import quoted, redact
 from pipecat_agenthuman.commands import Command, CommandKind, CommandLedger
 from pipecat_agenthuman.connection_events import (
     ConnectionEvent,
@@ -35,6 +41,10 @@ from pipecat_agenthuman.sockets import ConnectionLimits, hang_up, open_socket
 _BUSY_GRACE_SECS: Final = 0.1
 """When a limit runs out, answers that a busy event loop has not read yet still count."""
 
+_MOST_REFUSALS: Final = 3
+"""Messages of speech that the server may refuse in a row. A session that takes no more speech,
+for whatever reason and in whatever words, leaves the bot mute."""
+
 
 class Connection:
     """A WebSocket that carries one session, from connecting to its end."""
@@ -47,6 +57,7 @@ class Connection:
         on_event: Callable[[ConnectionEvent], None],
         max_unconfirmed: int = 1,
         limits: ConnectionLimits | None = None,
+        redacted: Callable[[str], str] | None = None,
     ) -> None:
         """Create a connection; ``run`` opens it.
 
@@ -57,7 +68,14 @@ class Connection:
             max_unconfirmed: Most ``agent.speak`` that wait for confirmation; the service's
                 documentation advises 1.
             limits: How long to wait for what.
+            redacted: Removes secrets from what the server says; by default the session's
+                token.
         """
+
+        def without_token(text: str) -> str:
+            return redact(text, session.session_token)
+
+        self._redacted = redacted or without_token
         self._url = url
         self._session = session
         self._on_event = on_event
@@ -70,6 +88,7 @@ class Connection:
         self._socket: ClientConnection | None = None
         self._init_sent_at: float | None = None
         self._established = False
+        self._refusals = 0  # of speech, without a confirmation between them
         self._outbox: deque[AgentSpeak | AgentInterrupt] = deque()
         self._outgoing = asyncio.Event()
         self._changed = asyncio.Event()
@@ -108,10 +127,13 @@ class Connection:
         except InvalidStatus as error:
             status = error.response.status_code
             return Loss(LossKind.CONNECT_FAILED, f"the handshake got HTTP {status}", status)
-        except (OSError, WebSocketException, UnicodeError, ImportError) as error:
-            # The last two: a host name that is none, and a SOCKS proxy without its library.
+        except (OSError, WebSocketException, ValueError, ImportError) as error:
+            # The last two: an address that is none, and a SOCKS proxy without its library.
             words = str(error) or type(error).__name__
-            return Loss(LossKind.CONNECT_FAILED, self._without_token(f"cannot connect: {words}"))
+            if isinstance(error, InvalidProxy | InvalidURI | ValueError):
+                # Its own words quote the address, and that of a proxy can hold a password.
+                words = f"{type(error).__name__}: ws_url, or the URL of a proxy, is none"
+            return Loss(LossKind.CONNECT_FAILED, f"cannot connect: {self._quoted(words)}")
         if socket is None:
             return Loss(LossKind.LEFT, "closed by this side")
         self._socket = socket
@@ -193,7 +215,7 @@ class Connection:
     async def _read(self, socket: ClientConnection) -> Loss:
         try:
             while True:
-                loss = self._take(protocol.decode(self._without_token(await socket.recv())))
+                loss = self._take(protocol.decode(await socket.recv(), self._redacted))
                 if loss is not None:
                     return loss
         except ConnectionClosed as closed:
@@ -281,7 +303,7 @@ class Connection:
     def _establish(self, message: protocol.ConnectionEstablished, now: float) -> Loss | None:
         wanted, got = self._session.session_id, message.session_id
         if got is not None and got != wanted:
-            reason = f"the server established session {got}, not {wanted}"
+            reason = f"the server established session {self._quoted(got)}, not {wanted}"
             return Loss(LossKind.SESSION_REFUSED, reason)
         if self._established:
             self._on_event(Unexpected(message, "the session is established already"))
@@ -298,6 +320,7 @@ class Connection:
     def _speech_confirmed(
         self, message: protocol.SpeakConfirmed, command: Command, now: float
     ) -> SpeechConfirmed:
+        self._refusals = 0
         took_secs = now - command.sent_at
         self._answer_time.observe(took_secs)
         at = now - min(self.round_trip_secs, took_secs) / 2
@@ -306,7 +329,7 @@ class Connection:
     def _fail(self, message: ServerError, now: float) -> Loss | None:
         ends_session = message.entry.answers is protocol.Answers.INIT
         if ends_session or not self._established:
-            reason = f"the server refused the session: {message.error}"
+            reason = f"the server refused the session: {self._quoted(message.error)}"
             return Loss(LossKind.SESSION_REFUSED, reason, error=message)
         oldest = self._ledger.oldest
         if oldest is not None and oldest.kind is CommandKind.INTERRUPT:
@@ -314,7 +337,11 @@ class Connection:
         command = self._ledger.reject(message, now)
         rejected = command is not None and command.kind is CommandKind.SPEAK
         self._on_event(ErrorReported(message, speech_rejected=rejected))
-        return None
+        self._refusals += rejected
+        if self._refusals < _MOST_REFUSALS:
+            return None
+        reason = f"the server refused {self._refusals} messages of speech in a row"
+        return Loss(LossKind.SPEECH_REFUSED, f"{reason}: {self._quoted(message.error)}")
 
     def _fail_while_interrupting(self, message: ServerError, now: float) -> Loss | None:
         """An avatar that does not stop can only be silenced by ending its session.
@@ -324,7 +351,7 @@ class Connection:
         """
         named = message.entry.answers is protocol.Answers.NAMED
         if named and CommandKind.INTERRUPT in message.error:
-            reason = f"the server refused {CommandKind.INTERRUPT}: {message.error}"
+            reason = f"the server refused {CommandKind.INTERRUPT}: {self._quoted(message.error)}"
             return Loss(LossKind.INTERRUPT_REFUSED, reason)
         if message.entry.answers is protocol.Answers.SPEAK:
             self._ledger.reject(message, now)
@@ -351,7 +378,7 @@ class Connection:
 
     def _closed(self, closed: ConnectionClosed) -> Loss:
         if closed.rcvd is not None:
-            code, words = closed.rcvd.code, self._without_token(closed.rcvd.reason)
+            code, words = closed.rcvd.code, self._quoted(closed.rcvd.reason)
             reason = f"the server closed with code {code}" + (f": {words}" if words else "")
             return Loss(LossKind.CLOSED, reason, code)
         if closed.sent is not None and closed.sent.reason:
@@ -359,11 +386,9 @@ class Connection:
             return Loss(LossKind.SILENT, f"closed by this side: {closed.sent.reason}")
         return Loss(LossKind.CLOSED, "the connection broke without a close frame", 1006)
 
-    def _without_token(self, text: str | bytes) -> str:
-        """What the server sent, as text in which the token cannot be echoed."""
-        if isinstance(text, bytes):
-            text = text.decode("utf-8", errors="backslashreplace")
-        return redact(text, self._session.session_token)
+    def _quoted(self, text: str) -> str:
+        """Words of others, fit for an error or a log line."""
+        return quoted(text, self._redacted)
 
 
 def _abort(connecting: asyncio.Task[ClientConnection]) -> None:

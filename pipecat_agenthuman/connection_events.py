@@ -82,6 +82,7 @@ class LossKind(StrEnum):
     SILENT = "silent"
     SESSION_REFUSED = "session_refused"
     INTERRUPT_REFUSED = "interrupt_refused"
+    SPEECH_REFUSED = "speech_refused"
 
 
 @dataclass(frozen=True, slots=True)

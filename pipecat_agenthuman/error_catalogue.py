@@ -46,6 +46,8 @@ class ErrorEntry:
         remedy: What to do about it.
         answers: Which command the error most plausibly answers.
         new_session_helps: Whether the session is beyond repair but a new one can work.
+        core: Words that suffice, wherever they stand; in lower case. Only for what nothing else
+            can mean: the documentation's own example looks for them in just that way.
     """
 
     code: ServerErrorCode
@@ -54,10 +56,16 @@ class ErrorEntry:
     remedy: str
     answers: Answers
     new_session_helps: bool = False
+    core: str = ""
 
     def matches(self, error: str) -> bool:
-        """Whether a server's text is this one, details behind punctuation included."""
+        """Whether a server's text is this one.
+
+        Details may stand behind punctuation, and anything may stand around ``core``.
+        """
         words, known = _normalized(error), _normalized(self.text)
+        if self.core and self.core in words:
+            return True
         details = words.removeprefix(known)
         return words.startswith(known) and not details.lstrip()[:1].isalnum()
 
@@ -81,6 +89,7 @@ ERROR_CATALOGUE: Final[tuple[ErrorEntry, ...]] = (
     ErrorEntry(
         code=ServerErrorCode.INVALID_SESSION_ID,
         text="Invalid session id - server not assigned or session id mismatch",
+        core="invalid session id",
         meaning="The connection reached a server to which this session is not assigned.",
         remedy="Create a new session; check that api_url and ws_url belong together.",
         new_session_helps=True,
@@ -97,6 +106,7 @@ ERROR_CATALOGUE: Final[tuple[ErrorEntry, ...]] = (
     ErrorEntry(
         code=ServerErrorCode.SESSION_NOT_FOUND,
         text="Session not found",
+        core="session not found",
         meaning="The server does not know the session, or it has ended.",
         remedy="Create a new session and connect again.",
         new_session_helps=True,

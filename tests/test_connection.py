@@ -14,6 +14,7 @@ from faults import LIMIT_SECS, RATE, fault, until
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from pipecat_agenthuman._redact import redact
 from pipecat_agenthuman.connection import Connection, ConnectionLimits
 from pipecat_agenthuman.connection_events import (
     ConnectionEvent,
@@ -605,6 +606,76 @@ async def test_a_message_beyond_all_measure_ends_the_connection():
     async with Sandbox() as sandbox, in_sandbox(sandbox) as line:
         await sandbox.send("x" * 2_000_000)
         assert (await line.loss()).kind is LossKind.SILENT
+
+
+async def test_a_server_that_takes_no_more_speech_is_left_whatever_its_words():
+    async with Sandbox() as sandbox:
+        sandbox.inject(fault("agent.speak", "error", text="The moon is full", nth=2, times=2))
+        sandbox.inject(fault("agent.speak", "error", text="The moon is full", nth=5, times=None))
+        async with in_sandbox(sandbox) as line:
+            for number in range(1, 8):
+                await until(lambda: line.connection.can_speak or line.running.done())
+                if not line.running.done():
+                    line.connection.speak(pcm(100 + number))
+            loss = await line.loss()
+        # Two in a row are no reason yet: a confirmation came after them.
+        assert [event.speech_rejected for event in line.of(ErrorReported)] == [True] * 5
+        assert loss.kind is LossKind.SPEECH_REFUSED
+        assert "The moon is full" in loss.reason
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        error("go away, key-0123456789-abcdefghijkl"),
+        '{"type": "error", "error": "key-0123456789-abcdefg\\u0068ijkl"}',
+        error("cut short: key-0123456789-abcd"),
+        '{"type": "agent.nod", "key-0123456789-abcdefghijkl": ["key-0123456789-abcdefghijkl"]}',
+        "key-0123456789-abcdefghijkl is not JSON",
+        b"\xff key-0123456789-abcdefghijkl",
+    ],
+)
+async def test_whatever_secret_the_server_echoes_however_it_writes_it_is_not_told(said):
+    secrets = ("key-0123456789-abcdefghijkl", TOKEN)
+
+    async def converse(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(ESTABLISHED)
+        await socket.send(said)
+        await socket.close(4000, "bye key-0123456789-abcdefghijkl")
+
+    async with serving(converse) as url:
+        line = Line(url, redacted=lambda text: redact(text, *secrets))
+        loss = await line.loss()
+    shown = f"{line.events!r} {[vars(e) if hasattr(e, '__dict__') else e for e in line.events]}"
+    shown += str([getattr(getattr(e, "error", None), "event", "") for e in line.events])
+    shown += str([getattr(getattr(e, "message", None), "event", "") for e in line.events])
+    assert "key-01234567" not in shown + loss.reason
+    assert "[redacted]" in loss.reason
+
+
+async def test_words_without_measure_that_end_a_session_are_cut_and_printable():
+    async def converse(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(error("Session not found: \x1b[31m\n" + "x" * 100_000))
+        await socket.wait_closed()
+
+    async with serving(converse) as url:
+        loss = await Line(url).loss()
+    assert loss.error.entry.code is ServerErrorCode.SESSION_NOT_FOUND
+    assert len(loss.reason) < 500
+    assert loss.reason.isprintable()
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["user:geheim@host:3128", "http://user:geheim@", "http://user:geheim@127.0.0.1:99999"],
+)
+async def test_a_proxy_that_is_none_is_a_loss_that_does_not_tell_its_password(monkeypatch, proxy):
+    monkeypatch.setenv("https_proxy", proxy)
+    loss = await Line("wss://example.com").loss()
+    assert loss.kind is LossKind.CONNECT_FAILED
+    assert "geheim" not in loss.reason
 
 
 async def test_what_the_server_echoes_of_the_token_is_not_told():

@@ -247,15 +247,19 @@ def test_an_error_answers_the_command_that_it_speaks_of(text, answers):
         ("  session NOT   found.\n", ServerErrorCode.SESSION_NOT_FOUND),
         ("Session not found: sess_1", ServerErrorCode.SESSION_NOT_FOUND),
         ("Session not found (sess_1)", ServerErrorCode.SESSION_NOT_FOUND),
+        ("Session not found or expired", ServerErrorCode.SESSION_NOT_FOUND),
+        ("Error: session  not found", ServerErrorCode.SESSION_NOT_FOUND),
+        ("Invalid session id", ServerErrorCode.INVALID_SESSION_ID),
+        ("Failed to process audio: Session not found", ServerErrorCode.SESSION_NOT_FOUND),
     ],
 )
-def test_an_error_is_known_by_its_beginning(text, code):
+def test_an_error_is_known_by_its_beginning_or_by_words_that_suffice(text, code):
     assert classify_error(text).code is code
 
 
 @pytest.mark.parametrize(
     "text",
-    ["GPU on fire", "", ".", "Session", "Session not foundling", "A Session not found", "No audio"],
+    ["GPU on fire", "", ".", "Session", "No session found", "Missing session ids", "No audio"],
 )
 def test_an_unknown_error_keeps_its_words_under_a_code_of_its_own(text):
     assert classify_error(text) is UNRECOGNIZED_ERROR

@@ -101,10 +101,11 @@ async def test_a_noisy_call_with_a_rude_server_shows_no_secret(shown: io.StringI
         sandbox.inject(fault("create", "refuse", status=429, body=f"{API_KEY} {ROOM_TOKEN}"))
         async with calling(sandbox) as call:
             first = sandbox.sessions[0]
-            await be_rude(sandbox, first.token)
+            for secret in (first.token, ROOM_TOKEN, API_KEY):
+                await be_rude(sandbox, secret)
             await call.say(0.2)
             await call.interrupt()
-            await sandbox.drop(code=4000, reason=f"go away {first.token}"[:120])
+            await sandbox.drop(code=4000, reason=f"go away {first.token} {ROOM_TOKEN}"[:70])
             await call.until_ready(2)
             second = sandbox.sessions[-1]
             refusal = {"success": False, "error": {"message": second.token, "code": API_KEY}}
