@@ -110,16 +110,19 @@ class AvatarLink:
         self._events: asyncio.Queue[SessionEvent] = asyncio.Queue()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._starting_since: float | None = None
-        self._late = False
+        self._may_wait = True  # speech, for the first avatar; never for a later one
+        self._broken = False
 
     # --- looking -----------------------------------------------------------------------
 
     @property
     def may_come(self) -> bool:
-        """Whether speech may wait for the avatar: it is there, or coming for the first time."""
-        if self._late or self._presence.gone:
+        """Whether the avatar may take an utterance: it is there, or coming for the first time."""
+        if self._presence.gone or self._broken:
             return False
-        return self._session.state in (
+        if self.ready and self._presence.may_speak:
+            return True
+        return self._may_wait and self._session.state in (
             SessionState.IDLE,
             SessionState.STARTING,
             SessionState.READY,
@@ -169,8 +172,13 @@ class AvatarLink:
         """Count trouble, and report it unless it belongs to a burst that was reported."""
         await self._teller.tell_trouble(trouble)
 
-    def renew_at_pause(self, why: str) -> None:
-        """Replace the session when nothing is being said; at once if there is none any more."""
+    def renew_at_pause(self, why: str, *, expires: bool = False) -> None:
+        """Replace the session when nothing is being said; at once if there is none any more.
+
+        Args:
+            why: For the log.
+            expires: Whether it is to expire soon.
+        """
         if not self._session.renewable:
             logger.warning(
                 f"{self._processor}: {why}, but the session was made elsewhere and cannot be "
@@ -182,7 +190,7 @@ class AvatarLink:
             logger.info(f"{self._processor}: {why}; trying again to bring a session up.")
             self._begin()
         else:
-            self._spawn("renewal", self._renew_when_idle(why))
+            self._spawn("renewal", self._renew_when_idle(why, expires=expires))
 
     def let_go(self) -> None:
         """Close the connection and end the session, without waiting for it."""
@@ -251,7 +259,6 @@ class AvatarLink:
     async def _welcome(self) -> None:
         """A session is up; its avatar is there, or on its way."""
         await self._stop("start")
-        self._late = False
         self._spawn("expiration", self._watch_expiration(self._session.expires_in_secs))
         if self._presence.joined.is_set() or not self._presence.announced:
             await self._avatar_is_ready()
@@ -260,6 +267,7 @@ class AvatarLink:
 
     async def _fall_back(self, event: SessionLost) -> None:
         """A session is gone: first the voice, then the telling."""
+        self._may_wait = False
         self._presence.session_lost()
         self._meter.forget_messages()
         for name in ("start", "avatar", "expiration", "renewal"):
@@ -276,10 +284,9 @@ class AvatarLink:
     # --- background --------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._late = False
         self._starting_since = self._voice.driver.now()
         self._spawn("session", self._session.run())
-        if self._options.transport_speaks:
+        if self._options.transport_speaks and self._may_wait:
             self._spawn("start", self._limit_start())
 
     async def _limit_start(self) -> None:
@@ -291,7 +298,7 @@ class AvatarLink:
             f"{self._processor}: no session after {START_WAIT_SECS:g} s with words waiting; the "
             "transport speaks them, and the avatar takes over when it is there."
         )
-        self._late = True
+        self._may_wait = False
         await self._on_unavailable()
 
     async def _give_up(self, name: str, error: Exception) -> None:
@@ -299,7 +306,7 @@ class AvatarLink:
         logger.error(
             f"{self._processor}: {name} failed:\n{''.join(traceback.format_exception(error))}"
         )
-        self._late = True
+        self._broken = True
         self._session.end()
         try:
             await self._on_unavailable()
@@ -308,6 +315,7 @@ class AvatarLink:
         await self._teller.tell_bug(name, error)
 
     async def _avatar_is_ready(self) -> None:
+        self._may_wait = False
         if self._starting_since is not None:
             self._meter.joined(self._voice.driver.now() - self._starting_since)
             self._starting_since = None
@@ -344,6 +352,16 @@ class AvatarLink:
             async with asyncio.timeout(self._options.avatar_wait_secs):
                 await self._presence.joined.wait()
         except TimeoutError:
+            if self._presence.was_recognized:
+                # It cannot be that the transport does not know it.
+                self._session.renew(
+                    AvatarLeftError(
+                        "The avatar of the new session did not appear in the room within "
+                        f"{self._options.avatar_wait_secs:g} s.",
+                        remedy="Check that its token is still valid, and that the room has room.",
+                    )
+                )
+                return
             logger.warning(
                 f"{self._processor}: no avatar in the room after "
                 f"{self._options.avatar_wait_secs:g} s; speech goes to it all the same. Check "
@@ -358,17 +376,17 @@ class AvatarLink:
         margin_secs = min(EXPIRY_MARGIN_SECS, left_secs / 4)
         await asyncio.sleep(max(left_secs - margin_secs, 0.0))
         if self._options.renew_before_expiry:
-            self.renew_at_pause("the session expires soon")
+            self.renew_at_pause("the session expires soon", expires=True)
         else:
             logger.warning(
                 f"{self._processor}: the session expires in {margin_secs:.0f} s and "
                 "renew_before_expiry is off; the avatar will leave in the middle of the call."
             )
 
-    async def _renew_when_idle(self, why: str) -> None:
+    async def _renew_when_idle(self, why: str, *, expires: bool) -> None:
         await self._voice.driver.wait_until(lambda: self._voice.idle, None)
         logger.info(f"{self._processor}: {why}; a new one takes over.")
-        self._session.renew()
+        self._session.renew(expires=expires)
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Run work in the background; work of the same name before it is replaced."""

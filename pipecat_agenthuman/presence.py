@@ -10,6 +10,10 @@ class AvatarPresence:
 
     A transport that knows the avatar tells when its participant joins. With any other
     transport nobody does, and then the session's word must be enough.
+
+    Attributes:
+        announced: Whether somebody tells of the avatar.
+        was_recognized: Whether an avatar was seen in this call, of whatever session.
     """
 
     def __init__(self, *, announced: bool = False) -> None:
@@ -19,6 +23,7 @@ class AvatarPresence:
             announced: Whether somebody tells of the avatar.
         """
         self.announced = announced
+        self.was_recognized = False
         self._present: set[str] = set()
         self._of_former_session: set[str] = set()
         self._was_here = False
@@ -42,7 +47,7 @@ class AvatarPresence:
 
     def join(self, participant_id: str) -> bool:
         """An avatar joined; returns whether it is the first of the present session."""
-        self.announced = True
+        self.announced = self.was_recognized = True
         if participant_id in self._of_former_session:
             return False
         first = not self._present

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipecat_agenthuman._rest import never_took_effect
+from pipecat_agenthuman._rest import PermanentTransportError, never_took_effect
 from pipecat_agenthuman._retry import RetryPolicy, Timing
 from pipecat_agenthuman.connection_events import Loss, LossKind
 from pipecat_agenthuman.errors import (
@@ -32,6 +32,10 @@ class AvatarLeftError(ConnectError):
     """The avatar left the room although its session was up, and did not come back."""
 
 
+class ShortLivedError(ConnectError):
+    """Sessions expire almost as soon as they are made."""
+
+
 class LostConnectionError(ConnectError):
     """A connection ended that should not have.
 
@@ -52,6 +56,7 @@ _REMEDIES: Final = {
     LossKind.CLOSED: "Check the session's minutes and expiration if it happens again.",
     LossKind.SILENT: "Check the network between the bot and Agent Human.",
     LossKind.SESSION_REFUSED: "Check that api_url and ws_url belong together.",
+    LossKind.SPEECH_REFUSED: "See the server's words; check what the TTS service delivers.",
     LossKind.INTERRUPT_REFUSED: "Update pipecat-agenthuman: the protocol may have changed.",
 }
 
@@ -107,7 +112,7 @@ class Attempts:
             return None
         pause = self._pause_secs(error)
         has_attempts = self._failures <= self._policy.max_attempts
-        if has_attempts and _may_have_created(error):
+        if has_attempts and may_have_created(error):
             # Another create could make two live sessions, so the sweep comes first.
             return self._sweep(now, ORPHAN_SWEEP_SECS)
         if has_attempts and self._waited_secs + pause <= self._policy.max_total_secs:
@@ -116,6 +121,24 @@ class Attempts:
             # Asking is of no use any more, but time is: then there is one attempt left.
             return self._sweep(now, error.gone_in_secs)
         return None
+
+    def planned_pause_secs(self, *, ready_since: float | None, expires: bool) -> float | None:
+        """Take note of a session that was given up as planned.
+
+        Args:
+            ready_since: When it was established, or None if it never was.
+            expires: Whether it was to expire. If it was that young, that counts as a failure:
+                sessions that expire at once must not be made for ever.
+
+        Returns:
+            Seconds until the next attempt; None if there should be none.
+        """
+        now = self._timing.monotonic()
+        if expires and (ready_since is None or now - ready_since < QUICK_FAILURE_SECS):
+            error = ShortLivedError("The session was to expire.")
+            return self.pause_secs(error, renewable=True, ready_since=ready_since)
+        self._without_since = now
+        return 0.0
 
     def _sweep(self, now: float, secs: float) -> float:
         """Wait until the service has ended a session by itself: no attempt, so not counted."""
@@ -145,17 +168,17 @@ def _is_permanent(error: AgentHumanError) -> bool:
     if isinstance(error, SessionLingersError):
         return False
     if isinstance(error, ApiError):
-        return not (never_took_effect(error) or _may_have_created(error))
+        return not (never_took_effect(error) or may_have_created(error))
     if isinstance(error, LostConnectionError) and error.loss.error is not None:
         entry = error.loss.error.entry
         return entry is not UNRECOGNIZED_ERROR and not entry.new_session_helps
     return False
 
 
-def _may_have_created(error: AgentHumanError) -> bool:
+def may_have_created(error: AgentHumanError) -> bool:
     """Whether a create that failed may have started a session all the same."""
     if isinstance(error, TransportError):
-        return not error.never_sent
+        return not (error.never_sent or isinstance(error, PermanentTransportError))
     if isinstance(error, ServerFailureError):
         redirected = error.status is not None and 300 <= error.status < 400
         return not redirected and error.status != SERVICE_UNAVAILABLE

@@ -26,7 +26,7 @@ from pipecat_agenthuman.errors import (
 )
 from pipecat_agenthuman.frames import AgentHumanErrorFrame
 from pipecat_agenthuman.protocol import ServerError, ServerErrorCode
-from pipecat_agenthuman.renewal import AvatarLeftError, LostConnectionError
+from pipecat_agenthuman.renewal import AvatarLeftError, LostConnectionError, ShortLivedError
 
 BURST_SECS: Final = 10.0
 """The same error within this time is one burst: told once, and counted."""
@@ -97,6 +97,8 @@ def session_trouble(error: AgentHumanError, meaning: str, *, final: bool) -> Tro
                 break
     elif isinstance(error, AvatarLeftError):
         code = "avatar_left"
+    elif isinstance(error, ShortLivedError):
+        code = "expires_at_once"
     elif isinstance(error, LostConnectionError):
         code = error.loss.kind.value
         if error.loss.error is not None:

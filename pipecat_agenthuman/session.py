@@ -16,7 +16,12 @@ from pipecat_agenthuman._retry import RetryPolicy, Timing
 from pipecat_agenthuman.connection import Connection, ConnectionLimits
 from pipecat_agenthuman.connection_events import ConnectionEvent, Established, LossKind
 from pipecat_agenthuman.errors import AgentHumanError
-from pipecat_agenthuman.renewal import RENEWAL_POLICY, Attempts, LostConnectionError
+from pipecat_agenthuman.renewal import (
+    RENEWAL_POLICY,
+    Attempts,
+    LostConnectionError,
+    ShortLivedError,
+)
 from pipecat_agenthuman.sources import OpenedSession, SessionSource
 
 # --- what a session tells --------------------------------------------------------------
@@ -44,9 +49,15 @@ SessionEvent = ConnectionEvent | SessionLost
 
 @dataclass(frozen=True, slots=True)
 class _Replacement:
-    """The session is to be given up for another one; ``error`` says what is wrong with it."""
+    """The session is to be given up for another one.
 
-    error: AgentHumanError | None
+    Attributes:
+        error: What is wrong with it; None for a planned renewal.
+        expires: Whether it is to expire soon.
+    """
+
+    error: AgentHumanError | None = None
+    expires: bool = False
 
 
 class SessionState(StrEnum):
@@ -147,13 +158,14 @@ class Session:
         finally:
             self._state = SessionState.ENDED
 
-    def renew(self, error: AgentHumanError | None = None) -> None:
+    def renew(self, error: AgentHumanError | None = None, *, expires: bool = False) -> None:
         """Replace the session by a new one; the old one is ended first.
 
         Args:
             error: What is wrong with it: then it counts as lost. None for a planned renewal.
+            expires: Whether that is because it is to expire soon.
         """
-        self._replacement = _Replacement(error)
+        self._replacement = _Replacement(error, expires)
         if self._connection is not None:
             self._connection.leave()
 
@@ -183,8 +195,9 @@ class Session:
 
     async def _talk(self) -> AgentHumanError | None:
         """Open a session and carry its connection; None if it ended as wanted."""
-        self._opened = await self._open_unless_ended()
+        # Its life counts from its start at the service, which is before the answer.
         self._opened_at = self._timing.monotonic()
+        self._opened = await self._open_unless_ended()
         if self._opened is None:
             return None
         if self._replacement is None and not self._ending.is_set():
@@ -194,6 +207,7 @@ class Session:
                 on_event=self._take,
                 max_unconfirmed=self._max_unconfirmed,
                 limits=self._limits,
+                redacted=self._source.redacted,
             )
             loss = await self._connection.run()
             if loss.kind is not LossKind.LEFT:
@@ -227,13 +241,20 @@ class Session:
         was_ready = self._state is SessionState.READY
         if self._ending.is_set():
             return None
-        pause_secs = (
-            0.0
-            if error is None
-            else self._attempts.pause_secs(
+        if error is None:
+            expires = self._replacement is not None and self._replacement.expires
+            pause_secs = self._attempts.planned_pause_secs(
+                ready_since=self._ready_since, expires=expires
+            )
+            if pause_secs is None:
+                error = ShortLivedError(
+                    "Each session expired shortly after it was made.",
+                    remedy="Check how long the account's plan lets a session live.",
+                )
+        else:
+            pause_secs = self._attempts.pause_secs(
                 error, renewable=self.renewable, ready_since=self._ready_since
             )
-        )
         # Before anybody hears of it: speech must not wait for what is not coming.
         self._state = SessionState.ENDED if pause_secs is None else SessionState.RENEWING
         self._on_event(
@@ -250,10 +271,12 @@ class Session:
         """Wait, unless the session is ended meanwhile."""
         ending = asyncio.create_task(self._ending.wait())
         pausing = asyncio.ensure_future(self._timing.sleep(secs))
-        await asyncio.wait({ending, pausing}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (ending, pausing):
-            task.cancel()
-        await asyncio.gather(ending, pausing, return_exceptions=True)
+        try:
+            await asyncio.wait({ending, pausing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (ending, pausing):
+                task.cancel()
+            await asyncio.gather(ending, pausing, return_exceptions=True)
 
 
 async def _finish(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

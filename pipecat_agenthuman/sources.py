@@ -11,32 +11,33 @@ from typing import Any, Final, Protocol
 import aiohttp
 from loguru import logger
 
+from pipecat_agenthuman._redact import redact
 from pipecat_agenthuman._retry import NO_RETRY, RetryPolicy
 from pipecat_agenthuman.api import AgentHumanApi, Room
 from pipecat_agenthuman.errors import ApiError, AuthenticationError, SessionLingersError
 from pipecat_agenthuman.protocol import SessionInit
-from pipecat_agenthuman.renewal import ORPHAN_SWEEP_SECS
+from pipecat_agenthuman.renewal import ORPHAN_SWEEP_SECS, may_have_created
 from pipecat_agenthuman.settings import AVATAR_VARIABLE, AgentHumanVideoSettings
 
 CREATE_TIMEOUT_SECS: Final = 30.0
 """Creating a session allocates a GPU server before it answers."""
 
 END_TIMEOUT_SECS: Final = 3.0
-END_POLICY: Final = RetryPolicy(max_attempts=3, max_total_secs=3.0, first_pause_secs=0.2)
+END_POLICY: Final = RetryPolicy(max_attempts=3, max_total_secs=4.0, first_pause_secs=0.2)
 """Ending a session holds up its successor and the end of the pipeline: a few seconds at most.
 What cannot be ended is logged, and swept by the service within 3 minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Lingering:
-    """A session that could not be ended.
+    """A session that could not be ended, or that may run without anybody knowing it.
 
     Attributes:
-        session_id: Its identifier.
+        session_id: Its identifier; None if the answer that named it was lost.
         gone_at: When the service has ended it by itself, on a monotonic clock.
     """
 
-    session_id: str
+    session_id: str | None
     gone_at: float
 
 
@@ -89,6 +90,10 @@ class SessionSource(Protocol):
         """Whether ``open`` can be called again after ``end``."""
         ...
 
+    def redacted(self, text: str) -> str:
+        """Remove from a text all secrets that the service was told."""
+        ...
+
     async def open(self) -> OpenedSession:
         """Bring a session up, once the one before has ended. Raises ``AgentHumanError``."""
         ...
@@ -136,6 +141,10 @@ class OwnSessions:
         self._live_id: str | None = None
         self._lingering: _Lingering | None = None
 
+    def redacted(self, text: str) -> str:
+        """Remove the key, and the tokens of rooms and sessions."""
+        return self._api.redacted(text)
+
     async def open(self) -> OpenedSession:
         """Create a session, in one attempt: whoever calls decides about another.
 
@@ -144,13 +153,18 @@ class OwnSessions:
             ApiError: If it fails.
         """
         await self._end_former()
-        created = await self._api.create_session(
-            avatar=self.avatar,
-            room=self._room,
-            aspect_ratio=self.aspect_ratio,
-            metadata=self._metadata,
-            retry=NO_RETRY,
-        )
+        try:
+            created = await self._api.create_session(
+                avatar=self.avatar,
+                room=self._room,
+                aspect_ratio=self.aspect_ratio,
+                metadata=self._metadata,
+                retry=NO_RETRY,
+            )
+        except ApiError as error:
+            if may_have_created(error):
+                self._linger(None)
+            raise
         self._live_id = created.session_id
         init = SessionInit(created.session_id, created.session_token)
         life_secs = _life_secs(created.started_at, created.expiration)
@@ -166,7 +180,7 @@ class OwnSessions:
         except ApiError as error:
             # The client has logged it as an error, with the identifier.
             logger.debug(f"The service sweeps session {session_id} within 3 minutes. {error}")
-            self._lingering = _Lingering(session_id, self._monotonic() + ORPHAN_SWEEP_SECS)
+            self._linger(session_id)
         # Not if this was cancelled: then it is still to be ended.
         self._live_id = None
 
@@ -179,6 +193,9 @@ class OwnSessions:
             logger.debug(str(error))
         await self._api.close()
 
+    def _linger(self, session_id: str | None) -> None:
+        self._lingering = _Lingering(session_id, self._monotonic() + ORPHAN_SWEEP_SECS)
+
     async def _end_former(self) -> None:
         """Try once more to end what could not be ended; two must never run at the same time."""
         former = self._lingering
@@ -186,19 +203,26 @@ class OwnSessions:
             return
         gone_in_secs = former.gone_at - self._monotonic()
         if gone_in_secs > 0:
-            try:
-                await self._api.end_session(
-                    former.session_id, timeout_secs=END_TIMEOUT_SECS, retry=NO_RETRY
-                )
-            except AuthenticationError:
-                raise  # No other session could be made either.
-            except ApiError as error:
-                raise SessionLingersError(
-                    f"No session was made, because the one before cannot be ended: {error.message}",
-                    gone_in_secs=gone_in_secs,
-                    remedy=error.remedy,
-                ) from None
+            await self._end_lingering(former.session_id, gone_in_secs)
         self._lingering = None
+
+    async def _end_lingering(self, session_id: str | None, gone_in_secs: float) -> None:
+        if session_id is None:
+            raise SessionLingersError(
+                "No session was made, because one may run whose creation was not answered.",
+                gone_in_secs=gone_in_secs,
+                remedy=f"The service ends it within {gone_in_secs:.0f} s.",
+            )
+        try:
+            await self._api.end_session(session_id, timeout_secs=END_TIMEOUT_SECS, retry=NO_RETRY)
+        except AuthenticationError:
+            raise  # No other session could be made either.
+        except ApiError as error:
+            raise SessionLingersError(
+                f"No session was made, because the one before cannot be ended: {error.message}",
+                gone_in_secs=gone_in_secs,
+                remedy=error.remedy,
+            ) from None
 
 
 def _life_secs(started_at: datetime | None, expiration: datetime | None) -> float | None:
@@ -206,7 +230,14 @@ def _life_secs(started_at: datetime | None, expiration: datetime | None) -> floa
     if expiration is None:
         return None
     began = started_at or datetime.now(UTC)
-    return (expiration - began).total_seconds()
+    life_secs = (expiration - began).total_seconds()
+    if life_secs > 0:
+        return life_secs
+    logger.warning(
+        f"The new session's expiration ({expiration}) is not after its start ({began}), so it "
+        "is not relied on: the session may end without being replaced before."
+    )
+    return None
 
 
 class GivenSession:
@@ -220,6 +251,10 @@ class GivenSession:
     def __init__(self, credentials: SessionCredentials) -> None:
         """Create a source of exactly this session."""
         self._init = SessionInit(credentials.session_id, credentials.session_token)
+
+    def redacted(self, text: str) -> str:
+        """Remove the session's token."""
+        return redact(text, self._init.session_token)
 
     async def open(self) -> OpenedSession:
         """Return the session."""

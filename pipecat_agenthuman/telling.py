@@ -119,8 +119,8 @@ class Teller:
     async def tell_trouble(self, trouble: Trouble) -> None:
         """Count trouble, and report it unless it belongs to a burst that was reported."""
         self._stats.count_error(trouble.code)
-        await self._notify("on_avatar_error", trouble.error, trouble.code)
-        await self.reporter.tell(trouble)
+        if await self.reporter.tell(trouble):
+            await self._notify("on_avatar_error", trouble.error, trouble.code)
 
     def notice(self, kind: str, what: str) -> None:
         """Log something unexpected that changes nothing, once for each kind."""

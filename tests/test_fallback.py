@@ -343,6 +343,26 @@ async def test_an_avatar_that_leaves_the_room_is_replaced_and_the_transport_spea
     assert not call.unpaired()
 
 
+async def test_a_renewed_avatar_that_never_appears_is_replaced_and_the_transport_speaks(log):
+    async with avatars() as sandbox, calling(sandbox, avatar_wait_secs=0.3) as call:
+        await call.feed(AgentHumanAvatarJoinedFrame("avatar-1"))
+        await call.say(0.2)
+        await spoken(call)
+        await sandbox.drop()
+        await call.feed(AgentHumanAvatarLeftFrame("avatar-1", "left"))
+        await until(lambda: len(sandbox.sessions) == 2)
+        words = await call.say(0.5)
+        await until(lambda: len(sandbox.sessions) == 3)
+        await call.feed(AgentHumanAvatarJoinedFrame("avatar-3"))
+        await call.until_ready(2)
+        await until(lambda: not call.avatar._floor.transport.busy)
+        more = await call.say(0.3)
+        await call.end()
+    assert call.given_to_transport()[words.start : words.stop].all()
+    assert once(call.heard_of_avatar(), more)
+    assert [frame.code for frame in call.error_frames] == ["closed", "avatar_left"]
+
+
 async def test_an_avatar_that_comes_back_is_not_replaced_and_repeats_nothing(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         await call.feed(AgentHumanAvatarJoinedFrame("avatar-1"))

@@ -104,6 +104,7 @@ async def test_a_burst_is_told_once_and_its_rest_is_counted_in_the_end(log):
         await until(lambda: call.avatar.stats.errors.get("audio_not_processed") == 20)
         await call.end()
     assert len(call.reported) == len(call.error_frames) == 1
+    assert len([news for news in call.news if news.startswith("on_avatar_error")]) == 1
     assert len(told(log, "came 19 more times")) == 1
 
 

@@ -204,6 +204,33 @@ def test_after_a_create_of_unknown_fate_the_sweep_comes_first_and_does_not_count
     assert attempts.pause_secs(refused, renewable=True, ready_since=None) == 1.0
 
 
+def test_after_a_planned_renewal_a_failure_is_the_first_one():
+    clock = Clock()
+    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    clock.now = 600.0
+    assert attempts.planned_pause_secs(ready_since=1.0, expires=True) == 0.0
+    refused = RateLimitedError("the old session still counts")
+    assert attempts.pause_secs(refused, renewable=True, ready_since=None) == 0.5
+
+
+def test_sessions_that_expire_as_soon_as_they_are_made_are_not_made_for_ever():
+    clock = Clock()
+    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    number = 0
+    while attempts.planned_pause_secs(ready_since=clock.now, expires=True) is not None:
+        clock.now += 1.0
+        number += 1
+    assert number == RENEWAL_POLICY.max_attempts
+
+
+def test_an_avatar_may_be_changed_as_often_as_anybody_likes():
+    clock = Clock()
+    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    for _ in range(100):
+        clock.now += 1.0
+        assert attempts.planned_pause_secs(ready_since=clock.now, expires=False) == 0.0
+
+
 def test_a_session_that_lingers_is_waited_for_when_all_attempts_are_spent():
     clock = Clock()
     attempts = Attempts(RENEWAL_POLICY, clock.timing())
@@ -465,6 +492,74 @@ async def test_what_cannot_be_ended_keeps_nobody_waiting_once_the_service_has_sw
             await source.end()
             await source.close()
         await sandbox.end_session(sandbox.sessions[0].id)
+
+
+async def test_a_session_that_may_run_unknown_is_waited_for_even_by_who_begins_anew():
+    now = 0.0
+    async with Sandbox(max_sessions=3) as sandbox:
+        source = own_sessions(sandbox, monotonic=lambda: now)
+        sandbox.inject(fault("create", "abort", carried_out=True))
+        with pytest.raises(TransportError):
+            await source.open()
+        now = 179.0
+        with pytest.raises(SessionLingersError, match="not answered"):
+            await source.open()
+        assert len(sandbox.sessions) == 1
+        now = 181.0
+        await source.open()
+        assert len(sandbox.sessions) == 2
+        await source.close()
+        await sandbox.end_session(sandbox.sessions[0].id)
+
+
+@pytest.mark.parametrize("expiration", ["2020-01-01T00:00:00Z", "1970-01-01T00:00:00Z"])
+async def test_an_expiration_before_the_start_is_not_relied_on(expiration: str):
+    session = {"session_id": "sess_1", "session_token": "token-4711", "expiration": expiration}
+    body = {"success": True, "session": session}
+    async with Sandbox() as sandbox:
+        sandbox.inject(fault("create", "refuse", status=201, body=body))
+        source = own_sessions(sandbox)
+        with quiet_log(level="WARNING") as lines:
+            opened = await source.open()
+            await source.close()
+    assert opened.life_secs is None
+    assert len([line for line in lines if "not relied on" in line]) == 1
+
+
+async def test_sessions_that_expire_at_once_end_in_an_error_that_says_so():
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
+        for number in range(1, 100):
+            await until(lambda n=number: len(life.of(Established)) >= n or life.running.done())
+            if life.running.done():
+                break
+            life.session.renew(expires=True)
+        last = life.of(SessionLost)[-1]
+        assert "expired shortly after" in str(last.error)
+        assert not last.will_renew
+        assert len(sandbox.sessions) == 1 + RENEWAL_POLICY.max_attempts
+
+
+async def test_the_life_of_a_session_counts_from_its_start_and_not_from_the_answer():
+    async with Sandbox(session_secs=60) as sandbox:
+        details = {"delay_secs": 0.4, "delayed": "answer"}
+        sandbox.inject(fault("create", "delay", **details))
+        async with living(sandbox) as life:
+            await life.saw(Established)
+            assert life.session.expires_in_secs < 59.7
+
+
+async def test_a_session_that_is_cancelled_in_a_pause_leaves_no_task():
+    async with Sandbox() as sandbox:
+        sandbox.inject(fault("create", "refuse", status=500))
+        async with living(sandbox) as life:
+            await until(lambda: life.slept == [ORPHAN_SWEEP_SECS])
+            before = asyncio.all_tasks()
+            life.running.cancel()
+            await asyncio.wait({life.running})
+            left = {task for task in asyncio.all_tasks() & before if not task.done()}
+            assert left == {asyncio.current_task()}
+            life.session.end()
+            life.running = asyncio.create_task(life.session.run())
 
 
 async def test_a_key_that_is_refused_even_for_ending_is_the_end_of_all_hope():
