@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,41 +19,21 @@ from pipecat.frames.frames import (
     TTSStartedFrame,
     TTSStoppedFrame,
 )
-from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.transports.base_output import BaseOutputTransport
 
 from pipecat_agenthuman._compat import is_interruptible, speech_frame
 from pipecat_agenthuman.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from pipecat_agenthuman.protocol import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
+from pipecat_agenthuman.outputs import duration_secs
+from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
 from pipecat_agenthuman.voice import Unheard
 
 _SILENCE_SECS: Final = 0.2
 """After the estimated end: the transport starts to play a little later than it is given."""
 
+_STARTS_WITHIN_SECS: Final = 1.0
+"""What the transport can begin to say it begins at once; later, it has nothing to say."""
+
 _MOST_OF_IT: Final = 0.8
 """Of an utterance: less cannot have been played wholly, whatever a busy machine does to clocks."""
-
-
-def output_transport(processor: FrameProcessor) -> BaseOutputTransport | None:
-    """The output transport behind a processor, if the pipeline shows one."""
-    behind = processor.next
-    while behind is not None and not isinstance(behind, BaseOutputTransport):
-        behind = behind.next
-    return behind
-
-
-def plays_audio(transport: BaseOutputTransport) -> bool:
-    """Whether an output transport plays the audio that it is given."""
-    params: object = getattr(transport, "_params", None)
-    return bool(getattr(params, "audio_out_enabled", True))
-
-
-def duration_secs(frame: Frame) -> float:
-    """Seconds of speech in a frame; 0 if it carries none."""
-    if not isinstance(frame, TTSAudioRawFrame):
-        return 0.0
-    samples = len(frame.audio) // (BYTES_PER_SAMPLE * max(frame.num_channels, 1))
-    return samples / max(frame.sample_rate, 1)
 
 
 @dataclass(slots=True)
@@ -63,11 +44,14 @@ class _Passed:
         secs: How long it sounds.
         interruptible: Whether an interruption ends it.
         complete: Whether a ``TTSStoppedFrame`` followed: then the transport says when it is over.
+        doubtful: Whether an interruption found it: it may have been at its very end, and then
+            the transport says nothing more of it.
     """
 
     secs: float
     interruptible: bool
     complete: bool = False
+    doubtful: bool = False
 
 
 class TransportVoice:
@@ -95,16 +79,27 @@ class TransportVoice:
         self._since = 0.0  # when the first of them began, or could have begun
         self._interruptible = True
         self._shift_ns = 0
+        self._sounds_until = 0.0
 
     @property
     def busy(self) -> bool:
         """Whether passed speech is playing, or has not begun to."""
-        waits = bool(self._passed) and self._monotonic() < self._ends_at + _SILENCE_SECS
+        given_up_at = min(self._ends_at + _SILENCE_SECS, self._since + _STARTS_WITHIN_SECS)
+        waits = bool(self._passed) and self._monotonic() < given_up_at
         return self._playing or waits
 
     @property
     def _ends_at(self) -> float:
         return self._since + sum(part.secs for part in self._passed)
+
+    @property
+    def sounds_for_secs(self) -> float:
+        """How long a sound still plays that is no speech."""
+        return max(self._sounds_until - self._monotonic(), 0.0)
+
+    def note_sound(self, frame: Frame) -> None:
+        """Note a sound that is being passed."""
+        self._sounds_until = max(self._sounds_until, self._monotonic()) + duration_secs(frame)
 
     def note_format(self, frame: TTSAudioRawFrame) -> None:
         """Note at which rate the TTS service delivers, whoever speaks.
@@ -157,7 +152,7 @@ class TransportVoice:
 
     def stop(self) -> None:
         """An interruption made the transport silent, but for uninterruptible speech."""
-        now = self._monotonic()
+        now = self._sounds_until = self._monotonic()
         elapsed_secs = max(now - self._since, 0.0)
         kept: deque[_Passed] = deque()
         for part in self._passed:
@@ -165,6 +160,7 @@ class TransportVoice:
             part.secs = max(part.secs - elapsed, 0.0)
             # Of what has been said by this count the transport may lag behind.
             if not part.interruptible and (part.secs or self._playing):
+                part.doubtful = True
                 kept.append(part)
         self._passed, self._since = kept, now
         self._playing = self._playing and bool(kept)
@@ -191,8 +187,11 @@ class TransportVoice:
         played_secs, self._since = now - self._since, now
         if self._passed and played_secs < _MOST_OF_IT * self._passed[0].secs:
             return  # The end of what was interrupted; this has yet to begin.
-        while self._passed and not self._passed.popleft().complete:
-            pass
+        while self._passed:
+            part = self._passed.popleft()
+            both_secs = part.secs + (self._passed[0].secs if self._passed else math.inf)
+            if part.complete and not (part.doubtful and played_secs >= _MOST_OF_IT * both_secs):
+                return
 
 
 def _resampled(frames: list[Frame], sample_rate: int) -> list[Frame]:

@@ -28,9 +28,9 @@ WORD_TAKES_SECS = 0.006
 STALL_SECS = 3.0
 """Silence in an utterance that the transport takes for its end."""
 
-GIVEN_UP_SECS = 0.6
-"""After the last sound and word of the transport, it must count as silent: soon, but a chunk
-that an interruption found unfinished may be counted once more."""
+GIVEN_UP_SECS = 1.1
+"""After the last sound and word of the transport, it must count as silent: soon, but what an
+interruption found unfinished may be waited for in vain."""
 
 
 @dataclass
@@ -176,9 +176,9 @@ def test_what_the_transport_never_plays_does_not_keep_the_avatar_away():
     now = [5.0]
     voice = TransportVoice(lambda: now[0])
     voice.adapt(TTSStartedFrame())
-    voice.adapt(speech_frame(bytes(2 * RATE), RATE, interruptible=True))
+    voice.adapt(speech_frame(bytes(20 * RATE), RATE, interruptible=True))
     voice.adapt(TTSStoppedFrame())
-    now[0] += 1.1
+    now[0] += 0.9
     assert voice.busy
     now[0] += 0.2
     assert not voice.busy
