@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -22,13 +23,23 @@ ItemT = TypeVar("ItemT")
 SPEAKING_PERIOD_SECS: Final = 0.2
 """How often ``Speaking`` comes while audio sounds: the period of Pipecat's output transport."""
 
+_REMEMBERED_STRUCK: Final = 64
+"""Stretches of refused speech whose words may still be held."""
+
 STALL_LIMIT_SECS: Final = 3.0
 """Silence inside an utterance that counts as its end: Pipecat's own fallback."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The first sample of speech sounds."""
+    """The first sample of speech sounds.
+
+    Attributes:
+        silent: Whether nothing does: the server refused the whole utterance. It begins and ends
+            all the same, because others wait for the end of what the bot was to say.
+    """
+
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +54,15 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Release(Generic[ItemT]):
-    """A held item is due."""
+    """A held item is due.
+
+    Attributes:
+        item: The item.
+        unheard: Whether the speech to which it belongs was refused, so that nobody heard it.
+    """
 
     item: ItemT
+    unheard: bool = False
 
 
 Cue = Started | Speaking | Stopped | Release[ItemT]
@@ -61,14 +78,27 @@ class _Phase(IntEnum):
 
 @dataclass(order=True, slots=True)
 class Mark(Generic[ItemT]):
-    """A held item in its place on the axis of positions."""
+    """A held item in its place on the axis of positions.
+
+    Attributes:
+        position: Where it stands.
+        phase: Its place among what happens there.
+        order: Its place among items in the same place.
+        item: The item.
+        interruptible: Whether an interruption drops it.
+        ends_speech: Whether speech stops when it is due.
+        since: Where the utterance begins behind which it stands; None if there is none.
+        unsaid: Whether it ends an utterance of which nothing could be said at all.
+    """
 
     position: int
     phase: _Phase
     order: int
     item: ItemT = field(compare=False)
     interruptible: bool = field(compare=False)
-    ends_speech: bool = field(compare=False)
+    ends_speech: bool = field(compare=False, default=False)
+    since: int | None = field(compare=False, default=None)
+    unsaid: bool = field(compare=False, default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +123,7 @@ class CueSheet(Generic[ItemT]):
         self._count = 0
         self._speaking = False
         self._stopped_at = 0  # position; what sounds behind it starts speech again
+        self._struck: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_STRUCK)
         self._ticked_at = -math.inf
 
     def __len__(self) -> int:
@@ -105,14 +136,37 @@ class CueSheet(Generic[ItemT]):
         return self._speaking
 
     def hold_behind(
-        self, position: int, item: ItemT, *, interruptible: bool, ends_speech: bool = False
+        self,
+        position: int,
+        item: ItemT,
+        *,
+        interruptible: bool,
+        ends_speech: bool = False,
+        since: int | None = None,
+        unsaid: bool = False,
     ) -> None:
-        """Hold an item until everything before a position has sounded."""
-        self._hold(position, _Phase.BEHIND, item, interruptible, ends_speech)
+        """Hold an item until everything before a position has sounded.
+
+        Args:
+            position: The position.
+            item: What ``Release`` will carry.
+            interruptible: Whether an interruption may drop it.
+            ends_speech: Whether speech stops when it is due.
+            since: Where the utterance begins behind which it stands.
+            unsaid: Whether it ends an utterance of which nothing could be said at all.
+        """
+        mark = self._hold(position, _Phase.BEHIND, item, interruptible)
+        mark.ends_speech, mark.since, mark.unsaid = ends_speech, since, unsaid
 
     def hold_with(self, position: int, item: ItemT, *, interruptible: bool) -> Mark[ItemT]:
         """Hold an item until the sample at a position starts to sound."""
-        return self._hold(position, _Phase.WITH, item, interruptible, ends_speech=False)
+        return self._hold(position, _Phase.WITH, item, interruptible)
+
+    def strike(self, start: int, end: int) -> None:
+        """What lies between two positions was refused: nobody will hear it."""
+        if self._struck and self._struck[-1][1] == start:
+            start, _ = self._struck.pop()
+        self._struck.append((start, end))
 
     def move(self, mark: Mark[ItemT], position: int) -> None:
         """Move an item that is held with a sample; does nothing to one that is gone."""
@@ -143,29 +197,41 @@ class CueSheet(Generic[ItemT]):
             if not relaid.keeps(mark.position):
                 mark.phase = _Phase.BEHIND  # The sound with which it was to come is gone.
             mark.position = relaid.moved(mark.position)
+            if mark.since is not None:
+                mark.since = min(relaid.moved(mark.since), mark.position)
         heapq.heapify(self._marks)
 
-    def cut(self) -> bool:
+    def cut(self, position: int) -> bool:
         """Speech is cut: the caller says so itself.
+
+        Args:
+            position: What sounds behind it starts speech again.
 
         Returns:
             Whether there was speech to cut.
         """
         was_speaking, self._speaking = self._speaking, False
+        self._stopped_at = position
         return was_speaking
 
-    def take_all(self) -> list[tuple[int, ItemT]]:
+    def take_all(self) -> list[tuple[int, Release[ItemT]]]:
         """Hand over every held item with its position, in order."""
         marks, self._marks = sorted(self._marks), []
-        return [(mark.position, mark.item) for mark in marks]
+        return [(mark.position, Release(mark.item, self._is_unheard(mark))) for mark in marks]
 
-    def _hold(
-        self, position: int, phase: _Phase, item: ItemT, interruptible: bool, ends_speech: bool
-    ) -> Mark[ItemT]:
+    def _hold(self, position: int, phase: _Phase, item: ItemT, interruptible: bool) -> Mark[ItemT]:
         self._count += 1
-        mark = Mark(position, phase, self._count, item, interruptible, ends_speech)
+        mark = Mark(position, phase, self._count, item, interruptible)
         heapq.heappush(self._marks, mark)
         return mark
+
+    def _is_unheard(self, mark: Mark[ItemT]) -> bool:
+        """Whether the speech to which an item belongs was refused."""
+        if mark.phase == _Phase.WITH:
+            return any(start <= mark.position < end for start, end in self._struck)
+        if mark.since is None or mark.since == mark.position:
+            return False
+        return any(start <= mark.since and mark.position <= end for start, end in self._struck)
 
     def _next_step(self) -> _Step[ItemT] | None:
         steps = [self._next_on_axis()]
@@ -207,8 +273,13 @@ class CueSheet(Generic[ItemT]):
     def _release(self) -> Cue[ItemT]:
         mark = self._marks[0]
         if mark.ends_speech and self._speaking:
+            mark.unsaid = False
             return self._stop(mark.position)
-        return Release(heapq.heappop(self._marks).item)
+        if mark.ends_speech and (mark.unsaid or mark.position > self._stopped_at):
+            self._speaking = True
+            return Started(silent=True)
+        heapq.heappop(self._marks)
+        return Release(mark.item, self._is_unheard(mark))
 
     def _stop(self, position: int) -> Cue[ItemT]:
         self._speaking = False

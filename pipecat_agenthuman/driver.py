@@ -6,6 +6,7 @@ The one place of the speaking side that reads the clock.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, Protocol, TypeVar
@@ -140,7 +141,7 @@ class PlayoutDriver(Generic[ItemT]):
                 if cue is None:
                     await self._hand_on(now)
                     return
-                if isinstance(cue, Stopped) and due is not None:
+                if isinstance(cue, Stopped) and due is not None and due > -math.inf:
                     await self._hand_on(due)  # The last of it comes before the stop.
                 await self._deliver(cue)
 

@@ -157,16 +157,30 @@ class Playout(Generic[ItemT]):
         self._early.clear()
         self._cues.end_at(self._tape.end)
 
-    def hold(self, item: ItemT, *, interruptible: bool = True, ends_speech: bool = False) -> None:
+    def hold(
+        self,
+        item: ItemT,
+        *,
+        interruptible: bool = True,
+        ends_speech: bool = False,
+        unsaid: bool = False,
+    ) -> None:
         """Hold an item behind all audio written so far.
 
         Args:
             item: What ``Release`` will carry.
             interruptible: Whether an interruption may drop it.
             ends_speech: Whether speech stops when it is due, as with a TTS stop.
+            unsaid: Whether it ends an utterance of which nothing could be written.
         """
+        utterance = self._utterances.latest
         self._cues.hold_behind(
-            self._tape.end, item, interruptible=interruptible, ends_speech=ends_speech
+            self._tape.end,
+            item,
+            interruptible=interruptible,
+            ends_speech=ends_speech,
+            since=None if utterance is None else utterance.start,
+            unsaid=unsaid,
         )
 
     def hold_timed(self, item: ItemT, at_secs: float, *, interruptible: bool = True) -> None:
@@ -241,6 +255,7 @@ class Playout(Generic[ItemT]):
             return 0
         start, end = self._schedule.end, self._in_flight.popleft().end
         self._tape.strike(start, end)
+        self._cues.strike(start, end)
         self._schedule.skip(end, now)
         return end - start
 
@@ -312,7 +327,7 @@ class Playout(Generic[ItemT]):
             self._sent = relaid.origin
             self._in_flight.clear()
             self._schedule.reset(relaid.origin, now)
-        stopped = not keeps and self._cues.cut()
+        stopped = not keeps and self._cues.cut(tape.end)
         return Interruption(send_interrupt, stopped, heard, relaid.dropped)
 
     def surrender(self, now: float) -> Surrender[ItemT]:
@@ -322,13 +337,13 @@ class Playout(Generic[ItemT]):
         sent = sum(piece.end - piece.start for piece in tape.audible(tape.start, self._sent))
         rest: list[Speech | Held[ItemT]] = []
         position = tape.start
-        for place, item in self._cues.take_all():
+        for place, held in self._cues.take_all():
             cut = min(max(place, position), tape.end)
             rest += self._speech(position, cut)
-            rest.append(Held(item))
+            rest.append(Held(held.item, held.unheard))
             position = cut
         rest += self._speech(position, tape.end)
-        was_speaking = self._cues.cut()
+        was_speaking = self._cues.cut(tape.end)
         self._forget_all()
         return Surrender(heard, rest, sent, was_speaking)
 

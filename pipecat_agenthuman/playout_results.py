@@ -66,9 +66,15 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class Held(Generic[ItemT]):
-    """An item that was not released."""
+    """An item that was not released.
+
+    Attributes:
+        item: The item.
+        unheard: Whether the speech to which it belongs was refused.
+    """
 
     item: ItemT
+    unheard: bool = False
 
 
 @dataclass(frozen=True, slots=True)

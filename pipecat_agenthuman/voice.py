@@ -45,6 +45,9 @@ room to spare: it takes six, and one more for every processor around it. System 
 data frames at every processor, so a bot speaking frame that belongs behind a data frame is
 pushed when that one has arrived."""
 
+_SPOKEN_TEXT: Final = (TTSTextFrame, AggregatedTextProgressFrame)
+"""Frames that say which words were spoken."""
+
 _REMEMBERED_CONTEXTS: Final = 64
 """Interrupted TTS contexts whose late frames are recognised."""
 
@@ -57,11 +60,15 @@ class _Utterance:
         context_id: The TTS service's name for it.
         announced: Whether a ``TTSStartedFrame`` opened it.
         interruptible: Whether an interruption may cut it.
+        said: Whether any of its speech could be said.
+        missed: Whether some could not.
     """
 
     context_id: str | None
     announced: bool
     interruptible: bool
+    said: bool = False
+    missed: bool = False
 
 
 @dataclass(slots=True)
@@ -111,6 +118,7 @@ class Voice:
         playout: What is written, sent, confirmed and heard.
         driver: Runs the playout against the clock.
         heard_at: When audio was heard last.
+        passes_heard_audio: Whether audio is pushed downstream as it is heard.
     """
 
     def __init__(
@@ -138,7 +146,7 @@ class Voice:
         self._processor = processor
         self._on_sound = on_sound
         self._on_heard = on_heard
-        self._pass_heard_audio = pass_heard_audio
+        self.passes_heard_audio = pass_heard_audio
         self._converter = SpeechConverter()
         self._utterance: _Utterance | None = None
         self._interrupted: deque[str] = deque(maxlen=_REMEMBERED_CONTEXTS)
@@ -164,6 +172,11 @@ class Voice:
     def is_open(self) -> bool:
         """Whether the TTS service is delivering an utterance."""
         return self._utterance is not None
+
+    @property
+    def has_unheard(self) -> bool:
+        """Whether audio was written that nobody has heard yet."""
+        return self.playout.unheard_secs(self.driver.now()) > 0
 
     # --- frames in ---------------------------------------------------------------------
 
@@ -201,12 +214,21 @@ class Voice:
             self._utterance = _Utterance(frame.context_id, False, interruptible)
             self.playout.open_utterance(interruptible=interruptible)
         self._utterance.interruptible = interruptible
+        self._utterance.said = True
         self._write(audio)
+
+    def miss(self) -> None:
+        """Note that speech of the utterance could not be said."""
+        if self._utterance is not None:
+            self._utterance.missed = True
 
     def stop(self, frame: TTSStoppedFrame) -> None:
         """Close the utterance: its rest goes out at once, and the frame follows its sound."""
+        utterance = self._utterance
+        unsaid = utterance is not None and utterance.missed and not utterance.said
         self.finish()
-        self.playout.hold(frame, interruptible=is_interruptible(frame), ends_speech=True)
+        interruptible = is_interruptible(frame)
+        self.playout.hold(frame, interruptible=interruptible, ends_speech=True, unsaid=unsaid)
         self.driver.wake()
 
     def hold(self, frame: Frame) -> None:
@@ -264,7 +286,7 @@ class Voice:
                     speech_frame(part.audio, WIRE_SAMPLE_RATE, interruptible=part.interruptible)
                 )
                 samples += part.samples
-            else:
+            elif not (part.unheard and isinstance(part.item, _SPOKEN_TEXT)):
                 if part.item.pts:
                     part.item.pts = clock_ns + round(to_secs(samples) * _NANOSECS)
                 frames.append(part.item)
@@ -321,15 +343,21 @@ class Voice:
 
     async def _deliver(self, cue: Cue[Frame]) -> None:
         match cue:
-            case Started():
-                await self._on_sound()
+            case Started(silent=silent):
+                if not silent:
+                    await self._on_sound()
                 await self.push_speaking(BotStartedSpeakingFrame)
             case Speaking():
                 await self.push_speaking(BotSpeakingFrame)
             case Stopped():
                 await self.push_speaking(BotStoppedSpeakingFrame)
+            case Release(unheard=True) if isinstance(cue.item, _SPOKEN_TEXT):
+                pass  # Nobody heard the speech whose words these are.
             case Release():
                 held: Any = cue.item
+                if held.pts:
+                    # Its moment is now, also if speech before it was refused or cut.
+                    held.pts = min(held.pts, self._clock_ns())
                 await self._processor.push_frame(held)
                 self._released_data = True
 
@@ -339,7 +367,7 @@ class Voice:
             return
         self.heard_at = self.driver.now()
         self._on_heard(len(audio) // 2)
-        if self._pass_heard_audio:
+        if self.passes_heard_audio:
             frame = speech_frame(audio, WIRE_SAMPLE_RATE, interruptible=False)
             await self._processor.push_frame(frame)
             self._released_data = True

@@ -108,14 +108,14 @@ class Stage:
     @staticmethod
     def _name(cue: object) -> str:
         match cue:
-            case Started():
-                return "started"
+            case Started(silent=silent):
+                return "started in silence" if silent else "started"
             case Stopped():
                 return "stopped"
             case Speaking():
                 return "tick"
-            case Release(item):
-                return item
+            case Release(item, unheard):
+                return f"{item} (unheard)" if unheard else item
         raise AssertionError(cue)
 
 
@@ -452,7 +452,9 @@ def test_rejected_audio_takes_no_time_and_holds_nothing_up(stage, rejected):
             stage.playout.confirmed(stage.now)
     cues = stage.until(9.0)
     names = [name for _, name in cues if name not in ("started", "stopped")]
-    assert names == ["part 0", "part 1", "part 2", "end"]
+    nothing_until = [set(range(number + 1)) <= rejected for number in range(3)]
+    told = [f"part {n} (unheard)" if nothing_until[n] else f"part {n}" for n in range(3)]
+    assert names == [*told, "end"]
     sounding = [number for number in range(3) if number not in rejected]
     length_secs = sum(lengths_secs[number] for number in sounding)
     assert [time for time, name in cues if name == "started"] == [0.5]
@@ -461,16 +463,80 @@ def test_rejected_audio_takes_no_time_and_holds_nothing_up(stage, rejected):
     assert stage.heard == b"".join(pcm(lengths_secs[n], firsts[n]) for n in sounding)
 
 
-def test_an_utterance_that_is_rejected_as_a_whole_never_starts(stage):
+def test_an_utterance_that_is_rejected_as_a_whole_starts_and_stops_in_silence(stage):
+    """Paused TTS services, idle timers and more wait for the stop of what was to be said."""
     stage.say(0.5, "bad")
     stage.send()
     stage.playout.rejected(0.1)
     stage.now = 0.1
-    assert stage.until(9.0) == [(0.1, "<bad"), (0.1, "bad"), (0.1, "bad>")]
+    assert [name for _, name in stage.until(9.0)] == [
+        "<bad",
+        "bad (unheard)",
+        "started in silence",
+        "stopped",
+        "bad> (unheard)",
+    ]
     assert stage.playout.finished(0.1)
     stage.say(0.5, "good")
     stage.send_all()
     assert [name for _, name in stage.until(20.0)][1] == "started"
+
+
+def test_words_are_unheard_whose_audio_was_rejected(stage):
+    stage.playout.open_utterance()
+    stage.write(1.0, origin=10.0)
+    for number in range(4):
+        stage.playout.hold_timed(f"word {number}", 10.0 + number / 4)
+    stage.playout.hold("sentence")
+    stage.playout.close_utterance()
+    first = stage.send()
+    stage.playout.confirmed(0.0)
+    assert first == RATE
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=20.0)
+    stage.playout.hold_timed("late", 20.25)
+    stage.playout.hold("both")
+    stage.send()
+    stage.playout.rejected(0.1)
+    speaking = ("started", "tick", "stopped")
+    assert [name for _, name in stage.until(9.0) if name not in speaking] == [
+        "word 0",
+        "word 1",
+        "word 2",
+        "word 3",
+        "sentence",
+        "late (unheard)",
+        "both (unheard)",
+    ]
+
+
+def test_an_utterance_is_heard_if_a_part_of_it_was(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send()
+    stage.write(0.5)
+    stage.playout.hold("text")
+    stage.playout.close_utterance()
+    stage.playout.confirmed(0.0)
+    stage.send()
+    stage.playout.rejected(0.1)
+    assert "text" in [name for _, name in stage.until(9.0)]
+
+
+def test_an_utterance_of_which_nothing_could_be_written_starts_and_stops_in_silence(stage):
+    stage.playout.open_utterance()
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True, unsaid=True)
+    assert [name for _, name in stage.until(1.0)] == ["started in silence", "stopped", "end"]
+
+
+def test_after_an_interruption_an_utterance_without_audio_is_none(stage):
+    stage.say(1.0, "cut")
+    stage.send_all()
+    stage.until(0.5)
+    stage.interrupt()
+    stage.playout.hold("end", ends_speech=True)
+    assert [name for _, name in stage.until(5.0)] == ["end"]
 
 
 @pytest.mark.parametrize("interruptible", [True, False])

@@ -316,6 +316,9 @@ class Bench:
         self._heard = np.append(self._heard, heard)
         while (cue := self.playout.poll(self.now + ROUNDING_SECS)) is not None:
             match cue:
+                case Started(silent=True):
+                    assert not self.speaking
+                    self.speaking = True
                 case Started():
                     assert not self.speaking
                     assert self.model.has_begun(self._next_sound(), self.now)
