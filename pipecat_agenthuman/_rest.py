@@ -16,6 +16,7 @@ import aiohttp
 from pipecat_agenthuman._answers import ShapeError
 from pipecat_agenthuman._redact import quoted, redact
 from pipecat_agenthuman._refusals import Answer, refusal
+from pipecat_agenthuman._session_request import is_placeholder
 from pipecat_agenthuman._urls import check_url
 from pipecat_agenthuman.errors import ApiError, RateLimitedError, ServerFailureError, TransportError
 
@@ -58,7 +59,11 @@ def resolved_key(api_key: str | None) -> str:
     Raises:
         ValueError: If there is none, or it cannot be one.
     """
+    if not isinstance(api_key, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"api_key must be text, got {type(api_key).__name__}.")
     key = (api_key or os.environ.get("AGENTHUMAN_API_KEY") or "").strip()
+    if is_placeholder(key):
+        raise ValueError("api_key (or AGENTHUMAN_API_KEY) is still the placeholder.")
     if not key:
         raise ValueError("No API key: pass api_key, or set AGENTHUMAN_API_KEY.")
     if not (key.isascii() and key.isprintable()) or " " in key:
@@ -259,7 +264,9 @@ class RestEndpoint:
 
     def _no_answer(self, call: Call, error: Exception) -> TransportError:
         never_sent = isinstance(error, _NEVER_SENT)
-        if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
+        if isinstance(error, ValueError) and not isinstance(
+            error, UnicodeError | aiohttp.ClientSSLError
+        ):
             # Its words quote the URL, and that of a proxy can hold a password.
             reason = f"{type(error).__name__}: api_url, or the URL of a proxy, is none."
         elif isinstance(error, TimeoutError) and not never_sent:

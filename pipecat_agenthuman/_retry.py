@@ -25,7 +25,8 @@ class RetryPolicy:
     """Limits on repeating one request.
 
     Attributes:
-        max_attempts: Most times the request is sent, the first included.
+        max_attempts: Most times the request is sent, the first included. For the renewal of
+            sessions: most attempts after the first failure.
         max_total_secs: No attempt starts later than this many seconds after the first. A wait
             that the server asks for and that does not fit is not begun.
         first_pause_secs: Seconds before the second attempt; each further pause is twice as
@@ -39,11 +40,15 @@ class RetryPolicy:
     max_pause_secs: float = 8.0
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise ValueError(f"max_attempts must be at least 1, got {self.max_attempts}.")
-        for name in ("max_total_secs", "first_pause_secs", "max_pause_secs"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
+        for name, least in (
+            ("max_attempts", 1),
+            ("max_total_secs", 0),
+            ("first_pause_secs", 0),
+            ("max_pause_secs", 0),
+        ):
+            value: object = getattr(self, name)
+            if not isinstance(value, int | float) or not value >= least:
+                raise ValueError(f"{name} must be a number, at least {least}, got {value!r}.")
 
     def pause_secs(self, attempts: int, *, asked_secs: float | None, jitter: float) -> float:
         """Compute how long to wait before the next attempt.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, cast
+
+import aiohttp
 
 ASPECT_RATIOS: Final = ("4:3", "3:4", "1:1")
 """The shapes of video that the service offers."""
@@ -31,7 +33,35 @@ class Room(Protocol):
         ...
 
 
-def create_body(
+def is_placeholder(value: str) -> bool:
+    """Tell what ``.env.example`` has from what somebody filled in."""
+    return value.strip().endswith("...") or "//your-domain." in value
+
+
+def create_payload(
+    avatar: str, room: Room, aspect_ratio: str, metadata: Mapping[str, Any] | None
+) -> Callable[[], aiohttp.Payload]:
+    """Check a create's arguments, and make what makes its body.
+
+    The body holds a token, so no frame that an exception can pass has it as a variable.
+
+    Args:
+        avatar: Identifier, image URL or ``data:`` URI.
+        room: Where the avatar joins.
+        aspect_ratio: One of ``ASPECT_RATIOS``.
+        metadata: A JSON object, or None.
+
+    Returns:
+        Makes the body, anew for each attempt.
+
+    Raises:
+        ValueError: For what the service would refuse.
+    """
+    body = _create_body(avatar, room, aspect_ratio, metadata)
+    return lambda: aiohttp.JsonPayload(body)
+
+
+def _create_body(
     avatar: str, room: Room, aspect_ratio: str, metadata: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Build the body of ``POST /sessions``.
@@ -50,6 +80,8 @@ def create_body(
     """
     if not avatar.strip():
         raise ValueError("avatar must not be empty: pass an ID such as avat_…")
+    if is_placeholder(avatar):
+        raise ValueError(f"avatar {avatar!r} is a placeholder: give the ID of one of yours.")
     if aspect_ratio not in ASPECT_RATIOS:
         raise ValueError(
             f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}, got {aspect_ratio!r}."

@@ -32,6 +32,8 @@ def check_url(url: str, *, name: str, tls: str, plain: str) -> str:
         ValueError: If it is no such URL, carries a user name, or would send credentials
             unencrypted over a network.
     """
+    if not isinstance(url, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"{name} must be text, got {type(url).__name__}.")
     try:
         parts = urlsplit(url.strip())
         host, _port = parts.hostname or "", parts.port

@@ -44,7 +44,7 @@ from pipecat_agenthuman._rest import (
     resolved_url,
 )
 from pipecat_agenthuman._retry import NO_RETRY, RetryPolicy, Timing, repeat
-from pipecat_agenthuman._session_request import ASPECT_RATIOS, Room, create_body
+from pipecat_agenthuman._session_request import ASPECT_RATIOS, Room, create_payload
 from pipecat_agenthuman.errors import ApiError, NotFoundError
 
 __all__ = [
@@ -217,7 +217,7 @@ class AgentHumanApi:
             method="POST",
             path="/sessions",
             timeout_secs=self._timeout_secs,
-            payload=_create_payload(avatar, room, aspect_ratio, metadata),
+            payload=create_payload(avatar, room, aspect_ratio, metadata),
             unanswered=(
                 "A session may have been started; the service ends one that nobody uses "
                 "within 3 minutes. Check the network and api_url."
@@ -444,14 +444,6 @@ class AgentHumanApi:
             may_repeat=may_repeat,
             timing=self._timing,
         )
-
-
-def _create_payload(
-    avatar: str, room: Room, aspect_ratio: str, metadata: Mapping[str, Any] | None
-) -> Callable[[], aiohttp.Payload]:
-    """Check a create's arguments. The body holds a token: no other frame has it as a variable."""
-    body = create_body(avatar, room, aspect_ratio, metadata)
-    return lambda: aiohttp.JsonPayload(body)
 
 
 def _session_path(session_id: str) -> str:

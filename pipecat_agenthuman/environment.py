@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from pipecat_agenthuman._rest import DEFAULT_API_URL, resolved_key
+from pipecat_agenthuman._session_request import is_placeholder
 from pipecat_agenthuman._urls import check_url, is_loopback
 from pipecat_agenthuman.errors import AgentHumanError, RoomTokenError
 from pipecat_agenthuman.rooms import DailyRoom
@@ -86,7 +87,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         MissingVariablesError: If something is missing; a ``ValueError``.
         ValueError: If something cannot be right, naming the variable.
     """
-    found = {name: value.strip() for name, value in variables.items() if not _is_placeholder(value)}
+    found = {name: value.strip() for name, value in variables.items() if not is_placeholder(value)}
 
     def get(name: str) -> str:
         return found.get(name, "")
@@ -159,11 +160,6 @@ def _check_complete(found: Mapping[str, str], *, needs_room: bool, needs_daily_k
             f"Not set: {', '.join(missing)}.",
             remedy="Fill in .env, for one with what pipecat-agenthuman sandbox prints.",
         )
-
-
-def _is_placeholder(value: str) -> bool:
-    """Tell what ``.env.example`` has from what somebody filled in."""
-    return value.strip().endswith("...") or "//your-domain." in value
 
 
 def _service_url(url: str, which: str, tls: str, plain: str) -> str:

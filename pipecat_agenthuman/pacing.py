@@ -25,6 +25,9 @@ MIN_MESSAGE_SECS: Final = 0.01
 """Less is a message of its own only if an utterance ends with it: it costs a round trip, and
 what the service makes of a handful of samples is not documented."""
 
+LONGEST_LATENCY_SECS: Final = 30.0
+"""No conversation is possible beyond."""
+
 LONGEST_MESSAGE_SECS: Final = 120.0
 """Half of what the service's 10 MB limit allows."""
 
@@ -63,6 +66,11 @@ class Pace:
                 raise ValueError(f"{field.name} must be a number of seconds, got {value!r}.")
             if not math.isfinite(value) or value < 0:
                 raise ValueError(f"{field.name} must be zero or more seconds, got {value}.")
+        if self.avatar_latency_secs > LONGEST_LATENCY_SECS:
+            raise ValueError(
+                f"avatar_latency_secs must be at most {LONGEST_LATENCY_SECS:g} seconds, got "
+                f"{self.avatar_latency_secs}: was it meant in milliseconds?"
+            )
         if self.min_first_message_secs > self.max_first_message_secs:
             raise ValueError(
                 f"min_first_message_secs ({self.min_first_message_secs}) must not exceed "

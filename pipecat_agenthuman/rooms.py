@@ -229,6 +229,8 @@ def _room_url(url: str, *, tls: str, plain: str) -> str:
 
 
 def _checked_token(token: str, *, make: str) -> str:
+    if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"token must be text, got {type(token).__name__}. Use {make}.")
     token = token.strip()
     if not token:
         raise ValueError(

@@ -69,12 +69,21 @@ class AgentHumanVideoSettings(ServiceSettings):
         value: object = getattr(self, name)
         return value.strip() if isinstance(value, str) else ""
 
-    def check(self) -> None:
+    def check(self, *, needs_avatar: bool) -> None:
         """Check what a session is made of.
 
+        Args:
+            needs_avatar: Whether sessions are made of these settings.
+
         Raises:
-            ValueError: If the aspect ratio is none that the service knows.
+            ValueError: If the avatar is missing where one is needed, or the aspect ratio is none
+                that the service knows.
         """
+        if needs_avatar and not self.given("avatar"):
+            raise ValueError(
+                "No avatar: give settings=AgentHumanVideoService.Settings(avatar='avat_...'), or "
+                f"set {AVATAR_VARIABLE}."
+            )
         if self.given("aspect_ratio") not in ASPECT_RATIOS:
             raise ValueError(
                 f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}, "
@@ -107,10 +116,3 @@ def from_environment(value: str | None, variable: str, default: str = "") -> tup
         return value, argument
     found = os.environ.get(variable, "").strip()
     return (found, variable) if found else (default, argument)
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Check that an argument is one of its choices; raises ``ValueError`` if not."""
-    if value not in choices:
-        wanted = " or ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be {wanted}, got {value!r}.")

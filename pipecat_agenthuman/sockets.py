@@ -46,8 +46,8 @@ class ConnectionLimits:
             ValueError: If one is not positive.
         """
         for limit in fields(self):
-            secs: float = getattr(self, limit.name)
-            if not 0 < secs < math.inf:
+            secs: object = getattr(self, limit.name)
+            if not isinstance(secs, int | float) or not 0 < secs < math.inf:
                 raise ValueError(f"{limit.name} must be a positive number of seconds, got {secs}.")
 
 

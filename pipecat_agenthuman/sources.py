@@ -13,11 +13,18 @@ from loguru import logger
 
 from pipecat_agenthuman._redact import redact
 from pipecat_agenthuman._retry import NO_RETRY, RetryPolicy
+from pipecat_agenthuman._session_request import create_payload
 from pipecat_agenthuman.api import AgentHumanApi, Room
-from pipecat_agenthuman.errors import ApiError, AuthenticationError, SessionLingersError
+from pipecat_agenthuman.arguments import check_kind, check_room
+from pipecat_agenthuman.errors import (
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    SessionLingersError,
+)
 from pipecat_agenthuman.protocol import SessionInit
 from pipecat_agenthuman.renewal import ORPHAN_SWEEP_SECS, may_have_created
-from pipecat_agenthuman.settings import AVATAR_VARIABLE, AgentHumanVideoSettings
+from pipecat_agenthuman.settings import AgentHumanVideoSettings
 
 CREATE_TIMEOUT_SECS: Final = 30.0
 """Creating a session allocates a GPU server before it answers."""
@@ -63,7 +70,8 @@ class SessionCredentials:
             value: object = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 raise ValueError(
-                    f"SessionCredentials.{name} is empty; pass what creating the session returned."
+                    f"SessionCredentials.{name} is no text, or empty; pass what creating the "
+                    "session returned."
                 )
 
 
@@ -161,6 +169,8 @@ class OwnSessions:
                 metadata=self._metadata,
                 retry=NO_RETRY,
             )
+        except ValueError as error:
+            raise BadRequestError(f"Creating a session: {error}") from None
         except ApiError as error:
             if may_have_created(error):
                 self._linger(None)
@@ -292,7 +302,8 @@ def choose_source(
         ValueError: If something is missing, impossible or contradicts something else.
     """
     if credentials is not None:
-        extra = {"room": room, "api_key": api_key, "metadata": metadata}
+        check_kind("credentials", credentials, SessionCredentials)
+        extra = {"room": room, "api_key": api_key, "api_url": api_url, "metadata": metadata}
         contradicting = [f"{name}=" for name, value in extra.items() if value is not None]
         if contradicting:
             raise ValueError(
@@ -305,12 +316,10 @@ def choose_source(
             "Give room=DailyRoom(url, token) for the service to make its sessions, or "
             "credentials=SessionCredentials(...) for one made elsewhere."
         )
-    if not settings.given("avatar"):
-        raise ValueError(
-            "No avatar: give settings=AgentHumanVideoService.Settings(avatar='avat_...'), or "
-            f"set {AVATAR_VARIABLE}."
-        )
-    settings.check()
+    check_room(room)
+    settings.check(needs_avatar=True)
+    avatar, aspect_ratio = settings.given("avatar"), settings.given("aspect_ratio")
+    create_payload(avatar, room, aspect_ratio, metadata)  # Raises what a create would refuse.
     return OwnSessions(
         AgentHumanApi(
             api_key,
@@ -319,7 +328,7 @@ def choose_source(
             timeout_secs=CREATE_TIMEOUT_SECS,
         ),
         room=room,
-        avatar=settings.given("avatar"),
-        aspect_ratio=settings.given("aspect_ratio"),
+        avatar=avatar,
+        aspect_ratio=aspect_ratio,
         metadata=metadata,
     )

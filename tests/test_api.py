@@ -6,17 +6,20 @@ import asyncio
 import base64
 import json
 import socket
+import ssl
 import traceback
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -1299,6 +1302,20 @@ async def test_no_secret_is_a_variable_of_a_frame_that_an_exception_passed(
     shown = str([frame.locals for frame in ours])
     assert ours
     assert [secret for secret in SECRETS if secret in shown] == []
+
+
+async def test_a_certificate_that_is_not_trusted_is_named_and_final(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeTime
+) -> None:
+    words = "certificate verify failed: self-signed certificate"
+    key = ConnectionKey("example.com", 443, True, True, None, None, None)
+    untrusted = aiohttp.ClientConnectorCertificateError(key, ssl.SSLCertVerificationError(words))
+    monkeypatch.setattr(aiohttp.ClientSession, "request", Mock(side_effect=untrusted))
+    async with AgentHumanApi(KEY, api_url="https://example.com/v1", timing=clock.timing()) as api:
+        with pytest.raises(TransportError, match="self-signed") as caught:
+            await create(api)
+    assert caught.value.never_sent
+    assert not clock.pauses
 
 
 @pytest.mark.parametrize("proxy", ["user:geheim@host:3128", "http://user:geheim@127.0.0.1:99999"])

@@ -32,6 +32,8 @@ def no_environment(monkeypatch):
         ({"credentials": CREDENTIALS, "room": ROOM}, ["credentials=", "room="]),
         ({"credentials": CREDENTIALS, "api_key": "ah_live_key"}, ["credentials=", "api_key="]),
         ({"credentials": CREDENTIALS, "metadata": {}}, ["credentials=", "metadata="]),
+        ({"credentials": CREDENTIALS, "api_url": "https://x.example"}, ["api_url="]),
+        ({"credentials": ("sess_1", "token")}, ["credentials", "SessionCredentials"]),
         ({"credentials": CREDENTIALS, "on_unavailable": "shout"}, ["on_unavailable", "'drop'"]),
         ({"credentials": CREDENTIALS, "session_start": "later"}, ["session_start"]),
         ({"credentials": CREDENTIALS, "max_unconfirmed": 0}, ["max_unconfirmed"]),
@@ -56,8 +58,65 @@ def test_missing_or_contradictory_arguments_are_named(arguments, named):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"room": "https://example.daily.co/room"}, ["room", "DailyRoom", "got str"]),
+        ({"room": DailyRoom}, ["room", "got DailyRoom"]),
+        ({"metadata": [1]}, ["metadata", "JSON object"]),
+        ({"settings": {"avatar": "avat_1"}}, ["settings", "got dict"]),
+        ({"settings": AgentHumanVideoService.Settings(avatar="avat_...")}, ["placeholder"]),
+        ({"api_key": "ah_live_..."}, ["api_key", "placeholder"]),
+        ({"api_key": 5}, ["api_key", "got int"]),
+        ({"api_url": 5}, ["api_url", "got int"]),
+        ({"limits": {"confirm_timeout_secs": 1}}, ["limits", "ConnectionLimits"]),
+        ({"renewal": 6}, ["renewal", "RetryPolicy"]),
+        ({"aiohttp_session": "x"}, ["aiohttp_session", "ClientSession"]),
+        ({"drain_grace_secs": None}, ["drain_grace_secs", "None"]),
+        ({"drain_grace_secs": -5}, ["drain_grace_secs", "-5"]),
+        ({"avatar_wait_secs": float("inf")}, ["avatar_wait_secs"]),
+        ({"avatar_wait_secs": "10"}, ["avatar_wait_secs"]),
+        ({"max_unconfirmed": 1.5}, ["max_unconfirmed"]),
+    ],
+)
+def test_what_would_fail_in_the_middle_of_a_call_fails_at_once(arguments, named):
+    complete = {"room": ROOM, "api_key": "ah_live_key", "settings": AVATAR}
+    with pytest.raises(ValueError) as caught:
+        AgentHumanVideoService(**(complete | arguments))
+    for words in named:
+        assert words in str(caught.value)
+
+
+async def test_a_missing_await_is_recognised():
+    with pytest.raises(ValueError, match="await is missing"):
+        AgentHumanVideoService(room=DailyRoom.mint("https://example.daily.co/room", api_key="k"))
+
+
+@pytest.mark.parametrize("name", ["on_unavailible", "foo"])
+def test_an_argument_that_nobody_knows_is_refused(name):
+    with pytest.raises(TypeError, match=name):
+        AgentHumanVideoService(credentials=CREDENTIALS, **{name: "drop"})
+
+
+def test_a_setting_that_is_given_as_an_argument_is_sent_to_its_place():
+    with pytest.raises(TypeError, match=r"'avatar'.*settings=AgentHumanVideoService\.Settings"):
+        AgentHumanVideoService(credentials=CREDENTIALS, avatar="avat_1")
+
+
+def test_the_arguments_of_pipecat_are_known():
+    service = AgentHumanVideoService(credentials=CREDENTIALS, name="face")
+    assert service.name == "face"
+
+
+@pytest.mark.parametrize(("url", "token"), [("https://example.daily.co/r", None), (None, "token")])
+def test_a_room_is_made_of_text(url, token):
+    with pytest.raises(ValueError, match="must be text, got NoneType"):
+        DailyRoom(url, token)
+
+
+@pytest.mark.parametrize(
     "setting",
     [
+        {"avatar_latency_secs": 500},
         {"aspect_ratio": "16:9"},
         {"avatar_latency_secs": -1},
         {"max_lead_secs": float("nan")},
