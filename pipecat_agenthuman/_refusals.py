@@ -153,7 +153,7 @@ def refusal(
 
 
 _REMEDIES: Final[Mapping[type[ApiError], str]] = {
-    AuthenticationError: "Check api_key or AGENTHUMAN_API_KEY: it must be an active key.",
+    AuthenticationError: "Check that api_key, or AGENTHUMAN_API_KEY, is an active key.",
     PermissionDeniedError: "Use an avatar that belongs to this key's account and plan.",
     NotFoundError: "Check the identifier, api_url, and that the key's account owns it.",
     BadRequestError: "Correct the request; repeating it unchanged cannot help.",

@@ -7,6 +7,7 @@ plain calls that never wait; everything that waits has a named limit. No Pipecat
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -129,11 +130,14 @@ class Connection:
             return Loss(LossKind.CONNECT_FAILED, f"the handshake got HTTP {status}", status)
         except (OSError, WebSocketException, ValueError, ImportError) as error:
             # The last two: an address that is none, and a SOCKS proxy without its library.
+            # Repeating mends neither those nor a certificate, and costs a session each time.
+            final = isinstance(error, InvalidProxy | InvalidURI | ValueError | ImportError)
             words = str(error) or type(error).__name__
-            if isinstance(error, InvalidProxy | InvalidURI | ValueError):
+            if final and not isinstance(error, ssl.SSLError | UnicodeError | ImportError):
                 # Its own words quote the address, and that of a proxy can hold a password.
                 words = f"{type(error).__name__}: ws_url, or the URL of a proxy, is none"
-            return Loss(LossKind.CONNECT_FAILED, f"cannot connect: {self._quoted(words)}")
+            reason = f"cannot connect: {self._quoted(words)}"
+            return Loss(LossKind.CONNECT_FAILED, reason, final=final)
         if socket is None:
             return Loss(LossKind.LEFT, "closed by this side")
         self._socket = socket

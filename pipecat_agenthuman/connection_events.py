@@ -94,9 +94,11 @@ class Loss:
         reason: In a sentence, with the server's own words.
         code: WebSocket close code, or HTTP status of a refused handshake.
         error: The server's error, if it sent one that ended the session.
+        final: Whether another attempt would end in the same way.
     """
 
     kind: LossKind
     reason: str
     code: int | None = None
     error: ServerError | None = None
+    final: bool = False

@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import StrEnum
-from typing import cast
+from typing import Final, cast
 
 from loguru import logger
 from pipecat.frames.frames import (
+    AggregatedTextProgressFrame,
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
     Frame,
+    SpeechOutputAudioRawFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
+    TTSStoppedFrame,
     TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
-from pipecat_agenthuman.fallback import (
-    TransportVoice,
-    duration_secs,
-    output_transport,
-    plays_audio,
-)
+from pipecat_agenthuman.fallback import TransportVoice
+from pipecat_agenthuman.outputs import duration_secs, output_transport, plays_audio
 from pipecat_agenthuman.schedule import to_secs
 from pipecat_agenthuman.stats import ServiceStats
 from pipecat_agenthuman.voice import Voice
+
+_SPOKEN: Final = (TTSAudioRawFrame, TTSTextFrame, AggregatedTextProgressFrame)
+"""Speech, and the frames that say which words were spoken."""
 
 
 class _Speaker(StrEnum):
@@ -66,6 +70,8 @@ class Floor:
         self._avatar_may_come = avatar_may_come
         self._transport_speaks = transport_speaks
         self._speaker = _Speaker.AVATAR
+        self._swallowed = False  # speech of an utterance, with on_unavailable="drop"
+        self._warned_of_stream = False
 
     @property
     def avatar_speaks(self) -> bool:
@@ -102,6 +108,55 @@ class Floor:
         )
         await asyncio.shield(falling)
 
+    def interrupt(self) -> None:
+        """An interruption made the transport silent, but for uninterruptible speech."""
+        self.transport.stop()
+        self._swallowed = False
+
+    async def sound(self, frame: Frame) -> None:
+        """Let the transport play a sound, when all speech before it was heard.
+
+        It holds up the speech behind it, as it would if the transport said that, too.
+        """
+        if isinstance(frame, SpeechOutputAudioRawFrame) and not self._warned_of_stream:
+            self._warned_of_stream = True
+            logger.warning(
+                f"{self._processor}: speech comes as a stream (SpeechOutputAudioRawFrame). The "
+                "avatar cannot say it, because nothing tells where it begins and ends; the "
+                "transport plays it. Use a service that sends TTSAudioRawFrame."
+            )
+        voice = self._voice
+        await voice.driver.wait_until(lambda: voice.playout.finished(voice.driver.now()), None)
+        async with voice.driver.turn:
+            transport = output_transport(self._processor)
+            if transport is not None and plays_audio(transport):
+                self.transport.note_sound(frame)
+            await self._processor.push_frame(frame)
+
+    async def after_sounds(self) -> None:
+        """Wait until no sound plays any more."""
+        secs = self.transport.sounds_for_secs
+        if secs:
+            await asyncio.sleep(secs)
+
+    async def drain(self, grace_secs: float) -> None:
+        """Wait until everything was heard, and let the transport say what was not in time.
+
+        Args:
+            grace_secs: How long to wait beyond the time that is still to be played.
+        """
+        voice = self._voice
+        voice.finish()
+        limit_secs = voice.playout.remaining_secs(voice.driver.now()) + grace_secs
+        if not await voice.driver.wait_until(lambda: voice.idle, limit_secs):
+            unheard_secs = voice.playout.unheard_secs(voice.driver.now())
+            fate = "the transport speaks them" if self._transport_speaks else "they are dropped"
+            logger.warning(
+                f"{self._processor}: {unheard_secs:.1f} s of speech were not heard within "
+                f"{limit_secs:.1f} s at the end of the pipeline; {fate}."
+            )
+        await self.fall_back()
+
     async def clear(self) -> None:
         """Nobody speaks any more: what nobody heard is dropped."""
         async with self._voice.driver.turn:
@@ -109,8 +164,17 @@ class Floor:
             self._stats.dropped_secs += to_secs(unheard.samples)
 
     def warn_if_voiceless(self) -> None:
-        """Say that the fallback has nobody to speak, if the transport plays no audio."""
+        """Say that the fallback has nobody to speak, if the transport plays no audio.
+
+        And that speech is heard twice, if what was heard goes to a transport that plays it.
+        """
         transport = output_transport(self._processor)
+        if transport is not None and plays_audio(transport) and self._voice.passes_heard_audio:
+            logger.warning(
+                f"{self._processor}: pass_heard_audio=True, and {transport} plays what it is "
+                "passed, so everything is heard twice. Set audio_out_enabled=False in the "
+                "transport's parameters."
+            )
         if not self._transport_speaks or transport is None or plays_audio(transport):
             return
         logger.warning(
@@ -133,9 +197,15 @@ class Floor:
 
     async def _pass(self, frame: Frame) -> None:
         """Let the transport speak, or nobody."""
-        if not self._transport_speaks and isinstance(frame, TTSAudioRawFrame | TTSTextFrame):
+        if not self._transport_speaks and isinstance(frame, _SPOKEN):
             self._stats.dropped_secs += duration_secs(frame)
+            self._swallowed |= isinstance(frame, TTSAudioRawFrame)
             return
+        if isinstance(frame, TTSStoppedFrame) and self._swallowed:
+            # Others wait for the end of what the bot was to say: paused TTS services do.
+            self._swallowed = False
+            await self._voice.push_speaking(BotStartedSpeakingFrame)
+            await self._voice.push_speaking(BotStoppedSpeakingFrame)
         self._stats.fallback_secs += duration_secs(frame)
         self.transport.adapt(frame)
         await self._processor.push_frame(frame)

@@ -286,7 +286,7 @@ class AvatarLink:
     def _begin(self) -> None:
         self._starting_since = self._voice.driver.now()
         self._spawn("session", self._session.run())
-        if self._options.transport_speaks and self._may_wait:
+        if self._may_wait:
             self._spawn("start", self._limit_start())
 
     async def _limit_start(self) -> None:
@@ -294,9 +294,10 @@ class AvatarLink:
         playout = self._voice.playout
         await self._voice.driver.wait_until(lambda: playout.backlog_secs > 0, None)
         await asyncio.sleep(START_WAIT_SECS)
+        fate = "the transport speaks them" if self._options.transport_speaks else "they are dropped"
         logger.warning(
-            f"{self._processor}: no session after {START_WAIT_SECS:g} s with words waiting; the "
-            "transport speaks them, and the avatar takes over when it is there."
+            f"{self._processor}: no session after {START_WAIT_SECS:g} s with words waiting; "
+            f"{fate}, and the avatar takes over when it is there."
         )
         self._may_wait = False
         await self._on_unavailable()

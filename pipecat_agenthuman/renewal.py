@@ -52,7 +52,7 @@ class LostConnectionError(ConnectError):
 
 _REMEDIES: Final = {
     LossKind.LEFT: "",
-    LossKind.CONNECT_FAILED: "Check the network, and that ws_url is right.",
+    LossKind.CONNECT_FAILED: "Check the network, the proxy, and that ws_url is right.",
     LossKind.CLOSED: "Check the session's minutes and expiration if it happens again.",
     LossKind.SILENT: "Check the network between the bot and Agent Human.",
     LossKind.SESSION_REFUSED: "Check that api_url and ws_url belong together.",
@@ -169,6 +169,8 @@ def _is_permanent(error: AgentHumanError) -> bool:
         return False
     if isinstance(error, ApiError):
         return not (never_took_effect(error) or may_have_created(error))
+    if isinstance(error, LostConnectionError) and error.loss.final:
+        return True
     if isinstance(error, LostConnectionError) and error.loss.error is not None:
         entry = error.loss.error.entry
         return entry is not UNRECOGNIZED_ERROR and not entry.new_session_helps

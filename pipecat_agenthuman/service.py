@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, cast
 
 import aiohttp
-from loguru import logger
 from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     CancelFrame,
@@ -16,10 +15,7 @@ from pipecat.frames.frames import (
     EndFrame,
     Frame,
     InterruptionFrame,
-    MixerControlFrame,
-    OutputImageRawFrame,
     ServiceUpdateSettingsFrame,
-    SpriteFrame,
     StartFrame,
     StopFrame,
     SystemFrame,
@@ -31,15 +27,23 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSet
 from pipecat.services.ai_service import AIService
 from pipecat.services.settings import ServiceSettings
 from pipecat.utils.errors import ErrorCategory
+from pipecat.utils.types import NOT_GIVEN
 
 from pipecat_agenthuman._retry import RetryPolicy
 from pipecat_agenthuman._urls import check_url
+from pipecat_agenthuman.arguments import (
+    check_choice,
+    check_count,
+    check_kind,
+    check_names,
+    check_secs,
+)
 from pipecat_agenthuman.connection import ConnectionLimits
-from pipecat_agenthuman.fallback import duration_secs, output_transport
 from pipecat_agenthuman.floor import Floor
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.link import AvatarLink, LinkOptions
 from pipecat_agenthuman.metrics import Meter
+from pipecat_agenthuman.outputs import duration_secs, has_no_place, is_sound, output_transport
 from pipecat_agenthuman.playout_results import Message
 from pipecat_agenthuman.reporting import Trouble
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
@@ -49,7 +53,6 @@ from pipecat_agenthuman.settings import (
     WS_URL,
     WS_URL_VARIABLE,
     AgentHumanVideoSettings,
-    check_choice,
     from_environment,
 )
 from pipecat_agenthuman.sources import OwnSessions, SessionCredentials, choose_source
@@ -155,16 +158,22 @@ class AgentHumanVideoService(AIService):
             **kwargs: As for ``AIService``.
 
         Raises:
+            TypeError: If there is no such argument.
             ValueError: If an argument is missing, impossible or contradicts another.
         """
+        check_names(type(self), kwargs)
+        check_kind("settings", settings, AgentHumanVideoSettings)
+        check_kind("limits", limits, ConnectionLimits)
+        check_kind("renewal", renewal, RetryPolicy)
+        check_kind("aiohttp_session", aiohttp_session, aiohttp.ClientSession)
+        check_choice("on_unavailable", on_unavailable, ("passthrough", "drop"))
+        check_choice("session_start", session_start, ("pipeline", "client_connected"))
+        check_count("max_unconfirmed", max_unconfirmed)
+        check_secs({"avatar_wait_secs": avatar_wait_secs, "drain_grace_secs": drain_grace_secs})
         complete = AgentHumanVideoSettings.defaults()
         if settings is not None:
             complete.apply_update(settings)
         super().__init__(settings=complete, **kwargs)
-        check_choice("on_unavailable", on_unavailable, ("passthrough", "drop"))
-        check_choice("session_start", session_start, ("pipeline", "client_connected"))
-        if max_unconfirmed < 1:
-            raise ValueError(f"max_unconfirmed must be at least 1, got {max_unconfirmed}.")
         self._passes = on_unavailable == "passthrough"
         self._starts_with_client = session_start == "client_connected"
         self._drain_grace_secs = drain_grace_secs
@@ -258,8 +267,9 @@ class AgentHumanVideoService(AIService):
     async def start(self, frame: StartFrame) -> None:
         """Begin to bring the session up; returns at once."""
         await super().start(frame)
-        driving = self._link.guard("driver", self._voice.driver.run())
-        self._driving = self.create_task(driving, "driver")
+        if self._driving is None:  # After a StopFrame processors may be started again.
+            driving = self._link.guard("driver", self._voice.driver.run())
+            self._driving = self.create_task(driving, "driver")
         self._floor.warn_if_voiceless()
         if not self._starts_with_client:
             self._bring_up()
@@ -267,7 +277,7 @@ class AgentHumanVideoService(AIService):
     async def stop(self, frame: EndFrame) -> None:
         """Wait until everything was heard, then close and end the session; bounded."""
         await super().stop(frame)
-        await self._drain()
+        await self._floor.drain(self._drain_grace_secs)
         since_heard_secs = self._voice.driver.now() - self._voice.heard_at
         await asyncio.sleep(max(END_SILENCE_SECS - since_heard_secs, 0.0))
         await self._link.close(TEARDOWN_SECS)
@@ -308,10 +318,10 @@ class AgentHumanVideoService(AIService):
             if isinstance(frame, ClientConnectedFrame) and self._starts_with_client:
                 self._bring_up()
             await self.push_frame(frame, direction)
-        elif isinstance(frame, EndFrame) or _has_no_place(frame):
+        elif isinstance(frame, EndFrame) or has_no_place(frame):
             await self.push_frame(frame, direction)
         elif isinstance(frame, StopFrame):
-            await self._drain()
+            await self._floor.drain(self._drain_grace_secs)
             await self.push_frame(frame, direction)
         elif isinstance(frame, ServiceUpdateSettingsFrame):
             await self._update(cast("ServiceUpdateSettingsFrame[Any]", frame))
@@ -322,7 +332,13 @@ class AgentHumanVideoService(AIService):
         """Take a frame that has its place in the speech."""
         if self._voice.is_stale(frame):
             return
+        if is_sound(frame):
+            await self._floor.sound(frame)
+            return
+        if self._starts_with_client and isinstance(frame, TTSStartedFrame | TTSAudioRawFrame):
+            self._bring_up()  # Whoever is spoken to is there, whether a frame said so or not.
         if self._floor.avatar_speaks:
+            await self._floor.after_sounds()
             await self._voice.driver.wait_until(self._has_room, None)
         self._stats.taken_secs += duration_secs(frame)
         await self._floor.choose(frame)
@@ -331,7 +347,7 @@ class AgentHumanVideoService(AIService):
         elif isinstance(frame, TTSAudioRawFrame):
             await self._say(frame)
         elif isinstance(frame, TTSStartedFrame):
-            if self._voice.idle:
+            if not (self._voice.is_open or self._voice.has_unheard):
                 self._speech_since = time.time()
             self._meter.open_utterance()
             self._voice.start(frame)
@@ -351,6 +367,7 @@ class AgentHumanVideoService(AIService):
             trouble = Trouble("bad_audio", str(error), told, ErrorCategory.APPLICATION)
             await self._link.tell_trouble(trouble)
             self._stats.dropped_secs += duration_secs(frame)
+            self._voice.miss()
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop speaking, at once and whatever is believed to be heard."""
@@ -358,27 +375,13 @@ class AgentHumanVideoService(AIService):
             interruption = self._voice.interrupt()
             if interruption.send_interrupt:
                 self._link.interrupt()
-            self._floor.transport.stop()
+            self._floor.interrupt()
+            self._speech_since = None
             self._stats.dropped_secs += to_secs(interruption.dropped_samples)
             await self._voice.hear(interruption.heard)
             await self.push_frame(frame, direction)
             if interruption.stopped:
                 await self._voice.push_speaking(BotStoppedSpeakingFrame)
-
-    async def _drain(self) -> None:
-        """Wait until everything was heard, at most as long as it plays and a grace more."""
-        self._voice.finish()
-        remaining_secs = self._voice.playout.remaining_secs(self._voice.driver.now())
-        limit_secs = remaining_secs + self._drain_grace_secs
-        heard = await self._voice.driver.wait_until(lambda: self._voice.idle, limit_secs)
-        if not heard:
-            unheard_secs = self._voice.playout.unheard_secs(self._voice.driver.now())
-            fate = "the transport speaks them" if self._passes else "they are dropped"
-            logger.warning(
-                f"{self}: {unheard_secs:.1f} s of speech were not heard within "
-                f"{limit_secs:.1f} s at the end of the pipeline; {fate}."
-            )
-        await self._floor.fall_back()
 
     # --- inside ------------------------------------------------------------------------
 
@@ -423,26 +426,23 @@ class AgentHumanVideoService(AIService):
         wanted = cast("AgentHumanVideoSettings", self._settings.copy())
         wanted.apply_update(cast("AgentHumanVideoSettings", delta))
         try:
-            wanted.check()
+            wanted.check(needs_avatar=isinstance(self._source, OwnSessions))
             pace = wanted.pace()
         except ValueError as error:
             told = f"Settings not changed: {error}"
             trouble = Trouble("bad_settings", str(error), told, ErrorCategory.APPLICATION)
             await self._link.tell_trouble(trouble)
             return {}
+        was_usable = self.is_usable
         changed = await super()._update_settings(delta)
         self._voice.playout.pace = pace
         self._warn_unhandled_updated_settings(set(changed) & {"model", *delta.extra})
-        if changed.keys() & {"avatar", "aspect_ratio"}:
+        names_avatar = getattr(delta, "avatar", NOT_GIVEN) is not NOT_GIVEN
+        if changed.keys() & {"avatar", "aspect_ratio"} or (names_avatar and not was_usable):
             if isinstance(self._source, OwnSessions):
                 self._source.avatar = wanted.given("avatar")
                 self._source.aspect_ratio = wanted.given("aspect_ratio")
             self._link.renew_at_pause("the avatar changes")
+        elif not was_usable:
+            await self.set_usable(False)  # Nothing else brings a session.
         return changed
-
-
-def _has_no_place(frame: Frame) -> bool:
-    """Whether Pipecat's output transport would not queue a frame behind the audio either."""
-    if isinstance(frame, OutputImageRawFrame):
-        return not frame.sync_with_audio
-    return isinstance(frame, SpriteFrame | MixerControlFrame)

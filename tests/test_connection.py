@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -667,6 +668,17 @@ async def test_words_without_measure_that_end_a_session_are_cut_and_printable():
     assert loss.reason.isprintable()
 
 
+async def test_a_certificate_that_is_not_trusted_is_named_and_final(monkeypatch):
+    async def untrusted(*_: object) -> None:
+        raise ssl.SSLCertVerificationError("certificate verify failed: self-signed certificate")
+
+    monkeypatch.setattr("pipecat_agenthuman.connection.open_socket", untrusted)
+    loss = await Line("wss://example.com").loss()
+    assert loss.kind is LossKind.CONNECT_FAILED
+    assert "self-signed" in loss.reason
+    assert loss.final
+
+
 @pytest.mark.parametrize(
     "proxy",
     ["user:geheim@host:3128", "http://user:geheim@", "http://user:geheim@127.0.0.1:99999"],
@@ -676,6 +688,7 @@ async def test_a_proxy_that_is_none_is_a_loss_that_does_not_tell_its_password(mo
     loss = await Line("wss://example.com").loss()
     assert loss.kind is LossKind.CONNECT_FAILED
     assert "geheim" not in loss.reason
+    assert loss.final
 
 
 async def test_what_the_server_echoes_of_the_token_is_not_told():

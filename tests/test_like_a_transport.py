@@ -24,6 +24,7 @@ from pipecat.frames.frames import (
     DataFrame,
     Frame,
     LLMFullResponseStartFrame,
+    OutputAudioRawFrame,
     TTSAudioRawFrame,
     TTSSpeakFrame,
     TTSStartedFrame,
@@ -240,6 +241,35 @@ async def pause_beyond_the_limit(stage: Stage) -> None:
     await stage.end()
 
 
+def ding(secs: float) -> OutputAudioRawFrame:
+    """A sound that is no speech."""
+    samples = np.full(round(secs * RATE), 900, dtype=np.int16)
+    return OutputAudioRawFrame(samples.tobytes(), RATE, 1)
+
+
+async def sound_before_an_answer(stage: Stage) -> None:
+    await stage.feed(ding(0.8), Mark("between"))
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Said."), TTSStoppedFrame())
+    await stage.end()
+
+
+async def sound_between_answers(stage: Stage) -> None:
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."), TTSStoppedFrame(), ding(0.6))
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Two."), TTSStoppedFrame())
+    await stage.stopped(2)
+    await stage.end()
+
+
+async def sound_is_cut(stage: Stage) -> None:
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."), TTSStoppedFrame(), ding(3.0))
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Lost."), TTSStoppedFrame())
+    await stage.stopped()
+    await asyncio.sleep(0.3)
+    await stage.interrupt()
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Two."), TTSStoppedFrame())
+    await stage.end()
+
+
 async def kept_mark_survives(stage: Stage) -> None:
     await stage.feed(TTSStartedFrame(), *sound(2.0), Mark("lost"), kept_mark("kept"))
     await stage.feed(text("Lost."), TTSStoppedFrame())
@@ -307,6 +337,9 @@ SCENES = {
     "a pause inside": Scene(pause_inside),
     "a pause beyond the limit": Scene(pause_beyond_the_limit),
     "an uninterruptible mark": Scene(kept_mark_survives),
+    "a sound before an answer": Scene(sound_before_an_answer),
+    "a sound between answers": Scene(sound_between_answers),
+    "a sound that is cut": Scene(sound_is_cut),
 }
 
 if HAS_UNINTERRUPTIBLE_SPEECH:
@@ -453,5 +486,8 @@ def test_the_same_context(name: str, comparison_of):
 @every_scene
 def test_only_one_of_them_plays(name: str, comparison_of):
     compared = comparison_of(name)
+    if "a sound" in name:
+        assert compared.avatar.played
+        return
     assert compared.transport.played is bool(compared.transport.above)
     assert not compared.avatar.played

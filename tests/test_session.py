@@ -245,6 +245,12 @@ def test_a_session_that_lingers_is_waited_for_when_all_attempts_are_spent():
     assert attempts.pause_secs(refused, renewable=True, ready_since=None) is None
 
 
+def test_what_ends_a_connection_for_good_is_not_tried_again():
+    attempts = Attempts(RENEWAL_POLICY, Clock().timing())
+    untrusted = LostConnectionError(Loss(LossKind.CONNECT_FAILED, "not trusted", final=True))
+    assert attempts.pause_secs(untrusted, renewable=True, ready_since=None) is None
+
+
 def test_a_session_made_elsewhere_is_not_renewed():
     attempts = Attempts(RENEWAL_POLICY, Clock().timing())
     assert attempts.pause_secs(lost(), renewable=False, ready_since=None) is None
@@ -732,6 +738,35 @@ async def test_another_avatar_is_tried_after_there_was_no_hope():
         assert [record.avatar for record in sandbox.sessions] == ["avat_allowed"]
     assert once(call.heard_of_avatar(), words)
     assert call.avatar.is_usable
+
+
+@pytest.mark.usefixtures("_quiet")
+async def test_the_same_avatar_is_tried_again_after_there_was_no_hope():
+    async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox:
+        sandbox.inject(fault("create", "refuse", status=402))
+        async with calling(sandbox, until_ready=False) as call:
+            await until(lambda: not call.avatar.is_usable)
+            same = AgentHumanVideoService.Settings(avatar="avat_demo")
+            await call.feed(ServiceUpdateSettingsFrame(delta=same, service=call.avatar))
+            await call.until_ready()
+            assert call.avatar.is_usable
+            words = await call.say(0.3)
+            await call.end()
+    assert once(call.heard_of_avatar(), words)
+
+
+@pytest.mark.usefixtures("_quiet")
+@pytest.mark.parametrize("avatar", ["", "  ", 5])
+async def test_an_avatar_that_is_none_changes_nothing(avatar):
+    async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox, calling(sandbox) as call:
+        delta = AgentHumanVideoService.Settings(avatar=avatar)
+        await call.feed(ServiceUpdateSettingsFrame(delta=delta, service=call.avatar))
+        await until(lambda: bool(call.error_frames))
+        words = await call.say(0.3)
+        await call.end()
+    assert [frame.code for frame in call.error_frames] == ["bad_settings"]
+    assert len(sandbox.sessions) == 1
+    assert once(call.heard_of_avatar(), words)
 
 
 async def test_another_avatar_for_a_session_made_elsewhere_is_a_warning():
