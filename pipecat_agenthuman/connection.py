@@ -167,9 +167,10 @@ class Connection:
         """
         if not self._established:
             return False
-        unsent = sum(isinstance(message, AgentSpeak) for message in self._outbox)
-        # Interrupts that wait there are behind no speech any more; each is answered.
-        self._outbox = deque(m for m in self._outbox if isinstance(m, AgentInterrupt))
+        if any(isinstance(message, AgentInterrupt) for message in self._outbox):
+            return True  # One that has not left yet does for this one, too: no speech follows it.
+        unsent = len(self._outbox)
+        self._outbox.clear()
         self._ledger.interrupt(time.monotonic(), unsent=unsent)
         self._put(AgentInterrupt())
         return True

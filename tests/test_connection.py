@@ -345,6 +345,16 @@ async def test_an_interrupt_overtakes_speech_that_has_not_left_and_waits_for_not
     assert received == ["agent.speak", "agent.interrupt"]
 
 
+async def test_interrupts_that_cannot_leave_do_not_pile_up():
+    async with Sandbox() as sandbox, in_sandbox(sandbox) as line:
+        assert all(line.connection.interrupt() for _ in range(1000))
+        await line.saw(InterruptConfirmed)
+        await until(lambda: line.connection.can_speak)
+        line.connection.speak(pcm(160))
+        await line.saw(SpeechConfirmed)
+    assert len([entry for entry in sandbox.log if entry["what"] == "agent.interrupt"]) == 1
+
+
 async def test_after_an_interrupt_speech_waits_for_its_confirmation():
     async with Sandbox() as sandbox, in_sandbox(sandbox) as line:
         details = {"delay_secs": 0.3, "delayed": "answer"}
