@@ -183,7 +183,8 @@ async def bot(runner_args: RunnerArguments) -> None:
         ]
     )
     worker = PipelineWorker(pipeline, idle_timeout_secs=runner_args.pipeline_idle_timeout_secs)
-    runner = WorkerRunner(handle_sigint=runner_args.handle_sigint)
+    handles = runner_args.handle_sigint
+    runner = WorkerRunner(handle_sigint=handles, handle_sigterm=handles)
     await runner.add_workers(worker)
 
     @worker.rtvi.event_handler("on_client_ready")

@@ -61,7 +61,7 @@ async def main():
             print("heard:", await heard.get())
             await worker.queue_frame(EndFrame())
 
-        runner = WorkerRunner()
+        runner = WorkerRunner(handle_sigterm=True)
         await runner.add_workers(worker)
         talking = asyncio.create_task(talk())
         await runner.run()

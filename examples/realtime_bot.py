@@ -106,7 +106,8 @@ async def bot(runner_args: RunnerArguments) -> None:
         params=PipelineParams(enable_metrics=True, enable_usage_metrics=True),
         idle_timeout_secs=runner_args.pipeline_idle_timeout_secs,
     )
-    runner = WorkerRunner(handle_sigint=runner_args.handle_sigint)
+    handles = runner_args.handle_sigint
+    runner = WorkerRunner(handle_sigint=handles, handle_sigterm=handles)
     await runner.add_workers(worker)
 
     # The transport reports people only: neither the bot nor the avatar is one.
