@@ -88,7 +88,7 @@ class Mark(Generic[ItemT]):
         interruptible: Whether an interruption drops it.
         ends_speech: Whether speech stops when it is due.
         since: Where the utterance begins behind which it stands; None if there is none.
-        unsaid: Whether it ends an utterance of which nothing could be said at all.
+        unsaid: Whether nothing could be said at all of the utterance to which it belongs.
     """
 
     position: int
@@ -153,7 +153,7 @@ class CueSheet(Generic[ItemT]):
             interruptible: Whether an interruption may drop it.
             ends_speech: Whether speech stops when it is due.
             since: Where the utterance begins behind which it stands.
-            unsaid: Whether it ends an utterance of which nothing could be said at all.
+            unsaid: Whether nothing could be said at all of the utterance to which it belongs.
         """
         mark = self._hold(position, _Phase.BEHIND, item, interruptible)
         mark.ends_speech, mark.since, mark.unsaid = ends_speech, since, unsaid
@@ -226,7 +226,9 @@ class CueSheet(Generic[ItemT]):
         return mark
 
     def _is_unheard(self, mark: Mark[ItemT]) -> bool:
-        """Whether the speech to which an item belongs was refused."""
+        """Whether the speech to which an item belongs was refused, or could not be said."""
+        if mark.unsaid:
+            return True
         if mark.phase == _Phase.WITH:
             return any(start <= mark.position < end for start, end in self._struck)
         if mark.since is None or mark.since == mark.position:
@@ -273,7 +275,7 @@ class CueSheet(Generic[ItemT]):
     def _release(self) -> Cue[ItemT]:
         mark = self._marks[0]
         if mark.ends_speech and self._speaking:
-            mark.unsaid = False
+            mark.unsaid = False  # else it would start again
             return self._stop(mark.position)
         if mark.ends_speech and (mark.unsaid or mark.position > self._stopped_at):
             self._speaking = True

@@ -1,6 +1,6 @@
 """Runs a playout against the clock: sends what may be sent, delivers what is due.
 
-The one place of the speaking side that reads the clock.
+The place where the playout's clock is read.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ class Playout(Generic[ItemT]):
             item: What ``Release`` will carry.
             interruptible: Whether an interruption may drop it.
             ends_speech: Whether speech stops when it is due, as with a TTS stop.
-            unsaid: Whether it ends an utterance of which nothing could be written.
+            unsaid: Whether nothing could be written of the utterance to which it belongs.
         """
         utterance = self._utterances.latest
         self._cues.hold_behind(

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pipecat_agenthuman._retry import RetryPolicy, Timing
 from pipecat_agenthuman.connection import Connection, ConnectionLimits
@@ -23,6 +23,9 @@ from pipecat_agenthuman.renewal import (
     ShortLivedError,
 )
 from pipecat_agenthuman.sources import OpenedSession, SessionSource
+
+PLANNED_REASON: Final = "renewal as planned"
+"""Why a session went with which nothing was wrong."""
 
 # --- what a session tells --------------------------------------------------------------
 
@@ -259,7 +262,7 @@ class Session:
         self._state = SessionState.ENDED if pause_secs is None else SessionState.RENEWING
         self._on_event(
             SessionLost(
-                reason="renewal as planned" if error is None else error.message,
+                reason=PLANNED_REASON if error is None else error.message,
                 error=error,
                 will_renew=pause_secs is not None,
                 was_ready=was_ready,

@@ -27,6 +27,7 @@ from pipecat_agenthuman.frames import (
     AgentHumanDisconnectedFrame,
     AgentHumanErrorFrame,
 )
+from pipecat_agenthuman.session import PLANNED_REASON
 from pipecat_agenthuman.stats import ServiceStats
 
 _NANOSECS: Final = 1_000_000_000
@@ -74,6 +75,8 @@ class CallTracer:
             case AgentHumanConnectedFrame():
                 self._open_session(frame.session_id)
             case AgentHumanDisconnectedFrame():
+                if self._session is not None and frame.reason != PLANNED_REASON:
+                    self._session.set_status(self._trace.StatusCode.ERROR, frame.reason)
                 self._close_session(frame.reason)
             case AgentHumanErrorFrame():
                 self._note_error(frame)

@@ -224,8 +224,7 @@ class Voice:
 
     def stop(self, frame: TTSStoppedFrame) -> None:
         """Close the utterance: its rest goes out at once, and the frame follows its sound."""
-        utterance = self._utterance
-        unsaid = utterance is not None and utterance.missed and not utterance.said
+        unsaid = self._says_nothing
         self.finish()
         interruptible = is_interruptible(frame)
         self.playout.hold(frame, interruptible=interruptible, ends_speech=True, unsaid=unsaid)
@@ -241,8 +240,14 @@ class Voice:
         else:
             # What the resampler still holds back, some 10 ms, does not count: it comes with the
             # next audio, and that can be a tool call away.
-            self.playout.hold(frame, interruptible=interruptible)
+            self.playout.hold(frame, interruptible=interruptible, unsaid=self._says_nothing)
         self.driver.wake()
+
+    @property
+    def _says_nothing(self) -> bool:
+        """Whether all speech of the open utterance, and there was some, could not be said."""
+        utterance = self._utterance
+        return utterance is not None and utterance.missed and not utterance.said
 
     def finish(self) -> None:
         """Close the utterance that is open, if any: hand over what the converter holds."""

@@ -91,11 +91,12 @@ async def test_speech_of_an_impossible_format_ends():
         Sandbox(render_latency_secs=LATENCY_SECS) as sandbox,
         staged(avatar=avatar_in(sandbox)) as stage,
     ):
-        bad = TTSAudioRawFrame(bytes(320), 16_000, 7)
+        bad = TTSAudioRawFrame(bytes(360), 16_000, 9)
         await stage.feed(TTSStartedFrame(), bad, TTSTextFrame("x", "sentence"), TTSStoppedFrame())
         await stage.stopped()
         await stage.end()
     assert pairs(stage) == (1, 1)
+    assert not stage.behind.of(TTSTextFrame)
 
 
 async def test_speech_without_audio_neither_starts_nor_stops():

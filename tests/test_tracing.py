@@ -75,6 +75,7 @@ async def test_a_call_leaves_a_span_for_each_session_and_each_utterance():
     assert [span.attributes["agenthuman.session_id"] for span in sessions] == ids
     assert "4000: by order" in sessions[0].attributes["agenthuman.ended"]
     assert "agenthuman.ended" not in sessions[1].attributes
+    assert [span.status.is_ok for span in sessions] == [False, True]
     assert first.attributes["agenthuman.session_id"] == ids[0]
     assert first.attributes["metrics.ttfb"] >= LATENCY_SECS
     assert first.attributes["agenthuman.first_confirmation_secs"] > 0
