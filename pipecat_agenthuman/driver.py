@@ -109,15 +109,23 @@ class PlayoutDriver(Generic[ItemT]):
         Returns:
             Whether it was reached.
         """
+        self.wake()
         try:
             async with asyncio.timeout(limit_secs):
                 while not reached():
-                    progress = self._progress
-                    self.wake()
-                    await progress.wait()
+                    await self._step()
         except TimeoutError:
             return reached()
         return True
+
+    async def _step(self) -> None:
+        """Wait for a step of the loop, but not long: time alone changes something, too."""
+        progress = self._progress
+        try:
+            async with asyncio.timeout(HEARD_PIECE_SECS):
+                await progress.wait()
+        except TimeoutError:
+            return
 
     def _transmit(self) -> None:
         line = self._line()

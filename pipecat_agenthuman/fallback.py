@@ -84,7 +84,9 @@ class TransportVoice:
     @property
     def busy(self) -> bool:
         """Whether passed speech is playing, or has not begun to."""
-        given_up_at = min(self._ends_at + _SILENCE_SECS, self._since + _STARTS_WITHIN_SECS)
+        begins_at = max(self._since, self._sounds_until)
+        ends_at = begins_at + sum(part.secs for part in self._passed)
+        given_up_at = min(ends_at + _SILENCE_SECS, begins_at + _STARTS_WITHIN_SECS)
         waits = bool(self._passed) and self._monotonic() < given_up_at
         return self._playing or waits
 
@@ -144,6 +146,8 @@ class TransportVoice:
 
     def hear(self, frame: Frame) -> None:
         """Note what the transport itself says about its playing."""
+        if frame.transport_destination is not None:
+            return
         if isinstance(frame, BotStartedSpeakingFrame):
             self._playing, self._since = True, self._monotonic()
         elif isinstance(frame, BotStoppedSpeakingFrame):

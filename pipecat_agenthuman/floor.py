@@ -87,7 +87,7 @@ class Floor:
         )
         if not isinstance(frame, TTSStartedFrame) and not unannounced:
             return
-        if self._avatar_may_come() and not self.transport.busy:
+        if self._avatar_may_come() and (self._voice.has_unheard or not self.transport.busy):
             self._speaker = _Speaker.AVATAR
             return
         await self.fall_back()
@@ -126,7 +126,7 @@ class Floor:
                 "transport plays it. Use a service that sends TTSAudioRawFrame."
             )
         voice = self._voice
-        await voice.driver.wait_until(lambda: voice.playout.finished(voice.driver.now()), None)
+        await voice.driver.wait_until(lambda: voice.silent, None)
         async with voice.driver.turn:
             transport = output_transport(self._processor)
             if transport is not None and plays_audio(transport):

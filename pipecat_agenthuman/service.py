@@ -393,7 +393,9 @@ class AgentHumanVideoService(AIService):
         """Whether another frame may be taken; System frames never ask."""
         playout = self._voice.playout
         limit_secs = BACKLOG_SECS if self._link.ready else PREROLL_SECS
-        return playout.backlog_secs < limit_secs and playout.held_items < HELD_FRAMES
+        # What is held without any speech to come waits for the audio behind this very frame.
+        may_hold = playout.held_items < HELD_FRAMES or not self._voice.has_unheard
+        return playout.backlog_secs < limit_secs and may_hold
 
     def _on_sent(self, message: Message) -> None:
         self._meter.take_message(message)

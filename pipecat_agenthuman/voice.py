@@ -100,7 +100,7 @@ class Unheard:
             at which the transport will play them.
         samples: Samples of audio among them, at 16 kHz.
         sent_samples: Of those, what the server had already been sent.
-        is_open: Whether the TTS service is still delivering the utterance at the end.
+        is_open: Whether a stop of the TTS service is still to come for the utterance at the end.
         timestamp_shift_ns: What to add to the timestamps of the rest of that utterance.
     """
 
@@ -165,8 +165,13 @@ class Voice:
 
     @property
     def idle(self) -> bool:
-        """Whether everything was heard and every frame released."""
-        return self._utterance is None and self.playout.finished(self.driver.now())
+        """Whether everything was heard and every frame released.
+
+        Speech that no start announced has no stop either: it is over when it counts as stopped.
+        """
+        utterance = self._utterance
+        over = utterance is None or not (utterance.announced or self.playout.speaking)
+        return over and self.playout.finished(self.driver.now())
 
     @property
     def is_open(self) -> bool:
@@ -177,6 +182,13 @@ class Voice:
     def has_unheard(self) -> bool:
         """Whether audio was written that nobody has heard yet."""
         return self.playout.unheard_secs(self.driver.now()) > 0
+
+    @property
+    def silent(self) -> bool:
+        """Whether all audio that was written was heard, and what stood behind it is released."""
+        now = self.driver.now()
+        due = self.playout.next_due(now, can_send=False)
+        return not self.playout.unheard_secs(now) and (due is None or due > now)
 
     # --- frames in ---------------------------------------------------------------------
 
@@ -266,9 +278,10 @@ class Voice:
         if utterance is not None and utterance.interruptible:
             self._converter.reset()
             self._utterance = None
-            self._awaits_start = utterance.announced
             if utterance.context_id is not None:
                 self._interrupted.append(utterance.context_id)
+            # Without a name only the next start tells late frames from new ones.
+            self._awaits_start = utterance.announced and utterance.context_id is None
         self._last_word.forget_interruptible()
         interruption = self.playout.interrupt(self.driver.now())
         self._released_data = False
@@ -295,7 +308,8 @@ class Voice:
                 if part.item.pts:
                     part.item.pts = clock_ns + round(to_secs(samples) * _NANOSECS)
                 frames.append(part.item)
-        is_open, self._utterance = self._utterance is not None, None
+        is_open = self._utterance is not None and self._utterance.announced
+        self._utterance = None
         await self.hear(surrender.heard)
         if surrender.was_speaking:
             await self.push_speaking(BotStoppedSpeakingFrame)
