@@ -65,12 +65,21 @@ class TransportVoice:
         is_open: Whether the TTS service is delivering an utterance that is being passed.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = lambda: 0,
+    ) -> None:
         """Create a silent transport voice.
 
         Args:
             monotonic: Seconds that never run backwards.
+            clock_ns: The clock of timestamps, in nanoseconds.
         """
+        self._clock_ns = clock_ns
+        self._takes_over = False
+        self._opens = False
+        self._last_timestamp_ns = 0
         self.is_open = False
         self._monotonic = monotonic
         self._sample_rate = WIRE_SAMPLE_RATE
@@ -121,27 +130,31 @@ class TransportVoice:
         Returns:
             Its frames, to be passed now; then call ``go_on``.
         """
-        self._shift_ns = 0
+        self._takes_over, self._shift_ns = True, 0
         return _resampled(unheard.frames, self._sample_rate)
 
     def go_on(self, unheard: Unheard) -> None:
         """The rest of what the avatar began comes from the TTS service."""
-        self.is_open = unheard.is_open
+        self._takes_over, self._opens, self.is_open = False, False, unheard.is_open
+        self._last_timestamp_ns = unheard.last_timestamp_ns
         self._shift_ns = unheard.timestamp_shift_ns if unheard.is_open else 0
 
     def adapt(self, frame: Frame) -> None:
         """Note a frame that is being passed, and correct its timestamp."""
         if isinstance(frame, TTSAudioRawFrame):
             self._interruptible = is_interruptible(frame)
+            if self._opens and not self._takes_over:
+                self._opens, self._shift_ns = False, self._queued_ns()
             self._note_passed(duration_secs(frame))
         elif isinstance(frame, TTSStartedFrame):
             self._interruptible = is_interruptible(frame)
-            self.is_open, self._shift_ns = True, 0
+            self.is_open, self._opens, self._shift_ns = True, True, 0
         elif isinstance(frame, TTSStoppedFrame):
             self.is_open = False
             if self._passed:
                 self._passed[-1].complete = True
-        elif frame.pts:
+        elif frame.pts and not self._takes_over:  # Then it fits the transport's time already.
+            self._last_timestamp_ns = max(self._last_timestamp_ns, frame.pts)
             frame.pts += self._shift_ns
 
     def hear(self, frame: Frame) -> None:
@@ -167,8 +180,22 @@ class TransportVoice:
                 part.doubtful = True
                 kept.append(part)
         self._passed, self._since = kept, now
+        if not kept:
+            self._last_timestamp_ns = 0
         self._playing = self._playing and bool(kept)
         self.is_open = self.is_open and not self._interruptible
+
+    def _queued_ns(self) -> int:
+        """How much later than its timestamps say an utterance sounds that begins now.
+
+        The TTS service counts from now, or from its last word if that is later; the transport
+        plays what it was given before, and that began late, for it was the avatar's.
+        """
+        if not self._passed:
+            return 0
+        begins_in_ns = round((self._ends_at - self._monotonic()) * 1e9)
+        counts_from_ns = max(self._last_timestamp_ns - self._clock_ns(), 0)
+        return max(begins_in_ns - counts_from_ns, 0)
 
     def _note_passed(self, secs: float) -> None:
         now = self._monotonic()

@@ -63,7 +63,7 @@ class Floor:
             avatar_may_come: Whether speech may wait for the avatar.
             transport_speaks: Whether the transport speaks while there is no avatar, or nobody.
         """
-        self.transport = TransportVoice()
+        self.transport = TransportVoice(clock_ns=lambda: processor.get_clock().get_time())
         self._processor = processor
         self._voice = voice
         self._stats = stats

@@ -102,6 +102,7 @@ class Unheard:
         sent_samples: Of those, what the server had already been sent.
         is_open: Whether a stop of the TTS service is still to come for the utterance at the end.
         timestamp_shift_ns: What to add to the timestamps of the rest of that utterance.
+        last_timestamp_ns: The latest timestamp of a word, as the TTS service gave it.
     """
 
     frames: list[Frame]
@@ -109,6 +110,7 @@ class Unheard:
     sent_samples: int
     is_open: bool
     timestamp_shift_ns: int
+    last_timestamp_ns: int = 0
 
 
 class Voice:
@@ -319,6 +321,7 @@ class Voice:
             sent_samples=surrender.sent_samples,
             is_open=is_open,
             timestamp_shift_ns=round(shift_secs * _NANOSECS),
+            last_timestamp_ns=round(self._last_word.at_secs * _NANOSECS),
         )
 
     async def push_speaking(self, kind: type[Frame]) -> None:

@@ -164,6 +164,50 @@ async def test_words_with_timestamps_come_once_and_in_order_whoever_speaks(log):
     assert [f.text for f in call.behind.of(TTSTextFrame)] == [f"word {n}" for n in range(10)]
 
 
+async def test_the_words_of_the_next_utterance_wait_for_its_sound(log):
+    """The transport says the rest first, and so begins later than the TTS service knows."""
+    latency_secs, word_samples = 0.5, 4000
+    settings = {"avatar_latency_secs": latency_secs}
+    async with (
+        Sandbox(render_latency_secs=latency_secs) as sandbox,
+        calling(sandbox, settings=settings) as call,
+    ):
+        last_ns = 0
+
+        async def say_words(name: str, said: range) -> None:
+            nonlocal last_ns
+            await call.feed(TTSStartedFrame(context_id=name))
+            base_ns = max(call.avatar.get_clock().get_time(), last_ns)
+            for start in range(said.start, said.stop, word_samples):
+                audio = sound(range(start, start + word_samples))
+                await call.feed(TTSAudioRawFrame(audio, RATE, 1, context_id=name))
+                word = TTSTextFrame(str(start), "word", context_id=name)
+                word.pts = last_ns = base_ns + (start - said.start) * 1_000_000_000 // RATE
+                await call.feed(word)
+            await call.feed(TTSStoppedFrame(context_id=name))
+
+        call.said = 6 * 2 * word_samples
+        await say_words("one", range(call.said // 2))
+        await sandbox.wait_until_heard(0.2)
+        await sandbox.drop()
+        await until(lambda: not call.avatar._floor.avatar_speaks)
+        await say_words("two", range(call.said // 2, call.said))
+        await until(lambda: len(call.behind.of(TTSTextFrame)) == 12)
+        await call.end()
+    assert [int(frame.text) for frame in call.behind.of(TTSTextFrame)] == [
+        number * word_samples for number in range(12)
+    ]
+    came_at = {f.text: at for f, at, _ in call.behind.seen if isinstance(f, TTSTextFrame)}
+    sounded_at = {
+        int(np.frombuffer(frame.audio, "<u2")[0]): at
+        for frame, at, _ in call.behind.seen
+        if isinstance(frame, TTSAudioRawFrame)
+    }
+    for start in range(call.said // 2, call.said, word_samples):
+        chunk = max(first for first in sounded_at if first <= start + 1)
+        assert sounded_at[chunk] - came_at[str(start)] < 0.6
+
+
 async def test_the_rest_is_passed_at_the_rate_of_the_tts_service(log):
     """Pipecat's transport takes one input rate, and raises an error at another."""
     rate, secs = 22_050, 1.0
