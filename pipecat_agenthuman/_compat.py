@@ -25,9 +25,11 @@ def is_interruptible(frame: Frame) -> bool:
 
 if _HAS_ATTRIBUTE:
 
-    def speech_frame(audio: bytes, sample_rate: int, *, interruptible: bool) -> TTSAudioRawFrame:
-        """Mono speech audio that an interruption may, or may not, drop from a queue."""
-        frame: Any = TTSAudioRawFrame(audio, sample_rate, 1)
+    def speech_frame(
+        audio: bytes, sample_rate: int, *, interruptible: bool, num_channels: int = 1
+    ) -> TTSAudioRawFrame:
+        """Speech audio that an interruption may, or may not, drop from a queue."""
+        frame: Any = TTSAudioRawFrame(audio, sample_rate, num_channels)
         frame.interruptible = interruptible
         return frame
 
@@ -37,7 +39,9 @@ else:
     class _UninterruptibleSpeechFrame(TTSAudioRawFrame, _MARKER):
         pass
 
-    def speech_frame(audio: bytes, sample_rate: int, *, interruptible: bool) -> TTSAudioRawFrame:
-        """Mono speech audio that an interruption may, or may not, drop from a queue."""
+    def speech_frame(
+        audio: bytes, sample_rate: int, *, interruptible: bool, num_channels: int = 1
+    ) -> TTSAudioRawFrame:
+        """Speech audio that an interruption may, or may not, drop from a queue."""
         kind = TTSAudioRawFrame if interruptible else _UninterruptibleSpeechFrame
-        return kind(audio, sample_rate, 1)
+        return kind(audio, sample_rate, num_channels)

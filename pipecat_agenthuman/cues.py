@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
@@ -168,9 +168,14 @@ class CueSheet(Generic[ItemT]):
             start, _ = self._struck.pop()
         self._struck.append((start, end))
 
-    def move(self, mark: Mark[ItemT], position: int) -> None:
-        """Move an item that is held with a sample; does nothing to one that is gone."""
-        mark.position = position
+    def move(self, marks: Iterable[tuple[Mark[ItemT], int]]) -> None:
+        """Move items that are held with a sample; does nothing to those that are gone.
+
+        Args:
+            marks: Each with its new position.
+        """
+        for mark, position in marks:
+            mark.position = position
         heapq.heapify(self._marks)
 
     def end_at(self, position: int) -> None:
@@ -275,9 +280,10 @@ class CueSheet(Generic[ItemT]):
     def _release(self) -> Cue[ItemT]:
         mark = self._marks[0]
         if mark.ends_speech and self._speaking:
-            mark.unsaid = False  # else it would start again
+            mark.unsaid = False  # Else it would start again.
             return self._stop(mark.position)
         if mark.ends_speech and (mark.unsaid or mark.position > self._stopped_at):
+            mark.unsaid = False
             self._speaking = True
             return Started(silent=True)
         heapq.heappop(self._marks)

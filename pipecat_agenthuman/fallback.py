@@ -83,6 +83,7 @@ class TransportVoice:
         self.is_open = False
         self._monotonic = monotonic
         self._sample_rate = WIRE_SAMPLE_RATE
+        self._num_channels = 1
         self._playing = False
         self._passed: deque[_Passed] = deque()
         self._since = 0.0  # when the first of them began, or could have begun
@@ -120,6 +121,7 @@ class TransportVoice:
         """
         if MIN_SAMPLE_RATE <= frame.sample_rate <= MAX_SAMPLE_RATE:
             self._sample_rate = frame.sample_rate
+            self._num_channels = max(frame.num_channels, 1)
 
     def take_over(self, unheard: Unheard) -> list[Frame]:
         """Continue what the avatar began.
@@ -131,7 +133,7 @@ class TransportVoice:
             Its frames, to be passed now; then call ``go_on``.
         """
         self._takes_over, self._shift_ns = True, 0
-        return _resampled(unheard.frames, self._sample_rate)
+        return _converted(unheard.frames, self._sample_rate, self._num_channels)
 
     def go_on(self, unheard: Unheard) -> None:
         """The rest of what the avatar began comes from the TTS service."""
@@ -225,20 +227,23 @@ class TransportVoice:
                 return
 
 
-def _resampled(frames: list[Frame], sample_rate: int) -> list[Frame]:
-    """The same frames, with all audio as one stream of another rate."""
+def _converted(frames: list[Frame], sample_rate: int, num_channels: int) -> list[Frame]:
+    """The same frames, with all audio as one stream of another rate, alike in every channel."""
     audible = [frame for frame in frames if isinstance(frame, TTSAudioRawFrame)]
-    if sample_rate == WIRE_SAMPLE_RATE or not audible:
+    if not audible or (sample_rate == WIRE_SAMPLE_RATE and num_channels == 1):
         return frames
     stream = soxr.ResampleStream(WIRE_SAMPLE_RATE, sample_rate, 1, dtype="int16")
     result: list[Frame] = []
     for frame in frames:
         if isinstance(frame, TTSAudioRawFrame):
             samples = np.frombuffer(frame.audio, dtype="<i2").astype(np.int16, copy=False)
-            samples = stream.resample_chunk(samples, last=frame is audible[-1])
-            audio = samples.astype("<i2", copy=False).tobytes()
-            interruptible = is_interruptible(frame)
-            result.append(speech_frame(audio, sample_rate, interruptible=interruptible))
+            if sample_rate != WIRE_SAMPLE_RATE:
+                samples = stream.resample_chunk(samples, last=frame is audible[-1])
+            audio = np.repeat(samples, num_channels).astype("<i2", copy=False).tobytes()
+            kept = is_interruptible(frame)
+            result.append(
+                speech_frame(audio, sample_rate, interruptible=kept, num_channels=num_channels)
+            )
         else:
             result.append(frame)
     return result

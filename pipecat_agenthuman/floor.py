@@ -53,6 +53,7 @@ class Floor:
         stats: ServiceStats,
         avatar_may_come: Callable[[], bool],
         transport_speaks: bool,
+        silence_avatar: Callable[[], None],
     ) -> None:
         """Create a floor on which the avatar speaks.
 
@@ -62,7 +63,9 @@ class Floor:
             stats: Counts.
             avatar_may_come: Whether speech may wait for the avatar.
             transport_speaks: Whether the transport speaks while there is no avatar, or nobody.
+            silence_avatar: Tells the server to stop, if it is there.
         """
+        self._silence_avatar = silence_avatar
         self.transport = TransportVoice(clock_ns=lambda: processor.get_clock().get_time())
         self._processor = processor
         self._voice = voice
@@ -189,6 +192,8 @@ class Floor:
                 return
             self._speaker = _Speaker.TRANSPORT
             unheard = await self._voice.surrender()
+            if unheard.sent_samples:
+                self._silence_avatar()  # It must not say what the transport says now.
             if self._transport_speaks:
                 self._stats.repeated_secs += to_secs(unheard.sent_samples)
             for frame in self.transport.take_over(unheard):

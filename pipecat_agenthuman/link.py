@@ -330,8 +330,6 @@ class AvatarLink:
             f"{self._processor}: the avatar left the room ({reason or 'no reason given'}). It is "
             f"replaced unless it comes back within {RETURN_WAIT_SECS:g} s."
         )
-        # It must not come back with words that the transport has said meanwhile.
-        self.interrupt()
         await self._on_unavailable()
         self._spawn("avatar", self._await_return())
 

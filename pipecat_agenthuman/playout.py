@@ -373,8 +373,8 @@ class Playout(Generic[ItemT]):
     def _set_origin(self, utterance: Utterance, origin_secs: float) -> None:
         """Now timestamps mean positions, also those that came before the first audio."""
         utterance.origin_secs = origin_secs
-        for mark, at_secs in self._early:
-            self._cues.move(mark, utterance.position_of(at_secs))
+        early = ((mark, utterance.position_of(at_secs)) for mark, at_secs in self._early)
+        self._cues.move(early)
         self._early.clear()
 
     def _speech(self, start: int, end: int) -> Iterator[Speech]:

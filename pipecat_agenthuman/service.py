@@ -139,8 +139,7 @@ class AgentHumanVideoService(AIService):
             api_url: REST base URL; ``AGENTHUMAN_API_URL``, or the hosted service.
             ws_url: WebSocket URL; ``AGENTHUMAN_WS_URL``, or the hosted service.
             metadata: A JSON object to keep with each session.
-            settings: What can change while the pipeline runs. ``avatar`` is needed with
-                ``room``; ``AGENTHUMAN_AVATAR`` if unset.
+            settings: What can change meanwhile. With ``room``, ``avatar`` is needed.
             on_unavailable: What happens to speech while there is no avatar: the transport
                 speaks it, or it is dropped.
             session_start: Bring the session up with the pipeline, or when the first person
@@ -222,6 +221,7 @@ class AgentHumanVideoService(AIService):
             stats=self._stats,
             avatar_may_come=lambda: self._link.may_come,
             transport_speaks=self._passes,
+            silence_avatar=self._link.interrupt,
         )
         self._speech_since: float | None = None
         self._driving: asyncio.Task[None] | None = None

@@ -66,6 +66,7 @@ class CallTracer:
         self._is_speaking = is_speaking
         self._session: Any = None
         self._session_id = ""
+        self._heard_before_secs = 0.0
         self._utterance: Any = None
         self._told_ttfb_secs: float | None = None
         processor.add_event_handler("on_before_push_frame", self._watch)
@@ -96,6 +97,7 @@ class CallTracer:
         self._close_session("replaced")
         context: Any = self._context.get_conversation_context() if self._context else None
         self._session_id = session_id
+        self._heard_before_secs = self._stats().heard_secs
         self._session = self._tracer.start_span("agenthuman.session", context=context)
         self._session.set_attribute("agenthuman.session_id", session_id)
 
@@ -106,7 +108,8 @@ class CallTracer:
         stats = self._stats()
         if stats.time_to_join_secs is not None:
             span.set_attribute("agenthuman.time_to_join_secs", stats.time_to_join_secs)
-        span.set_attribute("agenthuman.heard_secs", stats.heard_secs)
+        heard_secs = stats.heard_secs - self._heard_before_secs
+        span.set_attribute("agenthuman.heard_secs", heard_secs)
         if reason:
             span.set_attribute("agenthuman.ended", reason)
         span.end()

@@ -204,12 +204,13 @@ class Voice:
         context_id: str | None = getattr(frame, "context_id", None)
         if context_id is not None and context_id in self._interrupted:
             return True
+        if isinstance(frame, TTSStartedFrame):
+            self._awaits_start = False  # Whoever says it, what comes from now on is new.
         return self._awaits_start and isinstance(frame, TTSAudioRawFrame | TTSStoppedFrame)
 
     def start(self, frame: TTSStartedFrame) -> None:
         """Open an utterance."""
         self.finish()
-        self._awaits_start = False
         interruptible = is_interruptible(frame)
         self._utterance = _Utterance(frame.context_id, True, interruptible)
         self.playout.hold(frame, interruptible=interruptible)

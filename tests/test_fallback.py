@@ -241,6 +241,31 @@ def test_speech_is_as_uninterruptible_as_before_at_another_rate():
     assert [is_interruptible(frame) for frame in passed] == [True, False, True]
 
 
+def test_the_rest_has_as_many_channels_as_the_tts_service_delivers():
+    transport = TransportVoice()
+    transport.note_format(TTSAudioRawFrame(b"", RATE, 2))
+    piece = speech_frame(sound(range(160)), RATE, interruptible=True)
+    (passed,) = transport.take_over(Unheard([piece], 160, 160, False, 0))
+    assert passed.num_channels == 2
+    left, right = np.frombuffer(passed.audio, "<i2").reshape(-1, 2).T
+    assert left.tobytes() == right.tobytes() == sound(range(160))
+
+
+async def test_a_loss_after_an_interruption_leaves_nobody_mute(log):
+    async with avatars() as sandbox, calling(sandbox) as call:
+        await call.feed(TTSStartedFrame(), TTSAudioRawFrame(sound(range(RATE)), RATE, 1))
+        call.said = RATE
+        await sandbox.wait_until_heard(0.1)
+        await call.interrupt()
+        sandbox.inject(fault("create", "refuse", status=402))
+        await sandbox.drop()
+        await until(lambda: not call.avatar.is_usable)
+        words = await call.say(0.3)
+        await call.end()
+    assert call.given_to_transport()[words.start : words.stop].all()
+    assert not call.unpaired()
+
+
 # --- interruptions and the end ---------------------------------------------------------
 
 

@@ -530,6 +530,21 @@ def test_an_utterance_of_which_nothing_could_be_written_starts_and_stops_in_sile
     assert [name for _, name in stage.until(1.0)] == ["started in silence", "stopped", "end"]
 
 
+def test_silence_that_follows_a_long_silence_starts_and_stops_once(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.playout.close_utterance()
+    stage.send()
+    stage.now = 20.0
+    stage.playout.rejected(20.0)
+    stage.playout.hold("end", ends_speech=True, unsaid=True)
+    assert [name for _, name in stage.until(30.0)] == [
+        "started in silence",
+        "stopped",
+        "end (unheard)",
+    ]
+
+
 def test_after_an_interruption_an_utterance_without_audio_is_none(stage):
     stage.say(1.0, "cut")
     stage.send_all()

@@ -75,6 +75,9 @@ async def test_a_call_leaves_a_span_for_each_session_and_each_utterance():
     assert [span.attributes["agenthuman.session_id"] for span in sessions] == ids
     assert "4000: by order" in sessions[0].attributes["agenthuman.ended"]
     assert "agenthuman.ended" not in sessions[1].attributes
+    heard = [span.attributes["agenthuman.heard_secs"] for span in sessions]
+    assert heard[0] > 0.5
+    assert heard[1] == 0.0
     assert [span.status.is_ok for span in sessions] == [False, True]
     assert first.attributes["agenthuman.session_id"] == ids[0]
     assert first.attributes["metrics.ttfb"] >= LATENCY_SECS
