@@ -1,10 +1,11 @@
-"""What a create asks for, checked before anything is sent."""
+"""What requests about sessions ask for, checked before anything is sent."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, cast
+from urllib.parse import quote
 
 import aiohttp
 
@@ -31,6 +32,13 @@ class Room(Protocol):
     def token(self) -> str:
         """The avatar's own Daily meeting token or LiveKit JWT."""
         ...
+
+
+def session_path(session_id: str) -> str:
+    """The path of a session below the API's URL; raises ``ValueError`` without an identifier."""
+    if not session_id:
+        raise ValueError("session_id must not be empty.")
+    return f"/sessions/{quote(session_id, safe='')}"
 
 
 def is_placeholder(value: str) -> bool:

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote
 
 import aiohttp
 from loguru import logger
@@ -44,7 +43,7 @@ from pipecat_agenthuman._rest import (
     resolved_url,
 )
 from pipecat_agenthuman._retry import NO_RETRY, RetryPolicy, Timing, repeat
-from pipecat_agenthuman._session_request import ASPECT_RATIOS, Room, create_payload
+from pipecat_agenthuman._session_request import ASPECT_RATIOS, Room, create_payload, session_path
 from pipecat_agenthuman.errors import ApiError, NotFoundError
 
 __all__ = [
@@ -244,7 +243,7 @@ class AgentHumanApi:
             ApiError: See the class.
         """
         return await self._get(
-            "Looking at the session", _session_path(session_id), session_record, retry
+            "Looking at the session", session_path(session_id), session_record, retry
         )
 
     async def end_session(
@@ -273,7 +272,7 @@ class AgentHumanApi:
             ValueError: If the identifier is empty.
             ApiError: If it could not be ended; its identifier is in the log.
         """
-        call = Call("Ending the session", "POST", f"{_session_path(session_id)}/end", timeout_secs)
+        call = Call("Ending the session", "POST", f"{session_path(session_id)}/end", timeout_secs)
 
         async def attempt() -> SessionRecord:
             answer = await self._rest.exchange(call)
@@ -444,9 +443,3 @@ class AgentHumanApi:
             may_repeat=may_repeat,
             timing=self._timing,
         )
-
-
-def _session_path(session_id: str) -> str:
-    if not session_id:
-        raise ValueError("session_id must not be empty.")
-    return f"/sessions/{quote(session_id, safe='')}"
