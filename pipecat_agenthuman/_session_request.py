@@ -72,20 +72,7 @@ def create_payload(
 def _create_body(
     avatar: str, room: Room, aspect_ratio: str, metadata: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Build the body of ``POST /sessions``.
-
-    Args:
-        avatar: Identifier, image URL or ``data:`` URI.
-        room: Where the avatar joins.
-        aspect_ratio: One of ``ASPECT_RATIOS``.
-        metadata: A JSON object, or None.
-
-    Returns:
-        The JSON object to send. It holds the room's token.
-
-    Raises:
-        ValueError: For what the service would refuse.
-    """
+    """The body of ``POST /sessions``, checked; it holds the room's token."""
     if not avatar.strip():
         raise ValueError("avatar must not be empty: pass an ID such as avat_…")
     if is_placeholder(avatar):

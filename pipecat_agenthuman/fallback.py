@@ -94,15 +94,17 @@ class TransportVoice:
     @property
     def busy(self) -> bool:
         """Whether passed speech is playing, or has not begun to."""
-        begins_at = max(self._since, self._sounds_until)
-        ends_at = begins_at + sum(part.secs for part in self._passed)
-        given_up_at = min(ends_at + _SILENCE_SECS, begins_at + _STARTS_WITHIN_SECS)
+        given_up_at = min(self._ends_at + _SILENCE_SECS, self._begins_at + _STARTS_WITHIN_SECS)
         waits = bool(self._passed) and self._monotonic() < given_up_at
         return self._playing or waits
 
     @property
+    def _begins_at(self) -> float:
+        return max(self._since, self._sounds_until)
+
+    @property
     def _ends_at(self) -> float:
-        return self._since + sum(part.secs for part in self._passed)
+        return self._begins_at + sum(part.secs for part in self._passed)
 
     @property
     def sounds_for_secs(self) -> float:

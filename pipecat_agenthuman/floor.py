@@ -166,11 +166,8 @@ class Floor:
             unheard = await self._voice.surrender()
             self._stats.dropped_secs += to_secs(unheard.samples)
 
-    def warn_if_voiceless(self) -> None:
-        """Say that the fallback has nobody to speak, if the transport plays no audio.
-
-        And that speech is heard twice, if what was heard goes to a transport that plays it.
-        """
+    def warn_of_transport(self) -> None:
+        """Warn if the transport cannot stand in, or would say again what was heard."""
         transport = output_transport(self._processor)
         if transport is not None and plays_audio(transport) and self._voice.passes_heard_audio:
             logger.warning(

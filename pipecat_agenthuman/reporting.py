@@ -12,6 +12,7 @@ from pipecat.frames.frames import ErrorFrame
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.utils.errors import ErrorCategory
 
+from pipecat_agenthuman._redact import MAX_WORDS_CHARS
 from pipecat_agenthuman.errors import (
     AgentHumanError,
     ApiError,
@@ -30,9 +31,6 @@ from pipecat_agenthuman.renewal import AvatarLeftError, LostConnectionError, Sho
 
 BURST_SECS: Final = 10.0
 """The same error within this time is one burst: told once, and counted."""
-
-_MOST_WORDS: Final = 300
-"""Characters of a server's words in a log line."""
 
 _API_CODES: Final[tuple[tuple[type[ApiError], str, ErrorCategory], ...]] = (
     (AuthenticationError, "authentication", ErrorCategory.AUTHENTICATION),
@@ -80,7 +78,9 @@ class Trouble:
 def server_trouble(error: ServerError, meaning: str) -> Trouble:
     """An error that the server reported on a connection that goes on."""
     entry = error.entry
-    words = error.error if len(error.error) <= _MOST_WORDS else f"{error.error[:_MOST_WORDS]}…"
+    words = (
+        error.error if len(error.error) <= MAX_WORDS_CHARS else f"{error.error[:MAX_WORDS_CHARS]}…"
+    )
     told = f"Agent Human says {words!r}. {entry.meaning} {meaning} {entry.remedy}"
     category = _SERVER_CATEGORIES.get(entry.code, ErrorCategory.SERVER)
     return Trouble(entry.code.value, error.error, told, category, error.event)

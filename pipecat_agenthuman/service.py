@@ -270,7 +270,7 @@ class AgentHumanVideoService(AIService):
         if self._driving is None:  # After a StopFrame processors may be started again.
             driving = self._link.guard("driver", self._voice.driver.run())
             self._driving = self.create_task(driving, "driver")
-        self._floor.warn_if_voiceless()
+        self._floor.warn_of_transport()
         if not self._starts_with_client:
             self._bring_up()
 
@@ -330,7 +330,7 @@ class AgentHumanVideoService(AIService):
 
     async def _take(self, frame: Frame) -> None:
         """Take a frame that has its place in the speech."""
-        if self._voice.is_stale(frame):
+        if not self._voice.admit(frame):
             return
         if is_sound(frame):
             await self._floor.sound(frame)

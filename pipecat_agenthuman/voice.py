@@ -194,19 +194,23 @@ class Voice:
 
     # --- frames in ---------------------------------------------------------------------
 
-    def is_stale(self, frame: Frame) -> bool:
-        """Whether a frame belongs to speech that was interrupted and must not be said.
+    def admit(self, frame: Frame) -> bool:
+        """Let a frame in, unless it belongs to speech that was interrupted.
 
-        An interruption overtakes the frames of its utterance that are on their way.
+        An interruption overtakes the frames of its utterance that are on their way; they must
+        not be said. A start lets in what follows it, whoever says that.
+
+        Returns:
+            Whether it may be said.
         """
         if not is_interruptible(frame):
-            return False
+            return True
         context_id: str | None = getattr(frame, "context_id", None)
         if context_id is not None and context_id in self._interrupted:
-            return True
+            return False
         if isinstance(frame, TTSStartedFrame):
-            self._awaits_start = False  # Whoever says it, what comes from now on is new.
-        return self._awaits_start and isinstance(frame, TTSAudioRawFrame | TTSStoppedFrame)
+            self._awaits_start = False
+        return not (self._awaits_start and isinstance(frame, TTSAudioRawFrame | TTSStoppedFrame))
 
     def start(self, frame: TTSStartedFrame) -> None:
         """Open an utterance."""

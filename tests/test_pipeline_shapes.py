@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from loguru import logger
 from pipecat.frames.frames import (
     Frame,
     ServiceUpdateSettingsFrame,
@@ -96,10 +97,8 @@ async def test_a_session_that_waits_for_a_client_comes_with_the_first_words_at_t
         assert sandbox.heard().duration_secs == pytest.approx(0.3, abs=0.02)
 
 
-async def test_speech_as_a_stream_goes_to_the_transport_and_that_is_said_once(caplog):
+async def test_speech_as_a_stream_goes_to_the_transport_and_that_is_said_once():
     warnings: list[str] = []
-    from loguru import logger
-
     sink = logger.add(warnings.append, level="WARNING", format="{message}")
     async with (
         Sandbox(render_latency_secs=LATENCY_SECS) as sandbox,
