@@ -201,19 +201,6 @@ class RestEndpoint:
         # hold the headers, and a log that shows a traceback's variables would show the key.
         raise failure
 
-    def check_accepted(self, answer: Answer, call: Call) -> None:
-        """Raise the exception that fits unless the status is one of success.
-
-        Args:
-            answer: The answer.
-            call: What it answers.
-
-        Raises:
-            ApiError: If it is a refusal.
-        """
-        if not answer.succeeded:
-            raise self._refusal(answer, call)
-
     def understood(
         self, answer: Answer, parse: Callable[[Mapping[str, Any]], _Model], call: Call
     ) -> _Model:
@@ -230,7 +217,8 @@ class RestEndpoint:
         Raises:
             ApiError: If the body says that it failed after all, or is not what it should be.
         """
-        self.check_accepted(answer, call)
+        if not answer.succeeded:
+            raise self._refusal(answer, call)
         # The body may hold a token, so no frame that an exception passes has it as a variable.
         parsed = _parsed(answer, parse)
         if not isinstance(parsed, _Flaw):
