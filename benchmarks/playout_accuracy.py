@@ -6,8 +6,8 @@ when. Printed is how far ``BotStartedSpeakingFrame`` and ``BotStoppedSpeakingFra
 arrive behind the output transport, lie from the first and the last sample, and how long speech
 in real time was silent for longer than it was itself delivered late::
 
-    python benchmarks/playout_accuracy.py
-    python benchmarks/playout_accuracy.py --quick
+    python -m benchmarks.playout_accuracy
+    python -m benchmarks.playout_accuracy --quick
 """
 
 import argparse
@@ -17,17 +17,13 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from loguru import logger
 from pipecat.frames.frames import TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame
 
 from pipecat_agenthuman.sandbox import Heard, Sandbox
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from side_by_side import Stage, Stumbles, avatar_in, staged, undisturbed
+from tests.support.side_by_side import Stage, Stumbles, avatar_in, staged, undisturbed
 
 RATE = 16_000
 FRAME_SECS = 0.02

@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipecat_agenthuman.api import AgentHumanApi
+    from pipecat_agenthuman.client.api import AgentHumanApi
+    from pipecat_agenthuman.client.sources import SessionCredentials
     from pipecat_agenthuman.daily import AgentHumanDailyTransport
     from pipecat_agenthuman.errors import AgentHumanError
     from pipecat_agenthuman.frames import (
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
     )
     from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
     from pipecat_agenthuman.service import AgentHumanVideoService
-    from pipecat_agenthuman.sources import SessionCredentials
 
 _HOMES = {
-    "AgentHumanApi": "api",
+    "AgentHumanApi": "client.api",
     "AgentHumanConnectedFrame": "frames",
     "AgentHumanDailyTransport": "daily",
     "AgentHumanDisconnectedFrame": "frames",
@@ -39,7 +39,7 @@ _HOMES = {
     "AgentHumanVideoService": "service",
     "DailyRoom": "rooms",
     "LiveKitRoom": "rooms",
-    "SessionCredentials": "sources",
+    "SessionCredentials": "client.sources",
     "StartInterruptionFrame": "frames",
 }
 

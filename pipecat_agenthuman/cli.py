@@ -28,7 +28,7 @@ _EXTRA: Final = frozenset({"espeakng_loader", "rich"})
 
 
 @dataclass(frozen=True)
-class _Command:
+class _Subcommand:
     """A subcommand.
 
     Attributes:
@@ -41,17 +41,17 @@ class _Command:
 
 
 _COMMANDS: Final = {
-    "demo": _Command(
+    "demo": _Subcommand(
         "let an avatar speak in a local sandbox, and hear what it says; needs no key",
         "pipecat_agenthuman.demo.command",
     ),
-    "sandbox": _Command(
+    "sandbox": _Subcommand(
         "run a local stand-in of the Agent Human service",
         "pipecat_agenthuman.sandbox.command",
     ),
-    "check": _Command(
+    "check": _Subcommand(
         "find out step by step why an avatar does not appear",
-        "pipecat_agenthuman.check",
+        "pipecat_agenthuman.check.command",
     ),
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipecat.frames.frames import InterruptionFrame, SystemFrame
 
-from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 StartInterruptionFrame = InterruptionFrame
 """The name that ``InterruptionFrame`` had before Pipecat 1.0; the same class."""

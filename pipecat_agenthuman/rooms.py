@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from pipecat_agenthuman._credentials import check_url
 from pipecat_agenthuman._redact import quoted, redact
-from pipecat_agenthuman._urls import check_url
 from pipecat_agenthuman.errors import RoomTokenError
 
 if TYPE_CHECKING:

@@ -29,36 +29,41 @@ from pipecat.services.settings import ServiceSettings
 from pipecat.utils.errors import ErrorCategory
 from pipecat.utils.types import NOT_GIVEN
 
-from pipecat_agenthuman._retry import RetryPolicy
-from pipecat_agenthuman._urls import check_url
-from pipecat_agenthuman.arguments import (
+from pipecat_agenthuman._arguments import (
     check_choice,
     check_count,
     check_kind,
     check_names,
     check_secs,
 )
-from pipecat_agenthuman.connection import ConnectionLimits
-from pipecat_agenthuman.floor import Floor
+from pipecat_agenthuman._credentials import check_url
+from pipecat_agenthuman.client.connection import ConnectionLimits
+from pipecat_agenthuman.client.retry import RetryPolicy
+from pipecat_agenthuman.client.session import Session
+from pipecat_agenthuman.client.sources import OwnSessions, SessionCredentials, choose_source
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
-from pipecat_agenthuman.link import AvatarLink, LinkOptions
-from pipecat_agenthuman.metrics import Meter
-from pipecat_agenthuman.outputs import duration_secs, has_no_place, is_sound, output_transport
-from pipecat_agenthuman.playout_results import Message
-from pipecat_agenthuman.reporting import Trouble
+from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
+from pipecat_agenthuman.pipeline.error_reports import ErrorReport
+from pipecat_agenthuman.pipeline.fallback import Fallback
+from pipecat_agenthuman.pipeline.metrics import Meter
+from pipecat_agenthuman.pipeline.outputs import (
+    duration_secs,
+    has_no_place,
+    is_sound,
+    output_transport,
+)
+from pipecat_agenthuman.pipeline.stats import ServiceStats
+from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
+from pipecat_agenthuman.pipeline.tracing import CallTracer
+from pipecat_agenthuman.playout.results import SpeechMessage
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
-from pipecat_agenthuman.schedule import to_secs
-from pipecat_agenthuman.session import Session
 from pipecat_agenthuman.settings import (
     WS_URL,
     WS_URL_VARIABLE,
     AgentHumanVideoSettings,
     from_environment,
 )
-from pipecat_agenthuman.sources import OwnSessions, SessionCredentials, choose_source
-from pipecat_agenthuman.stats import ServiceStats
-from pipecat_agenthuman.tracing import CallTracer
-from pipecat_agenthuman.voice import Voice
+from pipecat_agenthuman.wire.pcm import to_secs
 
 DRAIN_GRACE_SECS: Final = 5.0
 """What an ``EndFrame`` waits beyond the time that is still to be played."""
@@ -188,7 +193,7 @@ class AgentHumanVideoService(AIService):
             metadata=metadata,
             aiohttp_session=aiohttp_session,
         )
-        self._voice = Voice(
+        self._voice = AvatarOutput(
             self,
             pace=complete.pace(),
             line=lambda: self._link.line(),
@@ -197,7 +202,7 @@ class AgentHumanVideoService(AIService):
             on_heard=self._on_heard,
             pass_heard_audio=pass_heard_audio,
         )
-        self._link = AvatarLink(
+        self._link = Supervisor(
             self,
             make_session=lambda on_event: Session(
                 self._source,
@@ -213,9 +218,9 @@ class AgentHumanVideoService(AIService):
             meter=self._meter,
             notify=cast("Callable[..., Awaitable[None]]", self._call_event_handler),
             on_unavailable=lambda: self._floor.fall_back(),
-            options=LinkOptions(avatar_wait_secs, renew_before_expiry, self._passes),
+            options=SupervisorOptions(avatar_wait_secs, renew_before_expiry, self._passes),
         )
-        self._floor = Floor(
+        self._floor = Fallback(
             self,
             voice=self._voice,
             stats=self._stats,
@@ -364,7 +369,7 @@ class AgentHumanVideoService(AIService):
             self._voice.say(frame)
         except ValueError as error:
             told = f"{error} This piece of speech is not heard."
-            trouble = Trouble("bad_audio", str(error), told, ErrorCategory.APPLICATION)
+            trouble = ErrorReport("bad_audio", str(error), told, ErrorCategory.APPLICATION)
             await self._link.tell_trouble(trouble)
             self._stats.dropped_secs += duration_secs(frame)
             self._voice.miss()
@@ -397,7 +402,7 @@ class AgentHumanVideoService(AIService):
         may_hold = playout.held_items < HELD_FRAMES or not self._voice.has_unheard
         return playout.backlog_secs < limit_secs and may_hold
 
-    def _on_sent(self, message: Message) -> None:
+    def _on_sent(self, message: SpeechMessage) -> None:
         self._meter.take_message(message)
         self._stats.sent_secs += to_secs(message.samples)
 
@@ -432,7 +437,7 @@ class AgentHumanVideoService(AIService):
             pace = wanted.pace()
         except ValueError as error:
             told = f"Settings not changed: {error}"
-            trouble = Trouble("bad_settings", str(error), told, ErrorCategory.APPLICATION)
+            trouble = ErrorReport("bad_settings", str(error), told, ErrorCategory.APPLICATION)
             await self._link.tell_trouble(trouble)
             return {}
         was_usable = self.is_usable

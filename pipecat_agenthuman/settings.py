@@ -9,8 +9,8 @@ from typing import Final, cast
 from pipecat.services.settings import ServiceSettings
 from pipecat.utils.types import NOT_GIVEN, NotGiven
 
-from pipecat_agenthuman._session_request import ASPECT_RATIOS
-from pipecat_agenthuman.pacing import Pace
+from pipecat_agenthuman.client.requests import ASPECT_RATIOS
+from pipecat_agenthuman.playout.pacing import Pace
 
 API_URL: Final = "https://api.agenthuman.com/v1"
 WS_URL: Final = "wss://wss.agenthuman.com"

@@ -10,7 +10,17 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from daily_bot import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from loguru import logger
+from pipecat.frames.frames import ClientConnectedFrame, TranscriptionFrame
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.daily.transport import DailyParams, DailyTransport
+
+from pipecat_agenthuman.daily import AvatarIdentity, is_avatar
+from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
+from pipecat_agenthuman.rooms import AVATAR_USER_ID, AVATAR_USER_NAME
+from tests.support.daily_bot import (
     ADA,
     AVATAR,
     AVATAR_EVENTS,
@@ -23,17 +33,7 @@ from daily_bot import (
     transport_for,
     voice,
 )
-from daily_room import DailyStandIn, Participant, Room, installed_daily
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from loguru import logger
-from pipecat.frames.frames import ClientConnectedFrame, TranscriptionFrame
-from pipecat.processors.frame_processor import FrameDirection
-from pipecat.transports.daily.transport import DailyParams, DailyTransport
-
-from pipecat_agenthuman.daily import AvatarIdentity, is_avatar
-from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
-from pipecat_agenthuman.rooms import AVATAR_USER_ID, AVATAR_USER_NAME
+from tests.support.daily_room import DailyStandIn, Participant, Room, installed_daily
 
 
 @pytest.fixture

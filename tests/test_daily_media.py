@@ -7,18 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from daily_bot import (
-    ADA,
-    AVATAR,
-    AVATAR_EVENTS,
-    WAIT_SECS,
-    Bot,
-    join_avatar,
-    running,
-    transport_for,
-    voice,
-)
-from daily_room import DailyStandIn, Room, installed_daily
 from loguru import logger
 from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
@@ -33,6 +21,18 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.daily.transport import DailyInputTransport, DailyParams, DailyTransport
 
 from pipecat_agenthuman.daily import AgentHumanDailyTransport
+from tests.support.daily_bot import (
+    ADA,
+    AVATAR,
+    AVATAR_EVENTS,
+    WAIT_SECS,
+    Bot,
+    join_avatar,
+    running,
+    transport_for,
+    voice,
+)
+from tests.support.daily_room import DailyStandIn, Room, installed_daily
 
 
 @pytest.fixture

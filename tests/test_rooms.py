@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from loguru import logger
 
-from pipecat_agenthuman.api import Room
+from pipecat_agenthuman.client.api import Room
 from pipecat_agenthuman.errors import AgentHumanError, RoomTokenError
 from pipecat_agenthuman.rooms import (
     AVATAR_USER_ID,

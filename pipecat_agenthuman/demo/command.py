@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from pipecat_agenthuman.demo.script import DEFAULT_TEXTS, Line, write_script
+from pipecat_agenthuman.demo.script import DEFAULT_TEXTS, ScriptLine, write_script
 
 DEFAULT_OUT: Final = Path("demo.wav")
 
@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
         return _complain(f"Cannot write {error.filename}: {error.strerror}.", _EXIT_FAILED)
 
 
-def _perform(script: tuple[Line, ...], out: Path, *, quiet: bool) -> int:
+def _perform(script: tuple[ScriptLine, ...], out: Path, *, quiet: bool) -> int:
     # Only here: they import Pipecat and rich.
     from pipecat_agenthuman.demo.performance import measure, verify
     from pipecat_agenthuman.demo.stage import perform
-    from pipecat_agenthuman.demo.telling import Silent, Terminal
+    from pipecat_agenthuman.demo.terminal import Silent, Terminal
     from pipecat_agenthuman.sandbox.sound import Heard
 
     Heard().write_wav(out)  # finds out now whether the file can be written

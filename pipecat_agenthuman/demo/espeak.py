@@ -53,7 +53,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Speech:
+class SynthesizedSpeech:
     """A spoken text.
 
     Attributes:
@@ -126,7 +126,7 @@ class EspeakSynthesizer:
         """The pace as it was given."""
         return self._words_per_minute
 
-    def synthesize(self, text: str) -> Speech:
+    def synthesize(self, text: str) -> SynthesizedSpeech:
         """Speak a text.
 
         Args:
@@ -145,7 +145,7 @@ class EspeakSynthesizer:
             engine = _engine()
             recording = engine.record(spoken_text, self._voice_file, self._words_per_minute)
         duration_secs = len(recording.audio) / (BYTES_PER_SAMPLE * engine.sample_rate)
-        return Speech(
+        return SynthesizedSpeech(
             audio=bytes(recording.audio),
             sample_rate=engine.sample_rate,
             words=_time_words(spoken_text, recording.marks, duration_secs),
@@ -160,7 +160,7 @@ lone surrogate has no UTF-8. One for one, so that positions in the text stay tru
 
 
 @dataclass(frozen=True)
-class _Mark:
+class _WordMark:
     """Where in the text the voice is at a time of the audio.
 
     Attributes:
@@ -172,7 +172,7 @@ class _Mark:
     secs: float
 
 
-def _time_words(text: str, marks: Iterable[_Mark], duration_secs: float) -> tuple[Word, ...]:
+def _time_words(text: str, marks: Iterable[_WordMark], duration_secs: float) -> tuple[Word, ...]:
     """Give every word of the text its time.
 
     The library reports what it pronounces, not what is written: several marks for a number,
@@ -217,7 +217,7 @@ _VOICE: Final = re.compile(r"(?P<language>[\w-]+)(?P<variant>(?:\+[\w-]+)?)", re
 """Nothing else may reach the library: it takes what it does not know for a path."""
 
 
-class _Voice(ctypes.Structure):
+class _EspeakVoice(ctypes.Structure):
     _fields_ = (
         ("name", ctypes.c_char_p),
         ("languages", ctypes.c_char_p),
@@ -268,7 +268,7 @@ class _Recording:
     """What one synthesis has delivered so far."""
 
     audio: bytearray = field(default_factory=bytearray)
-    marks: list[_Mark] = field(default_factory=list["_Mark"])
+    marks: list[_WordMark] = field(default_factory=list["_WordMark"])
 
 
 _one_at_a_time: Final = threading.Lock()
@@ -284,14 +284,14 @@ class _Engine:
         self._recording = _Recording()
         # The library keeps the pointer, so the callback must live as long as it does.
         self._callback = _SynthCallback(self._receive)
-        library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_Voice)
+        library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_EspeakVoice)
 
     def find_voice(self, voice: str) -> str | None:
         """Find the file of a voice, with its variant. None if there is no such voice."""
         parts = _VOICE.fullmatch(voice)
         if parts is None:
             return None
-        wanted = _Voice(languages=parts["language"].encode())
+        wanted = _EspeakVoice(languages=parts["language"].encode())
         if self._library.espeak_SetVoiceByProperties(ctypes.byref(wanted)) != _EE_OK:
             return None
         found: bytes = self._library.espeak_GetCurrentVoice().contents.identifier
@@ -326,7 +326,7 @@ class _Engine:
         while events[index].type != _EVENT_LIST_TERMINATED:
             event: _Event = events[index]
             if event.type == _EVENT_WORD:
-                mark = _Mark(event.text_position - 1, event.audio_position / 1000)
+                mark = _WordMark(event.text_position - 1, event.audio_position / 1000)
                 self._recording.marks.append(mark)
             index += 1
         return 0  # go on

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from pipecat_agenthuman.demo.script import Line
-from pipecat_agenthuman.protocol import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
+from pipecat_agenthuman.demo.script import ScriptLine
 from pipecat_agenthuman.sandbox.sound import Heard
+from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Take:
         heard_samples: How much of it the room heard, by the sandbox's own account.
     """
 
-    line: Line
+    line: ScriptLine
     synthesised: bytearray = field(default_factory=bytearray, repr=False)
     is_synthesised: bool = False
     first_audio_at: float | None = None

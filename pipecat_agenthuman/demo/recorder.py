@@ -17,9 +17,8 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from pipecat_agenthuman.audio import SpeechConverter
 from pipecat_agenthuman.demo.performance import Take
-from pipecat_agenthuman.demo.script import Line
+from pipecat_agenthuman.demo.script import ScriptLine
 from pipecat_agenthuman.demo.timeline import Lane, Narrator
 from pipecat_agenthuman.errors import AgentHumanError
 from pipecat_agenthuman.frames import (
@@ -29,8 +28,9 @@ from pipecat_agenthuman.frames import (
     AgentHumanInterruptConfirmedFrame,
     AgentHumanSpeakConfirmedFrame,
 )
-from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
+from pipecat_agenthuman.playout.conversion import SpeechConverter
 from pipecat_agenthuman.sandbox.log import Entry
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 
 class DemoError(AgentHumanError):
@@ -62,7 +62,7 @@ class Recorder:
 
     # --- for whoever directs -----------------------------------------------------------
 
-    def begin(self, line: Line) -> Take:
+    def begin(self, line: ScriptLine) -> Take:
         """Begin a take of a line."""
         take = Take(line)
         self.takes.append(take)

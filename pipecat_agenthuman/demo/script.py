@@ -16,7 +16,7 @@ DEFAULT_TEXTS: Final = (
 
 
 @dataclass(frozen=True)
-class Line:
+class ScriptLine:
     """A text to say.
 
     Attributes:
@@ -28,7 +28,7 @@ class Line:
     interrupted: bool
 
 
-def write_script(texts: Sequence[str]) -> tuple[Line, ...]:
+def write_script(texts: Sequence[str]) -> tuple[ScriptLine, ...]:
     """Make a script: the last text but one is interrupted.
 
     Args:
@@ -46,6 +46,6 @@ def write_script(texts: Sequence[str]) -> tuple[Line, ...]:
         if not any(character.isalnum() for character in text):
             raise ValueError(f"Nothing in {text!r} can be pronounced.")
     return tuple(
-        Line(" ".join(text.split()), interrupted=position == len(texts) - 2)
+        ScriptLine(" ".join(text.split()), interrupted=position == len(texts) - 2)
         for position, text in enumerate(texts)
     )

@@ -31,7 +31,7 @@ from pipecat_agenthuman.demo.espeak import (
     DEFAULT_WORDS_PER_MINUTE,
     EspeakError,
     EspeakSynthesizer,
-    Speech,
+    SynthesizedSpeech,
     Word,
 )
 
@@ -381,7 +381,7 @@ class _Chunk:
     duration_secs: float
 
 
-def _cut(speech: Speech, chunk_ms: int) -> Iterator[_Chunk]:
+def _cut(speech: SynthesizedSpeech, chunk_ms: int) -> Iterator[_Chunk]:
     """Cut speech into chunks of equal duration; the last one holds the rest."""
     bytes_per_sec = speech.sample_rate * BYTES_PER_SAMPLE
     size = max(speech.sample_rate * chunk_ms // 1000, 1) * BYTES_PER_SAMPLE
@@ -402,11 +402,11 @@ def _synthesizer_of(settings: EspeakTTSSettings) -> EspeakSynthesizer:
     )
 
 
-def _synthesize(synthesizer: EspeakSynthesizer, text: str, sample_rate: int) -> Speech:
+def _synthesize(synthesizer: EspeakSynthesizer, text: str, sample_rate: int) -> SynthesizedSpeech:
     """Synthesise and convert to a sample rate; blocks, so it is called in a thread."""
     speech = synthesizer.synthesize(text)
     if speech.sample_rate == sample_rate:
         return speech
     samples = np.frombuffer(speech.audio, dtype=np.int16)
     resampled = soxr.resample(samples, speech.sample_rate, sample_rate)
-    return Speech(resampled.tobytes(), sample_rate, speech.words)
+    return SynthesizedSpeech(resampled.tobytes(), sample_rate, speech.words)

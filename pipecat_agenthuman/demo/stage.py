@@ -24,13 +24,13 @@ from pipecat.workers.runner import WorkerRunner
 
 from pipecat_agenthuman.demo.performance import Performance, Take
 from pipecat_agenthuman.demo.recorder import DemoError, Recorder, Tap
-from pipecat_agenthuman.demo.script import Line
+from pipecat_agenthuman.demo.script import ScriptLine
 from pipecat_agenthuman.demo.speech import EspeakTTSService
 from pipecat_agenthuman.demo.timeline import Lane, Narrator
-from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
 from pipecat_agenthuman.rooms import DailyRoom
 from pipecat_agenthuman.sandbox import Sandbox
 from pipecat_agenthuman.service import AgentHumanVideoService
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 START_LIMIT_SECS: Final = 20.0
 """Until something begins: far more than a busy machine needs."""
@@ -55,7 +55,7 @@ class SilentOutput(BaseOutputTransport):
         await self.set_transport_ready(frame)
 
 
-async def perform(script: Sequence[Line], narrator: Narrator) -> Performance:
+async def perform(script: Sequence[ScriptLine], narrator: Narrator) -> Performance:
     """Run the demo.
 
     Args:
@@ -142,7 +142,7 @@ async def _run(worker: PipelineWorker, directing: Any) -> None:
 
 
 async def _direct(
-    script: Sequence[Line], worker: PipelineWorker, recorder: Recorder, sandbox: Sandbox
+    script: Sequence[ScriptLine], worker: PipelineWorker, recorder: Recorder, sandbox: Sandbox
 ) -> None:
     """Have the lines said, one after the other."""
     await recorder.until(lambda: recorder.is_connected, "the session", START_LIMIT_SECS)

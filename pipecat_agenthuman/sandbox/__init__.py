@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipecat_agenthuman.sandbox.faults import Fault, parse_fault
     from pipecat_agenthuman.sandbox.sandbox import DEFAULT_API_KEY, Sandbox
-    from pipecat_agenthuman.sandbox.sessions import Ending, SessionRecord
+    from pipecat_agenthuman.sandbox.sessions import Ending, SandboxSession
     from pipecat_agenthuman.sandbox.sound import Gap, Heard, Segment
 
 __all__ = [
@@ -27,8 +27,8 @@ __all__ = [
     "Gap",
     "Heard",
     "Sandbox",
+    "SandboxSession",
     "Segment",
-    "SessionRecord",
     "parse_fault",
 ]
 
@@ -40,7 +40,7 @@ _HOMES = {
     "Heard": "sound",
     "Sandbox": "sandbox",
     "Segment": "sound",
-    "SessionRecord": "sessions",
+    "SandboxSession": "sessions",
     "parse_fault": "faults",
 }
 

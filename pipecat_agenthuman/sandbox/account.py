@@ -11,7 +11,7 @@ from typing import Protocol, get_args
 
 from pipecat_agenthuman.sandbox.log import EventLog
 from pipecat_agenthuman.sandbox.playback import BeforeJoin, Playback
-from pipecat_agenthuman.sandbox.sessions import Ending, Session, SessionRecord, SessionWish
+from pipecat_agenthuman.sandbox.sessions import Ending, LiveSession, SandboxSession, SessionWish
 from pipecat_agenthuman.sandbox.sound import Heard, Samples
 
 
@@ -77,15 +77,15 @@ class OutOfMinutes(Exception):  # noqa: N818 - a refusal, not an error of the sa
 class SessionObserver(Protocol):
     """What the rest of the sandbox does when sessions come and go."""
 
-    def avatar_joined(self, session: Session) -> None:
+    def avatar_joined(self, session: LiveSession) -> None:
         """The avatar has joined the caller's room."""
         ...
 
-    def avatar_left(self, session: Session) -> None:
+    def avatar_left(self, session: LiveSession) -> None:
         """The avatar has left the caller's room."""
         ...
 
-    def session_ended(self, session: Session) -> None:
+    def session_ended(self, session: LiveSession) -> None:
         """The session has ended."""
         ...
 
@@ -115,18 +115,18 @@ class Account:
         self._clock = clock
         self._log = log
         self.observer: SessionObserver | None = None
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, LiveSession] = {}
         self._peak = 0
         self._lock = threading.RLock()
 
     # --- reading, from any thread ---
 
-    def find(self, session_id: str) -> Session | None:
+    def find(self, session_id: str) -> LiveSession | None:
         """Find a session by its identifier."""
         with self._lock:
             return self._sessions.get(session_id)
 
-    def records(self) -> list[SessionRecord]:
+    def records(self) -> list[SandboxSession]:
         """Return all sessions ever created, in order."""
         with self._lock:
             return [session.record() for session in self._sessions.values()]
@@ -171,7 +171,7 @@ class Account:
                 default=-math.inf,
             )
 
-    def live_session(self, session_id: str | None) -> Session:
+    def live_session(self, session_id: str | None) -> LiveSession:
         """Return a live session, or the newest of them.
 
         Raises:
@@ -183,7 +183,7 @@ class Account:
                     return session
         raise LookupError(f"No session {session_id or '(any)'} is live.")
 
-    def _chosen(self, session_id: str | None) -> list[Session]:
+    def _chosen(self, session_id: str | None) -> list[LiveSession]:
         if session_id is None:
             return list(self._sessions.values())
         if session_id not in self._sessions:
@@ -192,7 +192,7 @@ class Account:
 
     # --- changing, in the sandbox's event loop ---
 
-    def create(self, wish: SessionWish) -> Session:
+    def create(self, wish: SessionWish) -> LiveSession:
         """Create and start a session.
 
         Args:
@@ -225,7 +225,7 @@ class Account:
         self._set_timers(session)
         return session
 
-    def _new_session(self, wish: SessionWish) -> Session:
+    def _new_session(self, wish: SessionWish) -> LiveSession:
         now, delay_secs = self._clock(), self.terms.join_delay_secs
         joins_at = math.inf if delay_secs is None else now + delay_secs
         playback = Playback(
@@ -233,9 +233,9 @@ class Account:
             joins_at=joins_at,
             before_join=self.terms.before_join,
         )
-        return Session(wish, playback, created_at=now, joins_at=joins_at)
+        return LiveSession(wish, playback, created_at=now, joins_at=joins_at)
 
-    def _set_timers(self, session: Session) -> None:
+    def _set_timers(self, session: LiveSession) -> None:
         loop, terms = asyncio.get_running_loop(), self.terms
         orphaned = loop.call_later(terms.orphan_secs, self._sweep, session)
         session.timers.append(orphaned)
@@ -247,27 +247,27 @@ class Account:
         elif terms.join_delay_secs is not None:
             session.timers.append(loop.call_later(terms.join_delay_secs, self._join, session))
 
-    def _sweep(self, session: Session) -> None:
+    def _sweep(self, session: LiveSession) -> None:
         if session.connected_at is None:
             self.end(session, Ending.NEVER_CONNECTED)
 
-    def _join(self, session: Session) -> None:
+    def _join(self, session: LiveSession) -> None:
         session.avatar_in_room = True
         self._log.add("room", "avatar.joined", session.id)
         if self.observer is not None:
             self.observer.avatar_joined(session)
 
-    def connect(self, session: Session) -> None:
+    def connect(self, session: LiveSession) -> None:
         """Note that a socket has taken the session."""
         session.connected_at = self._clock()
 
-    def orphan(self, session: Session) -> None:
+    def orphan(self, session: LiveSession) -> None:
         """Note that a session has no client any more and does not know; it will be swept."""
         if session.is_live:
             loop, secs = asyncio.get_running_loop(), self.terms.orphan_secs
             session.timers.append(loop.call_later(secs, self.end, session, Ending.SWEPT))
 
-    def speak(self, session: Session, audio: Samples) -> None:
+    def speak(self, session: LiveSession, audio: Samples) -> None:
         """Queue audio that is being confirmed, 16-bit samples at 16 kHz."""
         with self._lock:
             starts_at = session.playback.confirm(audio, self._clock())
@@ -279,13 +279,13 @@ class Account:
             sounds_at_secs=round(starts_at - self._log.started_at, 6),
         )
 
-    def interrupt(self, session: Session) -> None:
+    def interrupt(self, session: LiveSession) -> None:
         """Silence the avatar at once."""
         with self._lock:
             dropped = session.playback.interrupt(self._clock())
         self._log.add("room", "speech.cut", session.id, dropped_samples=dropped)
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: LiveSession) -> None:
         """Take the avatar out of the room while the session goes on."""
         if not session.avatar_in_room:
             return
@@ -296,7 +296,7 @@ class Account:
         if self.observer is not None:
             self.observer.avatar_left(session)
 
-    def end(self, session: Session, by: Ending) -> None:
+    def end(self, session: LiveSession, by: Ending) -> None:
         """End a session; does nothing if it has ended.
 
         Args:

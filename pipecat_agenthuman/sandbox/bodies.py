@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from pipecat_agenthuman.sandbox.faults import describe_problem
-from pipecat_agenthuman.sandbox.sessions import Room, SessionWish
+from pipecat_agenthuman.sandbox.sessions import SessionRoom, SessionWish
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def session_wish(body: dict[str, Any]) -> SessionWish:
         create = _CreateBody.model_validate(body)
     except ValidationError as error:
         raise _bad_field(error) from None
-    room = Room(create.room.platform, create.room.url, create.room.token)
+    room = SessionRoom(create.room.platform, create.room.url, create.room.token)
     return SessionWish(create.avatar, create.aspect_ratio, room, create.metadata)
 
 

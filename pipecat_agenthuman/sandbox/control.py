@@ -27,7 +27,7 @@ from pipecat_agenthuman.sandbox.bodies import Refusal
 from pipecat_agenthuman.sandbox.faces import Gallery
 from pipecat_agenthuman.sandbox.faults import Fault, FaultBook, describe_problem
 from pipecat_agenthuman.sandbox.log import EventLog
-from pipecat_agenthuman.sandbox.sessions import SessionRecord
+from pipecat_agenthuman.sandbox.sessions import SandboxSession
 from pipecat_agenthuman.sandbox.sound import Heard
 
 _FAULTS: TypeAdapter[list[Fault]] = TypeAdapter(list[Fault])
@@ -125,7 +125,7 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def describe_session(record: SessionRecord, since: float) -> dict[str, Any]:
+def describe_session(record: SandboxSession, since: float) -> dict[str, Any]:
     """Return a session as JSON values, without its tokens.
 
     Args:

@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from pipecat_agenthuman.protocol import MAX_MESSAGE_BYTES, ServerErrorCode
 from pipecat_agenthuman.sandbox import messages
 from pipecat_agenthuman.sandbox.account import Account, check_secs
 from pipecat_agenthuman.sandbox.faults import Fault, FaultBook, SocketPoint
 from pipecat_agenthuman.sandbox.log import Direction, EventLog
 from pipecat_agenthuman.sandbox.messages import Init, Interrupt, Rejected, Speak
-from pipecat_agenthuman.sandbox.sessions import Ending, Session
+from pipecat_agenthuman.sandbox.sessions import Ending, LiveSession
 from pipecat_agenthuman.sandbox.wire import (
     Abort,
     Close,
     Gone,
     HangUp,
     Incoming,
-    Message,
     Outgoing,
     Ping,
     Pong,
+    SocketMessage,
     Wire,
 )
+from pipecat_agenthuman.wire.protocol import MAX_MESSAGE_BYTES, ServerErrorCode
 
 _MESSAGE_TOO_BIG: Final = 1009
 _POLICY_VIOLATION: Final = 1008
@@ -64,13 +64,13 @@ class SocketManners:
         check_secs(round_trip_secs=self.round_trip_secs, init_deadline_secs=self.init_deadline_secs)
 
 
-class _Phase(Enum):
+class _Stage(Enum):
     AWAITING_INIT = auto()
     ESTABLISHED = auto()
     OVER = auto()
 
 
-class Conversation:
+class SocketConversation:
     """The server's side of one socket.
 
     A new conversation has no session; ``session.init`` gives it one, and losing the socket
@@ -100,8 +100,8 @@ class Conversation:
         self._faults = faults
         self._log = log
         self._manners = manners
-        self._phase = _Phase.AWAITING_INIT
-        self._session: Session | None = None
+        self._phase = _Stage.AWAITING_INIT
+        self._session: LiveSession | None = None
         self._deaf = False
         self._is_cut = False
         self._held_up: deque[messages.ClientMessage] | None = None
@@ -115,7 +115,7 @@ class Conversation:
     @property
     def is_over(self) -> bool:
         """Whether the socket is closed or closing."""
-        return self._phase is _Phase.OVER
+        return self._phase is _Stage.OVER
 
     async def run(self, fault: Fault | None) -> None:
         """Converse until the socket is closed.
@@ -140,7 +140,7 @@ class Conversation:
         """Send a message that no command asked for; a silent server sends nothing."""
         if not self._wire.is_silent:
             self._note("out", **messages.summary(payload), unsolicited=True)
-            self._wire.send(Message(payload))
+            self._wire.send(SocketMessage(payload))
 
     def close(self, code: int, reason: str, by: Ending = Ending.SERVER_CLOSED) -> None:
         """Close the socket with a close frame; the session ends now."""
@@ -168,7 +168,7 @@ class Conversation:
         if self.is_over and not isinstance(incoming, Gone):
             return
         match incoming:
-            case Message(payload):
+            case SocketMessage(payload):
                 self._take(payload)
             case Ping(payload):
                 self._take_ping(payload)
@@ -239,7 +239,7 @@ class Conversation:
         self._finish(Ending.SOCKET_LOST if code is None else Ending.CLIENT_CLOSED)
 
     def _check_init(self) -> None:
-        if self._phase is _Phase.AWAITING_INIT:
+        if self._phase is _Stage.AWAITING_INIT:
             self.close(_POLICY_VIOLATION, "no session.init in time")
 
     # --- the rules ---
@@ -253,22 +253,22 @@ class Conversation:
             return _error(ServerErrorCode.SESSION_NOT_FOUND)
         match command:
             case Init():
-                return Message(messages.error(_SECOND_INIT))
+                return SocketMessage(messages.error(_SECOND_INIT))
             case Speak():
                 self._account.speak(session, command.audio)
-                return Message(messages.speak_confirmed(len(command.audio)))
+                return SocketMessage(messages.speak_confirmed(len(command.audio)))
             case Interrupt():
                 self._account.interrupt(session)
-                return Message(messages.interrupt_confirmed())
+                return SocketMessage(messages.interrupt_confirmed())
             case Rejected(error):
-                return Message(messages.error(error))
+                return SocketMessage(messages.error(error))
 
     def _execute_first(self, command: messages.ClientMessage) -> Outgoing:
         match command:
             case Init():
                 return self._execute_init(command)
             case Rejected(error, "session.init" | "unreadable"):
-                return Message(messages.error(error))
+                return SocketMessage(messages.error(error))
             case _:
                 return _error(ServerErrorCode.INIT_NOT_FIRST)
 
@@ -282,8 +282,8 @@ class Conversation:
             return _error(ServerErrorCode.INVALID_SESSION_ID)
         self._account.connect(session)
         self._session = session
-        self._phase = _Phase.ESTABLISHED
-        return Message(messages.established(session.id))
+        self._phase = _Stage.ESTABLISHED
+        return SocketMessage(messages.established(session.id))
 
     # --- outward ---
 
@@ -301,13 +301,13 @@ class Conversation:
             case "duplicate":
                 return answers * 2
             case "error":
-                return [Message(messages.error(fault.text))]
+                return [SocketMessage(messages.error(fault.text))]
             case "garbage":
-                return [Message(fault.garbage), *([] if fault.instead else answers)]
+                return [SocketMessage(fault.garbage), *([] if fault.instead else answers)]
             case "trailing_comma":
-                return [Message(messages.BROKEN_INTERRUPT_CONFIRMED)]
+                return [SocketMessage(messages.BROKEN_INTERRUPT_CONFIRMED)]
             case "wrong_samples":
-                return [Message(messages.speak_confirmed(fault.audio_samples))]
+                return [SocketMessage(messages.speak_confirmed(fault.audio_samples))]
             case "close":
                 return [Close(fault.code, fault.reason)]
             case "abort":
@@ -329,7 +329,7 @@ class Conversation:
                 self.close(code, reason)
             case Abort():
                 self.abort()
-            case Message(payload):
+            case SocketMessage(payload):
                 summary = messages.summary(payload)
                 self._note("out", **summary)
                 self._wire.send(outgoing)
@@ -354,7 +354,7 @@ class Conversation:
         """End the conversation and, if it has one, its session."""
         if self.is_over:
             return
-        self._phase = _Phase.OVER
+        self._phase = _Stage.OVER
         for timer in self._timers:
             timer.cancel()
         if self._session is not None:
@@ -382,5 +382,5 @@ class Conversation:
         self._log.add(direction, what, self.session_id, **details)
 
 
-def _error(code: ServerErrorCode) -> Message:
-    return Message(messages.error(messages.ERROR_TEXT[code]))
+def _error(code: ServerErrorCode) -> SocketMessage:
+    return SocketMessage(messages.error(messages.ERROR_TEXT[code]))

@@ -32,7 +32,7 @@ _PLACEHOLDER: Final = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 50
 
 
 @dataclass(frozen=True)
-class Avatar:
+class SandboxAvatar:
     """An avatar.
 
     Attributes:
@@ -64,10 +64,10 @@ class Gallery:
 
     def __init__(self) -> None:
         self._public = (
-            Avatar(DEFAULT_AVATAR, ("woman", "studio", "friendly")),
-            Avatar("avat_sandbox_alan", ("man", "office", "calm")),
+            SandboxAvatar(DEFAULT_AVATAR, ("woman", "studio", "friendly")),
+            SandboxAvatar("avat_sandbox_alan", ("man", "office", "calm")),
         )
-        self._mine: list[Avatar] = []
+        self._mine: list[SandboxAvatar] = []
 
     def listing(self, pictures_url: str) -> dict[str, JsonValue]:
         """Return the answer of ``GET /v1/avatars``.
@@ -103,7 +103,7 @@ class Gallery:
             _check_picture(upload.file)
         else:
             _check_picture(_decoded(upload.image_base64))
-        avatar = Avatar(f"avat_{secrets.token_hex(8)}")
+        avatar = SandboxAvatar(f"avat_{secrets.token_hex(8)}")
         self._mine.append(avatar)
         return {"success": True, **_described(avatar, pictures_url)}
 
@@ -112,7 +112,7 @@ class Gallery:
         return _PLACEHOLDER
 
 
-def _described(avatar: Avatar, pictures_url: str) -> dict[str, JsonValue]:
+def _described(avatar: SandboxAvatar, pictures_url: str) -> dict[str, JsonValue]:
     picture_url = f"{pictures_url}/{avatar.avatar_id}.svg"
     return {
         "avatar_id": avatar.avatar_id,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
 from pipecat_agenthuman.sandbox.log import Entry
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 _ARROWS: Final = {"in": "->", "out": "<-", "room": "::", "sandbox": "--"}
 _UNTOLD: Final = {"ping", "pong"}

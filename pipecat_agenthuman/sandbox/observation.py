@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
 from pipecat_agenthuman.sandbox.account import Account
 from pipecat_agenthuman.sandbox.log import Entry, EventLog
-from pipecat_agenthuman.sandbox.sessions import SessionRecord
+from pipecat_agenthuman.sandbox.sessions import SandboxSession
 from pipecat_agenthuman.sandbox.sound import Heard, joined
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 DEFAULT_WAIT_SECS: Final = 15.0
 """Limit of the waiting methods: far more than a busy machine needs."""
@@ -54,12 +54,12 @@ class Observation:
         return self._account.heard_samples(session_id, self._clock())
 
     @property
-    def sessions(self) -> list[SessionRecord]:
+    def sessions(self) -> list[SandboxSession]:
         """Every session ever created, oldest first, as it is now."""
         return self._account.records()
 
     @property
-    def live_sessions(self) -> list[SessionRecord]:
+    def live_sessions(self) -> list[SandboxSession]:
         """The sessions that have not ended."""
         return [record for record in self.sessions if record.status != "ended"]
 

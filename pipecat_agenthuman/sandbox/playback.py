@@ -14,8 +14,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
 from pipecat_agenthuman.sandbox.sound import Heard, Samples, Segment, joined
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 BeforeJoin = Literal["lost", "held"]
 """What becomes of words that are due while the avatar is not in the room yet."""

@@ -24,7 +24,7 @@ from pipecat_agenthuman.sandbox.bodies import (
 from pipecat_agenthuman.sandbox.faces import MAX_IMAGE_BYTES, Gallery, Upload
 from pipecat_agenthuman.sandbox.faults import Fault, FaultBook, RequestPoint
 from pipecat_agenthuman.sandbox.log import EventLog
-from pipecat_agenthuman.sandbox.sessions import Ending, Session
+from pipecat_agenthuman.sandbox.sessions import Ending, LiveSession
 from pipecat_agenthuman.sandbox.wire import abort
 
 _DISCONNECT_POLL_SECS: Final = 0.05
@@ -199,13 +199,13 @@ class RestApi:
 
     # --- views ---
 
-    def _session(self, request: web.Request) -> Session:
+    def _session(self, request: web.Request) -> LiveSession:
         session = self._account.find(request.match_info["id"])
         if session is None:
             raise Refusal(404, "Session not found", suggestion="Check the session ID.")
         return session
 
-    def _view(self, session: Session, running_status: str) -> dict[str, JsonValue]:
+    def _view(self, session: LiveSession, running_status: str) -> dict[str, JsonValue]:
         life_secs = self._account.terms.session_secs
         ended_at = session.ended_at
         return {

@@ -13,8 +13,7 @@ from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
 
-from pipecat_agenthuman._urls import is_loopback
-from pipecat_agenthuman.protocol import WIRE_SAMPLE_RATE
+from pipecat_agenthuman._credentials import is_loopback
 from pipecat_agenthuman.sandbox.account import Account, AccountTerms
 from pipecat_agenthuman.sandbox.control import ControlApi, describe_session
 from pipecat_agenthuman.sandbox.conversation import SocketManners
@@ -26,6 +25,7 @@ from pipecat_agenthuman.sandbox.playback import BeforeJoin
 from pipecat_agenthuman.sandbox.rest import RestAnswers, RestApi
 from pipecat_agenthuman.sandbox.server import AvatarHook, AvatarHooks, Server
 from pipecat_agenthuman.sandbox.sessions import Ending
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 DEFAULT_API_KEY: Final = "ah_live_sandbox"
 """Obviously not a real key."""

@@ -13,17 +13,17 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from loguru import logger
 
-from pipecat_agenthuman._urls import is_loopback
+from pipecat_agenthuman._credentials import is_loopback
 from pipecat_agenthuman.sandbox.account import Account
 from pipecat_agenthuman.sandbox.bodies import Refusal
-from pipecat_agenthuman.sandbox.conversation import Conversation, SocketManners
+from pipecat_agenthuman.sandbox.conversation import SocketConversation, SocketManners
 from pipecat_agenthuman.sandbox.faults import Fault, FaultBook
 from pipecat_agenthuman.sandbox.log import EventLog
 from pipecat_agenthuman.sandbox.rest import spoilt_response
-from pipecat_agenthuman.sandbox.sessions import Ending, Session, SessionRecord
+from pipecat_agenthuman.sandbox.sessions import Ending, LiveSession, SandboxSession
 from pipecat_agenthuman.sandbox.wire import Wire
 
-AvatarHook = Callable[[SessionRecord], object]
+AvatarHook = Callable[[SandboxSession], object]
 """Called with the session's record; may be a coroutine function."""
 
 _GOING_AWAY: Final = 1001
@@ -80,7 +80,7 @@ class Server:
         self._hooks = hooks
         self._faults = faults
         self._log = log
-        self._conversations: list[Conversation] = []
+        self._conversations: list[SocketConversation] = []
         self._hook_tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -124,7 +124,7 @@ class Server:
         await runner.cleanup()  # waits for the conversations, but not for long
         await _finished(set(self._hook_tasks), _HOOK_SECS)
 
-    def conversation(self, session_id: str | None) -> Conversation:
+    def conversation(self, session_id: str | None) -> SocketConversation:
         """Find an open WebSocket.
 
         Args:
@@ -168,7 +168,7 @@ class Server:
             close_timeout_secs=_CLOSE_TIMEOUT_SECS,
         )
         await wire.open()
-        conversation = Conversation(
+        conversation = SocketConversation(
             wire,
             account=self.account,
             faults=self._faults,
@@ -184,27 +184,27 @@ class Server:
 
     # --- what the account observes ---
 
-    def avatar_joined(self, session: Session) -> None:
+    def avatar_joined(self, session: LiveSession) -> None:
         """Tell the test that the avatar has joined the caller's room."""
         self._call(self._hooks.joined, session)
 
-    def avatar_left(self, session: Session) -> None:
+    def avatar_left(self, session: LiveSession) -> None:
         """Tell the test that the avatar has left the caller's room."""
         self._call(self._hooks.left, session)
 
-    def session_ended(self, session: Session) -> None:
+    def session_ended(self, session: LiveSession) -> None:
         """Let the session's socket go the way of the session."""
         for conversation in list(self._conversations):
             if conversation.session_id == session.id:
                 conversation.session_ended()
 
-    def _call(self, hook: AvatarHook | None, session: Session) -> None:
+    def _call(self, hook: AvatarHook | None, session: LiveSession) -> None:
         if hook is not None:
             task = asyncio.create_task(self._run_hook(hook, session.record()))
             self._hook_tasks.add(task)
             task.add_done_callback(self._hook_tasks.discard)
 
-    async def _run_hook(self, hook: AvatarHook, record: SessionRecord) -> None:
+    async def _run_hook(self, hook: AvatarHook, record: SandboxSession) -> None:
         try:
             result = hook(record)
             if inspect.isawaitable(result):

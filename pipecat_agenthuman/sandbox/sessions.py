@@ -30,7 +30,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True)
-class Room:
+class SessionRoom:
     """The caller's room, where the avatar joins.
 
     Attributes:
@@ -57,12 +57,12 @@ class SessionWish:
 
     avatar: str
     aspect_ratio: str
-    room: Room
+    room: SessionRoom
     metadata: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class SessionRecord:
+class SandboxSession:
     """A session as it is at the moment of asking. All times are on the sandbox's clock.
 
     Attributes:
@@ -120,7 +120,7 @@ class SessionRecord:
         return self.wish.room.token
 
 
-class Session:
+class LiveSession:
     """One session. Changed by the sandbox's thread only, read from any."""
 
     def __init__(
@@ -157,9 +157,9 @@ class Session:
         until = now if self.ended_at is None else self.ended_at
         return max(1, math.ceil((until - self.created_at) / _SECS_PER_MINUTE))
 
-    def record(self) -> SessionRecord:
+    def record(self) -> SandboxSession:
         """Return the session as it is now."""
-        return SessionRecord(
+        return SandboxSession(
             id=self.id,
             status="started" if self.is_live else "ended",
             created_at=self.created_at,

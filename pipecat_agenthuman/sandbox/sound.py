@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from pipecat_agenthuman.protocol import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
+from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
 
 Samples = npt.NDArray[np.int16]
 """16-bit mono samples at 16 kHz."""

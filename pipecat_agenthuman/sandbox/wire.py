@@ -28,7 +28,7 @@ _PEER_GONE_POLL_SECS: Final = 0.05
 
 
 @dataclass(frozen=True)
-class Message:
+class SocketMessage:
     """A text (str) or binary (bytes) message, either way."""
 
     payload: str | bytes
@@ -77,8 +77,8 @@ class HangUp:
     """Forget the socket when the client's side of it is gone, without a word."""
 
 
-Incoming = Message | Ping | Gone
-Outgoing = Message | Pong | Close | Abort | HangUp
+Incoming = SocketMessage | Ping | Gone
+Outgoing = SocketMessage | Pong | Close | Abort | HangUp
 
 T = TypeVar("T")
 
@@ -160,7 +160,7 @@ class Wire:
 
     def send(self, outgoing: Outgoing) -> None:
         """Send something; a silent wire swallows all but the end of the connection."""
-        if not self._silent or not isinstance(outgoing, Message | Pong):
+        if not self._silent or not isinstance(outgoing, SocketMessage | Pong):
             self._outward.put(outgoing)
 
     def silence(self) -> None:
@@ -187,7 +187,7 @@ class Wire:
             message = await self._websocket.receive()
             match message.type:
                 case WSMsgType.TEXT | WSMsgType.BINARY:
-                    self._inward.put(Message(message.data))
+                    self._inward.put(SocketMessage(message.data))
                 case WSMsgType.PING:
                     self._inward.put(Ping(bytes(message.data)))
                 case WSMsgType.PONG:
@@ -214,7 +214,7 @@ class Wire:
             outgoing = await self._outward.get()
             with contextlib.suppress(ConnectionError):  # the reader reports a lost socket
                 match outgoing:
-                    case Message(payload):
+                    case SocketMessage(payload):
                         await self._send_message(payload)
                     case Pong(payload):
                         await self._websocket.pong(payload)

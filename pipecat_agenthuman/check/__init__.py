@@ -1,0 +1,1 @@
+"""``pipecat-agenthuman check``: why does the avatar not appear?"""

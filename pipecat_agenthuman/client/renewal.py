@@ -1,0 +1,187 @@
+"""Whether, and when, to try again after a session was lost or could not be made. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipecat_agenthuman.client.events import Loss, LossKind
+from pipecat_agenthuman.client.rest import PermanentTransportError, never_took_effect
+from pipecat_agenthuman.client.retry import RetryPolicy, Timing
+from pipecat_agenthuman.errors import (
+    AgentHumanError,
+    ApiError,
+    ConnectError,
+    RateLimitedError,
+    ServerFailureError,
+    SessionLingersError,
+    TransportError,
+)
+from pipecat_agenthuman.wire.protocol import UNRECOGNIZED_ERROR
+
+ORPHAN_SWEEP_SECS: Final = 180.0
+"""The service ends a session that nobody uses within 3 minutes (documented)."""
+
+SERVICE_UNAVAILABLE: Final = 503
+
+QUICK_FAILURE_SECS: Final = 60.0
+"""A session that lives shorter than this does not count as a recovery. Sessions are billed by
+the minute begun, so a server that drops each of them must not be asked for ever."""
+
+
+class AvatarLeftError(ConnectError):
+    """The avatar left the room although its session was up, and did not come back."""
+
+
+class ShortLivedError(ConnectError):
+    """Sessions expire almost as soon as they are made."""
+
+
+class LostConnectionError(ConnectError):
+    """A connection ended that should not have.
+
+    Attributes:
+        loss: What is known about it.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        """Create the exception from a loss."""
+        remedy = loss.error.entry.remedy if loss.error is not None else _REMEDIES[loss.kind]
+        super().__init__(f"Agent Human connection: {loss.reason}.", remedy=remedy)
+        self.loss = loss
+
+
+_REMEDIES: Final = {
+    LossKind.LEFT: "",
+    LossKind.CONNECT_FAILED: "Check the network, the proxy, and that ws_url is right.",
+    LossKind.CLOSED: "Check the session's minutes and expiration if it happens again.",
+    LossKind.SILENT: "Check the network between the bot and Agent Human.",
+    LossKind.SESSION_REFUSED: "Check that api_url and ws_url belong together.",
+    LossKind.SPEECH_REFUSED: "See the server's words; check what the TTS service delivers.",
+    LossKind.INTERRUPT_REFUSED: "Update pipecat-agenthuman: the protocol may have changed.",
+}
+
+
+RENEWAL_POLICY: Final = RetryPolicy(
+    max_attempts=6, max_total_secs=60.0, first_pause_secs=0.5, max_pause_secs=10.0
+)
+"""A caller waits no longer than a minute for a face; the voice goes on without it."""
+
+
+class Attempts:
+    """Counts failures in a row, and decides whether and when there is another attempt.
+
+    The policy's ``max_attempts`` limits the attempts after the first failure, its
+    ``max_total_secs`` the time without a session that they may take together.
+    """
+
+    def __init__(self, policy: RetryPolicy, timing: Timing) -> None:
+        """Create a count of zero.
+
+        Args:
+            policy: The limits.
+            timing: Clock and jitter.
+        """
+        self._policy = policy
+        self._timing = timing
+        self._failures = 0
+        self._waited_secs = 0.0
+        self._without_since = timing.monotonic()
+
+    def begin(self) -> None:
+        """Forget what failed before."""
+        self._failures = 0
+        self._waited_secs = 0.0
+        self._without_since = self._timing.monotonic()
+
+    def pause_secs(
+        self, error: AgentHumanError, *, renewable: bool, ready_since: float | None
+    ) -> float | None:
+        """Take note of a failure.
+
+        Args:
+            error: What failed.
+            renewable: Whether there can be another session at all.
+            ready_since: When the session that failed was established, or None if it never was.
+
+        Returns:
+            Seconds until the next attempt; None if there should be none.
+        """
+        now = self._timing.monotonic()
+        self._note_failure(now, ready_since)
+        if not renewable or _is_permanent(error):
+            return None
+        pause = self._pause_secs(error)
+        has_attempts = self._failures <= self._policy.max_attempts
+        if has_attempts and may_have_created(error):
+            # Another create could make two live sessions, so the sweep comes first.
+            return self._sweep(now, ORPHAN_SWEEP_SECS)
+        if has_attempts and self._waited_secs + pause <= self._policy.max_total_secs:
+            return pause
+        if isinstance(error, SessionLingersError):
+            # Asking is of no use any more, but time is: then there is one attempt left.
+            return self._sweep(now, error.gone_in_secs)
+        return None
+
+    def planned_pause_secs(self, *, ready_since: float | None, expires: bool) -> float | None:
+        """Take note of a session that was given up as planned.
+
+        Args:
+            ready_since: When it was established, or None if it never was.
+            expires: Whether it was to expire. If it was that young, that counts as a failure:
+                sessions that expire at once must not be made for ever.
+
+        Returns:
+            Seconds until the next attempt; None if there should be none.
+        """
+        now = self._timing.monotonic()
+        if expires and (ready_since is None or now - ready_since < QUICK_FAILURE_SECS):
+            error = ShortLivedError("The session was to expire.")
+            return self.pause_secs(error, renewable=True, ready_since=ready_since)
+        self._without_since = now
+        return 0.0
+
+    def _sweep(self, now: float, secs: float) -> float:
+        """Wait until the service has ended a session by itself: no attempt, so not counted."""
+        self._without_since = now + secs
+        return secs
+
+    def _note_failure(self, now: float, ready_since: float | None) -> None:
+        if ready_since is None:
+            self._waited_secs += now - self._without_since
+        elif now - ready_since >= QUICK_FAILURE_SECS:
+            self._failures, self._waited_secs = 0, 0.0
+        else:
+            self._waited_secs += ready_since - self._without_since
+        self._without_since = now
+        self._failures += 1
+
+    def _pause_secs(self, error: AgentHumanError) -> float:
+        if self._failures == 1 and not isinstance(error, ApiError):
+            return 0.0
+        asked = error.retry_after_secs if isinstance(error, RateLimitedError) else None
+        jitter = self._timing.jitter()
+        return self._policy.pause_secs(self._failures, asked_secs=asked, jitter=jitter)
+
+
+def _is_permanent(error: AgentHumanError) -> bool:
+    """Whether trying again cannot help."""
+    if isinstance(error, SessionLingersError):
+        return False
+    if isinstance(error, ApiError):
+        return not (never_took_effect(error) or may_have_created(error))
+    if isinstance(error, LostConnectionError) and error.loss.final:
+        return True
+    if isinstance(error, LostConnectionError) and error.loss.error is not None:
+        entry = error.loss.error.entry
+        return entry is not UNRECOGNIZED_ERROR and not entry.new_session_helps
+    return False
+
+
+def may_have_created(error: AgentHumanError) -> bool:
+    """Whether a create that failed may have started a session all the same."""
+    if isinstance(error, TransportError):
+        return not (error.never_sent or isinstance(error, PermanentTransportError))
+    if isinstance(error, ServerFailureError):
+        redirected = error.status is not None and 300 <= error.status < 400
+        return not redirected and error.status != SERVICE_UNAVAILABLE
+    return False

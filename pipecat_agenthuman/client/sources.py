@@ -1,0 +1,334 @@
+"""Where sessions come from: made and ended by this package, or given to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import aiohttp
+from loguru import logger
+
+from pipecat_agenthuman._arguments import check_kind, check_room
+from pipecat_agenthuman._redact import redact
+from pipecat_agenthuman.client.api import AgentHumanApi, Room
+from pipecat_agenthuman.client.renewal import ORPHAN_SWEEP_SECS, may_have_created
+from pipecat_agenthuman.client.requests import create_payload
+from pipecat_agenthuman.client.retry import NO_RETRY, RetryPolicy
+from pipecat_agenthuman.errors import (
+    ApiError,
+    AuthenticationError,
+    BadRequestError,
+    SessionLingersError,
+)
+from pipecat_agenthuman.settings import AgentHumanVideoSettings
+from pipecat_agenthuman.wire.protocol import SessionInit
+
+CREATE_TIMEOUT_SECS: Final = 30.0
+"""Creating a session allocates a GPU server before it answers."""
+
+END_TIMEOUT_SECS: Final = 3.0
+END_POLICY: Final = RetryPolicy(max_attempts=3, max_total_secs=4.0, first_pause_secs=0.2)
+"""Ending a session holds up its successor and the end of the pipeline: a few seconds at most.
+What cannot be ended is logged, and swept by the service within 3 minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lingering:
+    """A session that could not be ended, or that may run without anybody knowing it.
+
+    Attributes:
+        session_id: Its identifier; None if the answer that named it was lost.
+        gone_at: When the service has ended it by itself, on a monotonic clock.
+    """
+
+    session_id: str | None
+    gone_at: float
+
+
+@dataclass(frozen=True)
+class SessionCredentials:
+    """One session that was made elsewhere. It cannot be renewed.
+
+    Attributes:
+        session_id: Identifier ``sess_…``.
+        session_token: Token from creating the session; never shown in a ``repr``.
+    """
+
+    session_id: str
+    session_token: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Check that neither is empty.
+
+        Raises:
+            ValueError: If one is.
+        """
+        for name in ("session_id", "session_token"):
+            value: object = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise ValueError(
+                    f"SessionCredentials.{name} is no text, or empty; pass what creating the "
+                    "session returned."
+                )
+
+
+@dataclass(frozen=True)
+class OpenedSession:
+    """A session that runs and can be connected to.
+
+    Attributes:
+        init: What ``session.init`` carries.
+        expiration: When the service will end it, or None if it did not say.
+        life_secs: From its creation to its expiration, or None if it has none.
+    """
+
+    init: SessionInit
+    expiration: datetime | None = None
+    life_secs: float | None = None
+
+
+class SessionSource(Protocol):
+    """Where sessions come from, and how they are ended."""
+
+    @property
+    def renewable(self) -> bool:
+        """Whether ``open`` can be called again after ``end``."""
+        ...
+
+    def redacted(self, text: str) -> str:
+        """Remove from a text all secrets that the service was told."""
+        ...
+
+    async def open(self) -> OpenedSession:
+        """Bring a session up, once the one before has ended. Raises ``AgentHumanError``."""
+        ...
+
+    async def end(self) -> None:
+        """End the session that is up, if any. Idempotent, bounded, raises nothing."""
+        ...
+
+    async def close(self) -> None:
+        """End what is up and release everything. Idempotent."""
+        ...
+
+
+class OwnSessions:
+    """Sessions that this package creates and ends through the REST API."""
+
+    renewable = True
+
+    def __init__(
+        self,
+        api: AgentHumanApi,
+        *,
+        room: Room,
+        avatar: str,
+        aspect_ratio: str,
+        metadata: Mapping[str, Any] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create a source; it owns ``api``.
+
+        Args:
+            api: The client; closed with the source.
+            room: Where the avatar joins.
+            avatar: Counts for the next session that opens.
+            aspect_ratio: Counts for the next session that opens.
+            metadata: A JSON object to keep with each session.
+            monotonic: Seconds that never run backwards.
+        """
+        self.avatar = avatar
+        self.aspect_ratio = aspect_ratio
+        self._api = api
+        self._room = room
+        self._metadata = metadata
+        self._monotonic = monotonic
+        self._live_id: str | None = None
+        self._lingering: _Lingering | None = None
+
+    def redacted(self, text: str) -> str:
+        """Remove the key, and the tokens of rooms and sessions."""
+        return self._api.redacted(text)
+
+    async def open(self) -> OpenedSession:
+        """Create a session, in one attempt: whoever calls decides about another.
+
+        Raises:
+            SessionLingersError: If the session before has not ended, and cannot be ended now.
+            ApiError: If it fails.
+        """
+        await self._end_former()
+        try:
+            created = await self._api.create_session(
+                avatar=self.avatar,
+                room=self._room,
+                aspect_ratio=self.aspect_ratio,
+                metadata=self._metadata,
+                retry=NO_RETRY,
+            )
+        except ValueError as error:
+            raise BadRequestError(f"Creating a session: {error}") from None
+        except ApiError as error:
+            if may_have_created(error):
+                self._linger(None)
+            raise
+        self._live_id = created.session_id
+        init = SessionInit(created.session_id, created.session_token)
+        life_secs = _life_secs(created.started_at, created.expiration)
+        return OpenedSession(init, created.expiration, life_secs)
+
+    async def end(self) -> None:
+        """End the session that runs; what cannot be ended is logged with its identifier."""
+        session_id = self._live_id
+        if session_id is None:
+            return
+        try:
+            await self._api.end_session(session_id, timeout_secs=END_TIMEOUT_SECS, retry=END_POLICY)
+        except ApiError as error:
+            # The client has logged it as an error, with the identifier.
+            logger.debug(f"The service sweeps session {session_id} within 3 minutes. {error}")
+            self._linger(session_id)
+        # Not if this was cancelled: then it is still to be ended.
+        self._live_id = None
+
+    async def close(self) -> None:
+        """End the session that runs, or lingers, and close the client."""
+        await self.end()
+        try:
+            await self._end_former()
+        except ApiError as error:
+            logger.debug(str(error))
+        await self._api.close()
+
+    def _linger(self, session_id: str | None) -> None:
+        self._lingering = _Lingering(session_id, self._monotonic() + ORPHAN_SWEEP_SECS)
+
+    async def _end_former(self) -> None:
+        """Try once more to end what could not be ended; two must never run at the same time."""
+        former = self._lingering
+        if former is None:
+            return
+        gone_in_secs = former.gone_at - self._monotonic()
+        if gone_in_secs > 0:
+            await self._end_lingering(former.session_id, gone_in_secs)
+        self._lingering = None
+
+    async def _end_lingering(self, session_id: str | None, gone_in_secs: float) -> None:
+        if session_id is None:
+            raise SessionLingersError(
+                "No session was made, because one may run whose creation was not answered.",
+                gone_in_secs=gone_in_secs,
+                remedy=f"The service ends it within {gone_in_secs:.0f} s.",
+            )
+        try:
+            await self._api.end_session(session_id, timeout_secs=END_TIMEOUT_SECS, retry=NO_RETRY)
+        except AuthenticationError:
+            raise  # No other session could be made either.
+        except ApiError as error:
+            raise SessionLingersError(
+                f"No session was made, because the one before cannot be ended: {error.message}",
+                gone_in_secs=gone_in_secs,
+                remedy=error.remedy,
+            ) from None
+
+
+def _life_secs(started_at: datetime | None, expiration: datetime | None) -> float | None:
+    """How long a new session lives, by the service's own clock if it told both moments."""
+    if expiration is None:
+        return None
+    began = started_at or datetime.now(UTC)
+    life_secs = (expiration - began).total_seconds()
+    if life_secs > 0:
+        return life_secs
+    logger.warning(
+        f"The new session's expiration ({expiration}) is not after its start ({began}), so it "
+        "is not relied on: the session may end without being replaced before."
+    )
+    return None
+
+
+class GivenSession:
+    """One session made elsewhere; whoever made it has the key to end it by REST.
+
+    Closing the WebSocket ends it at the service too.
+    """
+
+    renewable = False
+
+    def __init__(self, credentials: SessionCredentials) -> None:
+        """Create a source of exactly this session."""
+        self._init = SessionInit(credentials.session_id, credentials.session_token)
+
+    def redacted(self, text: str) -> str:
+        """Remove the session's token."""
+        return redact(text, self._init.session_token)
+
+    async def open(self) -> OpenedSession:
+        """Return the session."""
+        return OpenedSession(self._init)
+
+    async def end(self) -> None:
+        """Nothing: closing the WebSocket has ended it."""
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+def choose_source(
+    settings: AgentHumanVideoSettings,
+    *,
+    room: Room | None,
+    credentials: SessionCredentials | None,
+    api_key: str | None,
+    api_url: str | None,
+    metadata: Mapping[str, Any] | None,
+    aiohttp_session: aiohttp.ClientSession | None,
+) -> OwnSessions | GivenSession:
+    """Decide where the sessions come from, by what the service was given.
+
+    Args:
+        settings: Complete settings.
+        room: Where the avatar joins, for sessions of our own.
+        credentials: One session made elsewhere.
+        api_key: Key of the account, or None for the environment's.
+        api_url: REST base URL, or None for the environment's or the hosted service's.
+        metadata: A JSON object to keep with each session.
+        aiohttp_session: Used for REST and not closed.
+
+    Raises:
+        ValueError: If something is missing, impossible or contradicts something else.
+    """
+    if credentials is not None:
+        check_kind("credentials", credentials, SessionCredentials)
+        extra = {"room": room, "api_key": api_key, "api_url": api_url, "metadata": metadata}
+        contradicting = [f"{name}=" for name, value in extra.items() if value is not None]
+        if contradicting:
+            raise ValueError(
+                f"credentials= names one session made elsewhere; {', '.join(contradicting)} "
+                "is for sessions that the service makes itself. Give one or the other."
+            )
+        return GivenSession(credentials)
+    if room is None:
+        raise ValueError(
+            "Give room=DailyRoom(url, token) for the service to make its sessions, or "
+            "credentials=SessionCredentials(...) for one made elsewhere."
+        )
+    check_room(room)
+    settings.check(needs_avatar=True)
+    avatar, aspect_ratio = settings.given("avatar"), settings.given("aspect_ratio")
+    create_payload(avatar, room, aspect_ratio, metadata)  # Raises what a create would refuse.
+    return OwnSessions(
+        AgentHumanApi(
+            api_key,
+            api_url=api_url,
+            session=aiohttp_session,
+            timeout_secs=CREATE_TIMEOUT_SECS,
+        ),
+        room=room,
+        avatar=avatar,
+        aspect_ratio=aspect_ratio,
+        metadata=metadata,
+    )

@@ -1,0 +1,1 @@
+"""Where client and playout meet Pipecat: the parts behind ``AgentHumanVideoService``."""

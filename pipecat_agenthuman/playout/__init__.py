@@ -1,0 +1,1 @@
+"""The playout clock: what was written, sent, confirmed and heard. Pure: time is an argument."""

@@ -1,0 +1,152 @@
+"""When confirmed audio sounds. Pure: positions in samples at 16 kHz, times in seconds.
+
+The avatar never reports playback. The model is one sentence: a confirmed message of *n*
+samples starts to sound at the later of *confirmation + avatar latency* and *the end of what
+was confirmed before*, and lasts *n* / 16000 seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE, to_secs
+
+_ROUNDING_SAMPLES: Final = 0.01
+"""So that a sample has been heard at the time that ``time_of`` gives for its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One answered message on the clock.
+
+    Attributes:
+        start: Position of its first sample.
+        end: Position behind its last sample.
+        starts_at: When its first sample sounds.
+        audible: False if the server rejected it: then it takes no time.
+    """
+
+    start: int
+    end: int
+    starts_at: float
+    audible: bool = True
+
+    @property
+    def ends_at(self) -> float:
+        """When its last sample has sounded."""
+        return self.time_of(self.end)
+
+    def time_of(self, position: int) -> float:
+        """When the sample at a position of this stretch starts to sound."""
+        return self.starts_at + (to_secs(position - self.start) if self.audible else 0.0)
+
+    def heard_end(self, now: float) -> int:
+        """The position up to which it has sounded."""
+        heard = math.floor((now - self.starts_at) * WIRE_SAMPLE_RATE + _ROUNDING_SAMPLES)
+        if heard < 0:
+            return self.start
+        return min(self.start + heard, self.end) if self.audible else self.end
+
+
+class PlayoutClock:
+    """The answered messages in order, without a hole between them.
+
+    Positions before the first remembered stretch count as heard long ago.
+    """
+
+    def __init__(self) -> None:
+        """Create an empty schedule at position 0."""
+        self._stretches: deque[Stretch] = deque()
+        self._end = 0
+        self._ends_at = -math.inf
+        self._silent_from = -math.inf
+
+    @property
+    def end(self) -> int:
+        """Position behind the last answered message."""
+        return self._end
+
+    @property
+    def ends_at(self) -> float:
+        """When the last answered message has sounded; minus infinity before the first."""
+        return self._ends_at
+
+    @property
+    def silent_from(self) -> float:
+        """When the last sound ends: ``ends_at``, but rejected messages do not count."""
+        return self._silent_from
+
+    def confirm(self, end: int, earliest: float) -> None:
+        """Put a confirmed message behind the last one.
+
+        Args:
+            end: Position behind its last sample.
+            earliest: Confirmation plus latency: it cannot sound before.
+        """
+        self._append(Stretch(self._end, end, max(earliest, self._ends_at)))
+        self._silent_from = self._ends_at
+
+    def skip(self, end: int, now: float) -> None:
+        """Put a rejected message behind the last one: it takes no time."""
+        self._append(Stretch(self._end, end, max(now, self._ends_at), audible=False))
+
+    def reset(self, position: int, now: float = -math.inf) -> None:
+        """Forget everything: the server's queue is empty, and ``position`` comes next."""
+        self._stretches.clear()
+        self._end = position
+        self._ends_at = self._silent_from = now
+
+    def forget(self, before: int) -> None:
+        """Drop the stretches that lie wholly before a position."""
+        while self._stretches and self._stretches[0].end <= before:
+            self._stretches.popleft()
+
+    def heard(self, now: float) -> int:
+        """The position up to which everything has sounded."""
+        heard = self._stretches[0].start if self._stretches else self._end
+        for stretch in self._stretches:
+            heard = stretch.heard_end(now)
+            if heard < stretch.end:
+                break
+        return heard
+
+    def end_time(self, position: int) -> float | None:
+        """When everything before a position has sounded; None while that is unknown."""
+        if position > self._end:
+            return None
+        for stretch in self._stretches:
+            if stretch.start < position <= stretch.end:
+                return stretch.time_of(position)
+        return -math.inf
+
+    def start_time(self, position: int) -> float | None:
+        """When the sample at a position starts to sound; None while that is unknown."""
+        if position >= self._end:
+            return None
+        for stretch in self._stretches:
+            if stretch.start <= position < stretch.end:
+                return stretch.time_of(position)
+        return -math.inf
+
+    def next_sound(self, position: int) -> tuple[int, float] | None:
+        """The first audible sample at or behind a position, and when it sounds."""
+        for stretch in self._stretches:
+            if stretch.audible and stretch.end > position:
+                first = max(stretch.start, position)
+                return first, stretch.time_of(first)
+        return None
+
+    def sounding_from(self, time: float) -> float | None:
+        """The first moment at or after a time at which something sounds."""
+        for stretch in self._stretches:
+            if stretch.audible and stretch.ends_at > time:
+                return max(stretch.starts_at, time)
+        return None
+
+    def _append(self, stretch: Stretch) -> None:
+        self._stretches.append(stretch)
+        self._end = stretch.end
+        self._ends_at = stretch.ends_at

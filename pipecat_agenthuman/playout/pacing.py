@@ -1,0 +1,174 @@
+"""How fast audio is sent, and in messages of what size. Pure.
+
+One message is in flight at a time, and what arrives meanwhile travels in the next, so sizes
+follow the round trip by themselves. Two cases need a rule: a message that meets an empty
+queue (too short, and a gap follows it; too long, and it costs time), and audio that comes
+faster than it is heard (an interruption should not leave a long tail at the server).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from typing import Final
+
+from pipecat_agenthuman.wire.pcm import to_samples
+
+REFILL_SECS: Final = 0.25
+"""How far the lead must have shrunk before audio is sent again, so that messages stay few."""
+
+SLACK_SECS: Final = 0.02
+"""How much later than expected a confirmation and a piece of audio may come together."""
+
+MIN_MESSAGE_SECS: Final = 0.01
+"""Less is a message of its own only if an utterance ends with it: it costs a round trip, and
+what the service makes of a handful of samples is not documented."""
+
+LONGEST_LATENCY_SECS: Final = 30.0
+"""No conversation is possible beyond."""
+
+LONGEST_MESSAGE_SECS: Final = 120.0
+"""Half of what the service's 10 MB limit allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast audio is sent, and how soon it sounds.
+
+    Attributes:
+        avatar_latency_secs: From a confirmation to the sound in the room.
+        max_lead_secs: Most unheard audio at the server, or None for no limit. Where that
+            little would tear a gap, it is raised to what latency and round trip need.
+        min_first_message_secs: Least audio in a message that meets an empty queue.
+        max_first_message_secs: Most audio that such a message waits for.
+        max_message_secs: Most audio in any message. Below the round trip, gaps cannot be
+            avoided: the next message is confirmed only after this one has sounded.
+    """
+
+    avatar_latency_secs: float = 0.5
+    max_lead_secs: float | None = 3.0
+    min_first_message_secs: float = 0.04
+    max_first_message_secs: float = 0.4
+    max_message_secs: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: If a duration is negative, not a number, or contradicts another.
+        """
+        for field in fields(self):
+            value: object = getattr(self, field.name)
+            if value is None and field.name == "max_lead_secs":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{field.name} must be a number of seconds, got {value!r}.")
+            if not math.isfinite(value) or value < 0:
+                raise ValueError(f"{field.name} must be zero or more seconds, got {value}.")
+        if self.avatar_latency_secs > LONGEST_LATENCY_SECS:
+            raise ValueError(
+                f"avatar_latency_secs must be at most {LONGEST_LATENCY_SECS:g} seconds, got "
+                f"{self.avatar_latency_secs}: was it meant in milliseconds?"
+            )
+        if self.min_first_message_secs > self.max_first_message_secs:
+            raise ValueError(
+                f"min_first_message_secs ({self.min_first_message_secs}) must not exceed "
+                f"max_first_message_secs ({self.max_first_message_secs})."
+            )
+        if not 0.02 <= self.max_message_secs <= LONGEST_MESSAGE_SECS:
+            raise ValueError(
+                f"max_message_secs must be from 0.02 to {LONGEST_MESSAGE_SECS:.0f} seconds, "
+                f"got {self.max_message_secs}."
+            )
+
+    def first_message_secs(self, confirm_secs: float, piece_secs: float) -> float:
+        """Audio for a message that meets an empty queue.
+
+        While it plays, the next one must be confirmed: it has to last as long as a
+        confirmation takes, one piece of the TTS service's delivery more, and a little slack.
+
+        Args:
+            confirm_secs: Estimated time from sending to confirmation.
+            piece_secs: Duration of the pieces in which audio arrives.
+        """
+        wanted = max(confirm_secs + piece_secs + SLACK_SECS, self.min_first_message_secs)
+        return min(wanted, self.max_first_message_secs)
+
+    def lead_limit_secs(self, confirm_secs: float) -> float:
+        """Most unheard audio at the server, never so little that a gap would follow."""
+        if self.max_lead_secs is None:
+            return math.inf
+        needed = self.avatar_latency_secs + confirm_secs + 2 * REFILL_SECS
+        return max(self.max_lead_secs, needed)
+
+
+class AnswerTime:
+    """How long the server takes to confirm, smoothed as TCP smooths its round trip."""
+
+    _GAIN: Final = 0.125
+    _SPREAD_GAIN: Final = 0.25
+
+    def __init__(self) -> None:
+        """Create an estimate that knows nothing yet."""
+        self._guess = 0.0
+        self._mean: float | None = None
+        self._spread = 0.0
+
+    @property
+    def expected_secs(self) -> float:
+        """What a confirmation takes, spread included; a guess before the first measurement."""
+        return self._guess if self._mean is None else self._mean + self._spread
+
+    def guess(self, secs: float) -> None:
+        """Go by something similar until there is a measurement; 0 if there is nothing."""
+        self._guess = secs
+
+    def observe(self, took_secs: float) -> None:
+        """Take a measurement: a ping, or the time from a message to its confirmation."""
+        if self._mean is None:
+            self._mean = took_secs
+            return
+        error = took_secs - self._mean
+        self._mean += self._GAIN * error
+        self._spread += self._SPREAD_GAIN * (abs(error) - self._spread)
+
+
+def leave_no_crumb(samples: int, available: int) -> int:
+    """A message size that leaves nothing over, or enough for a message of its own.
+
+    Args:
+        samples: The wanted size.
+        available: What there is to send.
+    """
+    least = to_samples(MIN_MESSAGE_SECS)
+    left = available - samples
+    if 0 < left < least <= samples - least:
+        return available - least
+    return samples
+
+
+def distinct_size(samples: int, avoid: Collection[int], *, is_rest: bool) -> int:
+    """A message size that no late answer can be mistaken for.
+
+    As little as possible is left over: it can wait, what goes first cannot.
+
+    Args:
+        samples: The wanted size.
+        avoid: Sizes whose confirmation may still come, or come twice.
+        is_rest: Whether what is left over will be a message of its own, which needs a size
+            that is free, too.
+
+    Returns:
+        The largest size that will do, at most ``samples``; ``samples`` if there is none.
+    """
+    if samples not in avoid:
+        return samples
+    least = to_samples(MIN_MESSAGE_SECS) if is_rest else 1
+    if samples < 2 * least:
+        least = 1
+    for size in range(samples - least, 0, -1):
+        left = samples - size
+        if size not in avoid and not (is_rest and (left == size or left in avoid)):
+            return size
+    return samples

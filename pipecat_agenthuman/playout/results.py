@@ -1,0 +1,94 @@
+"""What a playout returns: a message to send, what an interruption did, what nobody heard. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechMessage:
+    """Audio to send now, as one message.
+
+    Attributes:
+        audio: 16 kHz mono PCM.
+        opens_utterance: Whether an utterance begins in it.
+    """
+
+    audio: bytes = field(repr=False)
+    opens_utterance: bool
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in ``audio``."""
+        return len(self.audio) // BYTES_PER_SAMPLE
+
+
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """What an interruption did.
+
+    Attributes:
+        send_interrupt: Whether the server must be told. False only while all that it still
+            has to play is uninterruptible, or it has nothing and all that is left to say is.
+        stopped: Whether speech was cut; the caller says so at once.
+        heard: The audio heard since the last ``take_heard``, to the sample of the cut.
+        dropped_samples: Number of unheard samples that are gone.
+    """
+
+    send_interrupt: bool
+    stopped: bool
+    heard: bytes = field(repr=False)
+    dropped_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """Audio that was not heard.
+
+    Attributes:
+        audio: 16 kHz mono PCM.
+        interruptible: Whether an interruption may drop it.
+    """
+
+    audio: bytes = field(repr=False)
+    interruptible: bool
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in ``audio``."""
+        return len(self.audio) // BYTES_PER_SAMPLE
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Generic[ItemT]):
+    """An item that was not released.
+
+    Attributes:
+        item: The item.
+        unheard: Whether the speech to which it belongs was refused.
+    """
+
+    item: ItemT
+    unheard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surrender(Generic[ItemT]):
+    """What a playout handed over when it gave up.
+
+    Attributes:
+        heard: The audio heard since the last ``take_heard``, to the sample of the cut.
+        rest: What was not heard, in order, with the held items in their places.
+        sent_samples: Of the audio in ``rest``, how much had been sent.
+        was_speaking: Whether a ``Started`` came whose ``Stopped`` the caller now owes.
+    """
+
+    heard: bytes = field(repr=False)
+    rest: list[Speech | Held[ItemT]]
+    sent_samples: int
+    was_speaking: bool

@@ -1,0 +1,493 @@
+"""The one promise: the pipeline cannot tell the avatar from a transport that plays itself.
+
+Every scene is performed twice at the same time, by Pipecat's own output transport and by the
+avatar. Many scenes run at once, because they mostly wait.
+
+The transport does not always do the same: for one, it may begin another chunk of 40 ms right
+behind an interruption, or push a word before the start of the speech that holds it. Where the
+avatar differs from a performance of the transport, the transport may therefore repeat its own;
+the avatar has only one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+import pytest
+from pipecat.frames import frames as pipecat_frames
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    DataFrame,
+    Frame,
+    LLMFullResponseStartFrame,
+    OutputAudioRawFrame,
+    TTSAudioRawFrame,
+    TTSSpeakFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.processors.frame_processor import FrameProcessor
+
+from pipecat_agenthuman.demo.speech import EspeakTTSService
+from pipecat_agenthuman.sandbox import Sandbox
+from tests.support.side_by_side import (
+    LATENCY_SECS,
+    Performance,
+    Script,
+    Stage,
+    Stumbles,
+    WrongTimeError,
+    avatar_in,
+    perform,
+    play_all,
+    selected,
+)
+
+TOLERANCE_SECS = 0.5
+"""Between the two in time; the benchmark measures how exact it is on a quiet machine."""
+
+
+ENCORES = 3
+"""How often the transport may repeat its performance."""
+
+HAS_UNINTERRUPTIBLE_SPEECH = "interruptible" in {known.name for known in fields(Frame)}
+
+RATE = 24_000
+
+
+# --- what is said ----------------------------------------------------------------------
+
+LONG_WORD = "Well, he said incomprehensibilities; and then some more words followed it."
+"""At 175 words a minute, 1.0 to 1.9 s from its start fall into the long word."""
+
+
+def sound(secs: float, *, context_id: str | None = None) -> list[Frame]:
+    """Noise as a TTS service delivers it, in frames of 50 ms."""
+    noise = np.random.default_rng(7).integers(-3000, 3000, round(secs * RATE), dtype=np.int16)
+    step = RATE // 20
+    return [
+        TTSAudioRawFrame(noise[at : at + step].tobytes(), RATE, 1, context_id=context_id)
+        for at in range(0, len(noise), step)
+    ]
+
+
+def text(words: str) -> TTSTextFrame:
+    return TTSTextFrame(words, "sentence")
+
+
+@dataclass
+class Mark(DataFrame):
+    """Something that an application puts between the words."""
+
+    text: str = ""
+
+
+if HAS_UNINTERRUPTIBLE_SPEECH:
+
+    def kept_mark(words: str) -> Mark:
+        mark = Mark(words)
+        mark.interruptible = False
+        return mark
+
+else:
+
+    @dataclass
+    class KeptMark(Mark, pipecat_frames.UninterruptibleFrame):
+        pass
+
+    def kept_mark(words: str) -> Mark:
+        return KeptMark(words)
+
+
+def kept_speech(words: str) -> TTSSpeakFrame:
+    frame = TTSSpeakFrame(words)
+    frame.interruptible = False
+    return frame
+
+
+# --- scripts ---------------------------------------------------------------------------
+
+
+async def one_sentence(stage: Stage) -> None:
+    """The end is queued right behind: it waits for the last word."""
+    await stage.feed(TTSSpeakFrame("Hello there, this is a test."))
+    await stage.end()
+
+
+async def three_sentences(stage: Stage) -> None:
+    await stage.turn("One is first. ", "Two comes second. ", "Three is the last.")
+    await stage.end()
+
+
+async def answer_without_words(stage: Stage) -> None:
+    await stage.turn()
+    await stage.behind.saw(LLMFullResponseStartFrame)
+    await asyncio.sleep(0.1)
+    await stage.turn("But now.")
+    await stage.end()
+
+
+async def cut_before_the_first_sound(stage: Stage) -> None:
+    await stage.turn("Nobody hears a word of this.")
+    await stage.behind.saw(AggregatedTextFrame)
+    await asyncio.sleep(0.2)
+    await stage.interrupt()
+    await stage.turn("But this.")
+    await stage.end()
+
+
+async def cut_in_the_second_sentence(stage: Stage) -> None:
+    await stage.turn("One is first. ", LONG_WORD, " Three is the last.")
+    await stage.behind.saw(TTSTextFrame)
+    await asyncio.sleep(1.0)
+    await stage.interrupt()
+    await asyncio.sleep(0.2)
+    await stage.turn("And this.")
+    await stage.end()
+
+
+async def cut_in_a_long_word(stage: Stage) -> None:
+    await stage.turn(LONG_WORD)
+    await stage.heard_for(1.4)
+    await stage.interrupt()
+    await asyncio.sleep(0.2)
+    await stage.turn("And this.")
+    await stage.end()
+
+
+async def cut_twice(stage: Stage) -> None:
+    await stage.turn(LONG_WORD)
+    await stage.heard_for(1.4)
+    await stage.interrupt()
+    await stage.interrupt()
+    await asyncio.sleep(0.2)
+    await stage.turn(LONG_WORD)
+    await stage.heard_for(1.4, nth=2)
+    await stage.interrupt()
+    await asyncio.sleep(0.2)
+    await stage.turn("And this.")
+    await stage.end()
+
+
+async def cut_after_the_last_sample(stage: Stage) -> None:
+    await stage.turn("That was all.")
+    await stage.stopped()
+    await asyncio.sleep(0.3)
+    await stage.interrupt()
+    await stage.turn("And this.")
+    await stage.end()
+
+
+async def two_speeches(stage: Stage) -> None:
+    await stage.feed(TTSSpeakFrame("This is the first."), TTSSpeakFrame("And the second."))
+    await stage.end()
+
+
+async def kept_speech_is_cut(stage: Stage) -> None:
+    await stage.feed(kept_speech("Nothing at all can stop this sentence."))
+    await stage.heard_for(0.8)
+    await stage.interrupt()
+    await stage.stopped()
+    await stage.turn("And this.")
+    await stage.end()
+
+
+async def kept_speech_follows_cut_speech(stage: Stage) -> None:
+    await stage.feed(TTSSpeakFrame(LONG_WORD), kept_speech("This is said all the same."))
+    await stage.heard_for(1.4)
+    await stage.interrupt()
+    await stage.end()
+
+
+async def marks_between_sounds(stage: Stage) -> None:
+    await stage.feed(Mark("before"), TTSStartedFrame(), *sound(0.4), Mark("inside"), *sound(0.33))
+    await stage.feed(text("Said."), TTSStoppedFrame(), Mark("behind"))
+    await stage.feed(TTSStartedFrame(), *sound(0.07), text("More."), TTSStoppedFrame())
+    await stage.end()
+
+
+async def no_sound_at_all(stage: Stage) -> None:
+    await stage.feed(TTSStartedFrame(), text("Silent."), TTSStoppedFrame(), Mark("behind"))
+    await stage.end()
+
+
+async def sound_without_a_start(stage: Stage) -> None:
+    await stage.feed(*sound(0.5), text("Said."), TTSStoppedFrame())
+    await stage.end()
+
+
+async def second_start_without_a_stop(stage: Stage) -> None:
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."))
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Two."), TTSStoppedFrame())
+    await stage.end()
+
+
+async def pause_inside(stage: Stage) -> None:
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."))
+    await stage.heard_for(1.5)
+    await stage.feed(*sound(0.5), text("Two."), TTSStoppedFrame())
+    await stage.end()
+
+
+async def pause_beyond_the_limit(stage: Stage) -> None:
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."))
+    await stage.stopped()
+    await stage.feed(*sound(0.5), text("Two."), TTSStoppedFrame())
+    await stage.end()
+
+
+def ding(secs: float) -> OutputAudioRawFrame:
+    """A sound that is no speech."""
+    samples = np.full(round(secs * RATE), 900, dtype=np.int16)
+    return OutputAudioRawFrame(samples.tobytes(), RATE, 1)
+
+
+async def sound_before_an_answer(stage: Stage) -> None:
+    await stage.feed(ding(0.8), Mark("between"))
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Said."), TTSStoppedFrame())
+    await stage.end()
+
+
+async def sound_between_answers(stage: Stage) -> None:
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."), TTSStoppedFrame(), ding(0.6))
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Two."), TTSStoppedFrame())
+    await stage.stopped(2)
+    await stage.end()
+
+
+async def sound_is_cut(stage: Stage) -> None:
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."), TTSStoppedFrame(), ding(3.0))
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Lost."), TTSStoppedFrame())
+    await stage.stopped()
+    await asyncio.sleep(0.3)
+    await stage.interrupt()
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Two."), TTSStoppedFrame())
+    await stage.end()
+
+
+async def kept_mark_survives(stage: Stage) -> None:
+    await stage.feed(TTSStartedFrame(), *sound(2.0), Mark("lost"), kept_mark("kept"))
+    await stage.feed(text("Lost."), TTSStoppedFrame())
+    await stage.heard_for(0.6)
+    await stage.interrupt()
+    await stage.behind.saw(Mark)
+    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Said."), TTSStoppedFrame())
+    await stage.end()
+
+
+# --- scenes ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A script, and the TTS service that speaks it; None if the script makes the frames."""
+
+    script: Script
+    tts: dict[str, Any] | None = None
+
+    def parts(self) -> list[FrameProcessor]:
+        return [] if self.tts is None else [EspeakTTSService(**self.tts)]
+
+
+BY_SENTENCE: dict[str, Any] = {}
+BY_SENTENCE_SLOWLY = {"delivery": "real_time"}
+TEXT_FIRST = {"streaming": True}
+BY_WORD = {"word_timestamps": True}
+BY_WORD_SLOWLY = {"word_timestamps": True, "delivery": "real_time"}
+BY_WORD_IN_TURN = {"word_timestamps": True, "streaming": False}
+LATE: dict[str, Any] = {"ttfb_secs": 1.0}
+
+SCENES = {
+    "one sentence": Scene(one_sentence, BY_SENTENCE),
+    "one sentence, in real time": Scene(one_sentence, BY_SENTENCE_SLOWLY),
+    "one sentence, its text first": Scene(one_sentence, TEXT_FIRST),
+    "one sentence, by the word": Scene(one_sentence, BY_WORD),
+    "one sentence, by the word in real time": Scene(one_sentence, BY_WORD_SLOWLY),
+    "three sentences in one turn": Scene(three_sentences, BY_SENTENCE),
+    "three sentences in one turn, in real time": Scene(three_sentences, BY_SENTENCE_SLOWLY),
+    "three sentences in one turn, text first": Scene(three_sentences, TEXT_FIRST),
+    "three sentences in one turn, by the word": Scene(three_sentences, BY_WORD),
+    "three sentences in one turn, word by word in turn": Scene(three_sentences, BY_WORD_IN_TURN),
+    "three sentences in one turn, by the word in real time": Scene(three_sentences, BY_WORD_SLOWLY),
+    "an answer without words": Scene(answer_without_words, BY_SENTENCE),
+    "an answer without words, by the word": Scene(answer_without_words, BY_WORD),
+    "cut before the first sound": Scene(cut_before_the_first_sound, LATE),
+    "cut before the first sound, by the word": Scene(cut_before_the_first_sound, LATE | BY_WORD),
+    "cut in the second sentence": Scene(cut_in_the_second_sentence, BY_SENTENCE),
+    "cut in the second sentence, in real time": Scene(
+        cut_in_the_second_sentence, BY_SENTENCE_SLOWLY
+    ),
+    "cut in a long word": Scene(cut_in_a_long_word, BY_WORD),
+    "cut in a long word, in real time": Scene(cut_in_a_long_word, BY_WORD_SLOWLY),
+    "cut in a long word, text first": Scene(cut_in_a_long_word, TEXT_FIRST),
+    "cut twice, then more": Scene(cut_twice, BY_WORD),
+    "cut twice, then more, by the sentence": Scene(cut_twice, BY_SENTENCE),
+    "cut after the last sample": Scene(cut_after_the_last_sample, BY_SENTENCE),
+    "cut after the last sample, by the word": Scene(cut_after_the_last_sample, BY_WORD),
+    "two speeches": Scene(two_speeches, BY_SENTENCE),
+    "marks between sounds": Scene(marks_between_sounds),
+    "no sound at all": Scene(no_sound_at_all),
+    "sound without a start": Scene(sound_without_a_start),
+    "a second start without a stop": Scene(second_start_without_a_stop),
+    "a pause inside": Scene(pause_inside),
+    "a pause beyond the limit": Scene(pause_beyond_the_limit),
+    "an uninterruptible mark": Scene(kept_mark_survives),
+    "a sound before an answer": Scene(sound_before_an_answer),
+    "a sound between answers": Scene(sound_between_answers),
+    "a sound that is cut": Scene(sound_is_cut),
+}
+
+if HAS_UNINTERRUPTIBLE_SPEECH:
+    SCENES |= {
+        "uninterruptible speech is cut": Scene(kept_speech_is_cut, BY_SENTENCE),
+        "uninterruptible speech is cut, by the word": Scene(kept_speech_is_cut, BY_WORD),
+        "uninterruptible speech behind speech that is cut": Scene(
+            kept_speech_follows_cut_speech, BY_SENTENCE
+        ),
+    }
+
+
+Late = list[tuple[str, float, float]]
+"""What came, when it should have come and when it came, in seconds from the first sound."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same scene, played by the transport and spoken by the avatar."""
+
+    transport: Performance
+    avatar: Performance
+
+    @property
+    def is_same(self) -> bool:
+        return (
+            self.transport.behind == self.avatar.behind
+            and self.transport.above == self.avatar.above
+            and self.transport.messages == self.avatar.messages
+        )
+
+    @property
+    def late(self) -> Late:
+        """What came at another time than with the transport."""
+        pairs = zip(self.transport.timeline, self.avatar.timeline, strict=False)
+        return [
+            (words, wanted, came)
+            for (words, wanted), (_, came) in pairs
+            if wanted > 0 and abs(came - wanted) > TOLERANCE_SECS
+        ]
+
+    def __str__(self) -> str:
+        rows = zip_longest(self.transport.timeline, self.avatar.timeline, fillvalue=("", 0.0))
+        return "\n".join(
+            f"{'=' if a == b else '!'} {at_a:7.3f} {a[:45]:45} {at_b:7.3f} {b[:45]}"
+            for (a, at_a), (b, at_b) in rows
+        )
+
+
+class DifferentError(WrongTimeError):
+    """They differ, but perhaps only because the machine is busy."""
+
+    def __init__(self, compared: Comparison) -> None:
+        super().__init__(str(compared))
+        self.compared = compared
+
+
+async def compare(scene: Scene, sandbox: Sandbox, stumbles: Stumbles) -> Comparison:
+    begun_at = time.monotonic()
+    transport, avatar = await asyncio.gather(
+        perform(scene.script, *scene.parts()),
+        perform(scene.script, *scene.parts(), avatar=avatar_in(sandbox)),
+    )
+    stumbled = stumbles.between(begun_at, time.monotonic())
+    compared = Comparison(transport, avatar)
+    for _ in range(ENCORES):
+        if compared.is_same:
+            break
+        compared = Comparison(await perform(scene.script, *scene.parts()), avatar)
+    if compared.late or (stumbled and not compared.is_same):
+        raise DifferentError(compared)
+    return compared
+
+
+@pytest.fixture(scope="module")
+def comparison_of(request: pytest.FixtureRequest) -> Callable[[str], Comparison]:
+    """All scenes that are asked for, performed."""
+    wanted = selected(request, SCENES)
+    with Sandbox(render_latency_secs=LATENCY_SECS, max_sessions=len(SCENES)) as sandbox:
+        compared = play_all(
+            {
+                name: lambda stumbles, scene=scene: compare(scene, sandbox, stumbles)
+                for name, scene in wanted.items()
+            }
+        )
+
+    def comparison_of(name: str) -> Comparison:
+        outcome = compared[name]
+        if isinstance(outcome, DifferentError):
+            return outcome.compared
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return comparison_of
+
+
+# --- tests -----------------------------------------------------------------------------
+
+every_scene = pytest.mark.parametrize("name", SCENES)
+
+
+@every_scene
+def test_the_same_frames_in_the_same_order(name: str, comparison_of):
+    compared = comparison_of(name)
+    assert compared.avatar.behind == compared.transport.behind, f"\n{compared}"
+
+
+@every_scene
+def test_the_same_frames_at_the_same_time(name: str, comparison_of):
+    compared = comparison_of(name)
+    assert compared.late == [], f"\n{compared}"
+
+
+@every_scene
+def test_the_same_bot_speaking_frames_up_the_pipeline(name: str, comparison_of):
+    compared = comparison_of(name)
+    assert compared.avatar.above == compared.transport.above
+    starts = compared.avatar.above[::2]
+    stops = compared.avatar.above[1::2]
+    assert set(starts) <= {"BotStartedSpeakingFrame"}
+    assert set(stops) <= {"BotStoppedSpeakingFrame"}
+
+
+@every_scene
+def test_signs_of_speaking_up_and_down_as_long_as_it_speaks(name: str, comparison_of):
+    compared = comparison_of(name)
+    down, up = compared.avatar.signs
+    assert down == up
+    starts = compared.avatar.above.count("BotStartedSpeakingFrame")
+    # One every 200 ms, but none in a pause. The transport counts in chunks of 40 ms, so it
+    # comes to 200 to 240.
+    by_transport, _ = compared.transport.signs
+    assert max(starts, 0.8 * by_transport - starts) <= down
+    assert down <= compared.avatar.speaking_secs / 0.2 + 2 * starts
+
+
+@every_scene
+def test_the_same_context(name: str, comparison_of):
+    compared = comparison_of(name)
+    assert compared.avatar.messages == compared.transport.messages, f"\n{compared}"
+
+
+@every_scene
+def test_only_one_of_them_plays(name: str, comparison_of):
+    compared = comparison_of(name)
+    if "a sound" in name:
+        assert compared.avatar.played
+        return
+    assert compared.transport.played is bool(compared.transport.above)
+    assert not compared.avatar.played

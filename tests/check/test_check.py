@@ -1,0 +1,516 @@
+"""The check: every step against a sandbox, and a clear reason for everything that can fail."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loguru import logger
+
+from pipecat_agenthuman.check.diagnosis import Step
+from pipecat_agenthuman.check.environment import check_room_token, read_environment
+from pipecat_agenthuman.cli import main
+from pipecat_agenthuman.errors import RoomTokenError
+from pipecat_agenthuman.rooms import DailyRoom
+from pipecat_agenthuman.sandbox import Fault, Sandbox
+
+ROOM_URL = "https://example.daily.co/room"
+DAILY_KEY = "daily-key-of-the-test"
+MINTED = "token-minted-by-daily"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No variable that means anything to the check, no ``.env``, and the log as it was."""
+    for name in list(os.environ):
+        if name.startswith(("AGENTHUMAN_", "DAILY_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    terminate = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, terminate)
+    logger.remove()
+    logger.add(sys.stderr)
+
+
+class Check:
+    """Runs the check in this process and keeps what it printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self.status = -1
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: str) -> dict[str, dict[str, Any]]:
+        """Run it with ``--json``; returns the steps by name."""
+        document = json.loads(self.text("--json", *arguments))
+        assert document["ok"] is (self.status == 0)
+        return {step["step"]: step for step in document["steps"]}
+
+    def text(self, *arguments: str) -> str:
+        """Run it as it is; returns the output."""
+        self.status = main(["check", *arguments])
+        captured = self._capsys.readouterr()
+        self.out, self.err = captured.out, captured.err
+        assert "Traceback" not in self.out + self.err
+        return self.out
+
+
+@pytest.fixture
+def check(capsys: pytest.CaptureFixture[str]) -> Check:
+    return Check(capsys)
+
+
+def failed(steps: dict[str, dict[str, Any]]) -> list[str]:
+    return [name for name, step in steps.items() if step["status"] == "failed"]
+
+
+def skipped(steps: dict[str, dict[str, Any]]) -> list[str]:
+    return [name for name, step in steps.items() if step["status"] == "skipped"]
+
+
+# --- all is well ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_every_step_passes_against_the_sandbox(agenthuman_sandbox: Sandbox, check: Check) -> None:
+    steps = check()
+    assert check.status == 0
+    assert list(steps) == [step.value for step in Step]
+    assert {step["status"] for step in steps.values()} == {"passed"}
+    (session,) = agenthuman_sandbox.sessions
+    assert session.status == "ended"
+    assert session.end_requests == 1
+    received = [entry["what"] for entry in agenthuman_sandbox.log if entry["direction"] == "in"]
+    assert [what for what in received if what.startswith("agent.")] == [
+        "agent.speak",
+        "agent.interrupt",
+    ]
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_one_second_is_spoken(agenthuman_sandbox: Sandbox, check: Check) -> None:
+    check()
+    queued = [entry for entry in agenthuman_sandbox.log if entry["what"] == "speech.queued"]
+    assert [entry["samples"] for entry in queued] == [16_000]
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_a_person_gets_a_line_a_step_with_its_time(check: Check) -> None:
+    lines = check.text().splitlines()
+    assert check.status == 0
+    assert check.err == ""
+    told = [re.fullmatch(r"  \S+  (\w[\w ]+?) +\d+\.\d\d s  \S.*", line) for line in lines[:10]]
+    assert [line[1] for line in told if line] == [
+        "Environment",
+        "API key",
+        "Account",
+        "Avatar",
+        "Daily room",
+        "Session",
+        "WebSocket",
+        "Speech",
+        "Interrupt",
+        "Session end",
+    ]
+    assert lines[-1].startswith("All is well")
+
+
+def test_the_environment_comes_from_a_file(
+    agenthuman_sandbox: Sandbox, check: Check, tmp_path: Path
+) -> None:
+    lines = [f"{name}={value}" for name, value in agenthuman_sandbox.environment.items()]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    (tmp_path / "other.env").write_text("\n".join(lines).replace("avat_sandbox_ada", "avat_no"))
+    assert failed(check()) == []
+    assert failed(check("--env-file", "other.env")) == ["avatar"]
+
+
+def test_the_environment_wins_over_the_file(
+    agenthuman_env: dict[str, str], check: Check, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("AGENTHUMAN_API_KEY=ah_live_other\n")
+    assert failed(check()) == []
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_an_image_is_an_avatar(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
+    monkeypatch.setenv("AGENTHUMAN_AVATAR", "https://example.com/face.png")
+    steps = check()
+    assert check.status == 0
+    assert "image" in steps["avatar"]["detail"]
+
+
+# --- what can be wrong ------------------------------------------------------------------
+
+
+def test_without_anything_set_all_that_is_missing_is_named(check: Check) -> None:
+    out = check.text()
+    assert check.status == 2
+    for name in ("AGENTHUMAN_API_KEY", "AGENTHUMAN_AVATAR", "DAILY_ROOM_URL", "DAILY_API_KEY"):
+        assert name in out
+    assert out.count("skipped") == 9
+
+
+def test_without_a_key_it_is_named(
+    agenthuman_env: dict[str, str], monkeypatch: pytest.MonkeyPatch, check: Check
+) -> None:
+    monkeypatch.delenv("AGENTHUMAN_API_KEY")
+    steps = check()
+    assert check.status == 2
+    assert "AGENTHUMAN_API_KEY" in steps["environment"]["detail"]
+    assert "AGENTHUMAN_AVATAR" not in steps["environment"]["detail"]
+
+
+def test_the_template_of_the_environment_counts_as_empty(
+    check: Check, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    template = request.config.rootpath / ".env.example"
+    (tmp_path / ".env").write_text(template.read_text(encoding="utf-8"))
+    steps = check()
+    assert check.status == 2
+    assert "DAILY_ROOM_URL" in steps["environment"]["detail"]
+
+
+def test_an_environment_file_that_is_not_there_is_wrong_usage(check: Check) -> None:
+    assert check.text("--env-file", "nowhere.env") == ""
+    assert check.status == 2
+    assert check.err == "Cannot read nowhere.env: No such file or directory.\n"
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_a_wrong_key_is_told_and_what_needs_it_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, agenthuman_sandbox: Sandbox, check: Check
+) -> None:
+    monkeypatch.setenv("AGENTHUMAN_API_KEY", "ah_live_wrong_key")
+    steps = check()
+    assert check.status == 1
+    assert failed(steps) == ["api_key"]
+    assert "401" in steps["api_key"]["detail"]
+    assert "AGENTHUMAN_API_KEY" in steps["api_key"]["remedy"]
+    assert steps["room"]["status"] == "passed"
+    assert skipped(steps) == [
+        "account",
+        "avatar",
+        "session",
+        "connection",
+        "speech",
+        "interrupt",
+        "session_end",
+    ]
+    assert "ah_live_wrong_key" not in check.out + check.err
+    assert agenthuman_sandbox.sessions == []
+
+
+def test_a_sandbox_that_does_not_run_is_told_with_how_to_start_it(
+    monkeypatch: pytest.MonkeyPatch, check: Check
+) -> None:
+    with Sandbox() as stopped:
+        environment = stopped.environment
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    out = check.text()
+    assert check.status == 1
+    assert "Nothing answers at http://127.0.0.1:" in out
+    assert "pipecat-agenthuman sandbox" in out
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("AGENTHUMAN_WS_URL", "ws://example.com"),
+        ("AGENTHUMAN_API_URL", "http://example.com/v1"),
+        ("AGENTHUMAN_API_URL", "ftp://example.com"),
+    ],
+)
+def test_a_key_never_travels_unencrypted(
+    name: str, url: str, monkeypatch: pytest.MonkeyPatch, check: Check
+) -> None:
+    monkeypatch.setenv(name, url)
+    steps = check()
+    assert check.status == 2
+    assert name in steps["environment"]["detail"]
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_a_sandbox_for_requests_alone_is_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, check: Check
+) -> None:
+    monkeypatch.delenv("AGENTHUMAN_WS_URL")
+    steps = check()
+    assert check.status == 2
+    assert "different places" in steps["environment"]["detail"]
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_an_unknown_avatar_is_told_with_some_that_are_known(
+    monkeypatch: pytest.MonkeyPatch, agenthuman_sandbox: Sandbox, check: Check
+) -> None:
+    monkeypatch.setenv("AGENTHUMAN_AVATAR", "avat_nobody")
+    steps = check()
+    assert failed(steps) == ["avatar"]
+    assert "avat_nobody" in steps["avatar"]["detail"]
+    assert "avat_sandbox_ada" in steps["avatar"]["remedy"]
+    assert agenthuman_sandbox.sessions == []
+
+
+@pytest.mark.agenthuman_sandbox(minutes=0)
+@pytest.mark.usefixtures("agenthuman_env")
+def test_an_account_without_minutes_is_told(check: Check) -> None:
+    steps = check()
+    assert check.status == 1
+    assert failed(steps) == ["account"]
+    assert "session" in skipped(steps)
+
+
+@pytest.mark.agenthuman_sandbox(max_sessions=0)
+@pytest.mark.usefixtures("agenthuman_env")
+def test_an_account_whose_sessions_are_all_in_use_is_told(check: Check) -> None:
+    steps = check()
+    assert failed(steps) == ["account"]
+    assert "in use" in steps["account"]["detail"]
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_a_room_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
+    monkeypatch.setenv("DAILY_ROOM_URL", "https://example.daily.co")
+    steps = check("--token", "some-token")
+    assert failed(steps) == ["room"]
+    assert "DAILY_ROOM_URL" in steps["room"]["detail"]
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+@pytest.mark.parametrize(
+    ("fault", "step", "words"),
+    [
+        (Fault(on="create", kind="refuse", status=503), "session", "503"),
+        (Fault(on="connect", kind="refuse", status=502), "connection", "502"),
+        (Fault(on="session.init", kind="error", text="Session not found"), "connection", "not fo"),
+        (Fault(on="session.init", kind="close", code=4001), "connection", "4001"),
+        (
+            Fault(on="agent.speak", kind="error", text="Failed to process audio: odd"),
+            "speech",
+            "Failed to process audio: odd",
+        ),
+        (Fault(on="agent.interrupt", kind="abort"), "interrupt", "broke"),
+    ],
+)
+def test_what_fails_is_told_and_the_session_is_ended(
+    fault: Fault, step: str, words: str, agenthuman_sandbox: Sandbox, check: Check
+) -> None:
+    agenthuman_sandbox.inject(fault)
+    steps = check()
+    assert check.status == 1
+    assert failed(steps) == [step]
+    assert words in steps[step]["detail"]
+    assert agenthuman_sandbox.live_sessions == []
+    if agenthuman_sandbox.sessions:
+        assert steps["session_end"]["status"] == "passed"
+        assert agenthuman_sandbox.sessions[0].end_requests == 1
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_a_session_that_cannot_be_ended_is_told(agenthuman_sandbox: Sandbox, check: Check) -> None:
+    agenthuman_sandbox.inject(Fault(on="end", kind="refuse", status=403, times=None))
+    steps = check()
+    assert failed(steps) == ["session_end"]
+    assert check.status == 1
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_a_count_that_differs_is_mentioned(agenthuman_sandbox: Sandbox, check: Check) -> None:
+    agenthuman_sandbox.inject(Fault(on="agent.speak", kind="wrong_samples", audio_samples=7))
+    steps = check()
+    assert steps["speech"]["status"] == "passed"
+    assert "counted 7 samples" in steps["speech"]["detail"]
+
+
+# --- secrets ----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_no_secret_is_shown_even_if_the_server_echoes_it(
+    monkeypatch: pytest.MonkeyPatch, agenthuman_sandbox: Sandbox, check: Check
+) -> None:
+    key, token = agenthuman_sandbox.api_key, "own-room-token"
+    monkeypatch.setenv("DAILY_ROOM_URL", ROOM_URL)
+    body = {"error": f"No session for {key} with {token}."}
+    agenthuman_sandbox.inject(Fault(on="create", kind="refuse", status=403, body=body))
+    for arguments in (["--token", token], ["--json", "--token", token]):
+        check.text(*arguments)
+        shown = check.out + check.err
+        assert key not in shown
+        assert token not in shown
+        assert all(session.token not in shown for session in agenthuman_sandbox.sessions)
+
+
+# --- the room ---------------------------------------------------------------------------
+
+
+class _Daily(BaseHTTPRequestHandler):
+    """Daily's REST API, as far as minting a token takes."""
+
+    def do_GET(self) -> None:
+        if self.headers["Authorization"] != f"Bearer {DAILY_KEY}":
+            self._answer(401, {"error": "authentication-error"})
+        else:
+            name = self.path.rpartition("/")[2]
+            room = {"id": name, "name": name, "api_created": True, "privacy": "private"}
+            room |= {"created_at": "2026-05-01T10:00:00.000Z", "config": {}}
+            self._answer(200, room | {"url": f"https://example.daily.co/{name}"})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(200, {"token": MINTED})
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        payload = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+
+@pytest.fixture
+def daily(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Daily)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("DAILY_API_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.usefixtures("agenthuman_env", "daily")
+def test_a_token_is_made_with_the_daily_key(
+    monkeypatch: pytest.MonkeyPatch, agenthuman_sandbox: Sandbox, check: Check
+) -> None:
+    monkeypatch.setenv("DAILY_API_KEY", DAILY_KEY)
+    steps = check("--room", ROOM_URL)
+    assert failed(steps) == []
+    assert "with a token from Daily" in steps["room"]["detail"]
+    (session,) = agenthuman_sandbox.sessions
+    assert (session.wish.room.url, session.wish.room.token) == (ROOM_URL, MINTED)
+    assert MINTED not in check.out + check.err
+
+
+@pytest.mark.usefixtures("agenthuman_env", "daily")
+def test_a_wrong_daily_key_is_told(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
+    monkeypatch.setenv("DAILY_API_KEY", "another-daily-key")
+    steps = check("--room", ROOM_URL)
+    assert check.status == 1
+    assert failed(steps) == ["room"]
+    assert "DAILY_API_KEY" in steps["room"]["remedy"]
+    assert "another-daily-key" not in check.out + check.err
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_an_own_token_is_used(
+    monkeypatch: pytest.MonkeyPatch, agenthuman_sandbox: Sandbox, check: Check
+) -> None:
+    monkeypatch.setenv("DAILY_ROOM_URL", ROOM_URL)
+    monkeypatch.setenv("DAILY_AVATAR_TOKEN", "own-token")
+    check()
+    assert check.status == 0
+    assert agenthuman_sandbox.sessions[0].wish.room.token == "own-token"
+
+
+def web_token(claims: object) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{payload}.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ({"exp": 1_000_000_000, "r": "room"}, "expired"),
+        ({"r": "elsewhere"}, "'elsewhere'"),
+    ],
+)
+def test_a_token_that_cannot_work_is_found(claims: dict[str, Any], words: str) -> None:
+    with pytest.raises(RoomTokenError, match=words):
+        check_room_token(DailyRoom(ROOM_URL, web_token(claims)))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        web_token({"exp": 32_503_680_000, "r": "room"}),  # the year 3000
+        web_token({}),
+        web_token([1]),
+        "no.web.token",
+        "opaque",
+    ],
+)
+def test_a_token_that_can_work_or_cannot_be_read_passes(token: str) -> None:
+    check_room_token(DailyRoom(ROOM_URL, token))
+
+
+def test_the_hosted_service_needs_a_room_and_a_token() -> None:
+    account = {"AGENTHUMAN_API_KEY": "ah_live_key", "AGENTHUMAN_AVATAR": "avat_x"}
+    with pytest.raises(ValueError, match=r"DAILY_ROOM_URL.*DAILY_API_KEY"):
+        read_environment(account)
+    with pytest.raises(ValueError, match="Not set: DAILY_API_KEY"):
+        read_environment(account | {"DAILY_ROOM_URL": ROOM_URL})
+    room = {"DAILY_ROOM_URL": ROOM_URL, "DAILY_AVATAR_TOKEN": "own-token"}
+    environment = read_environment(account | room)
+    assert environment.api_url == "https://api.agenthuman.com/v1"
+    assert environment.ws_url == "wss://wss.agenthuman.com"
+    assert "own-token" not in repr(environment)
+    assert "ah_live_key" not in repr(environment)
+
+
+# --- being interrupted ------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals between processes")
+@pytest.mark.parametrize(
+    ("where", "number"),
+    [
+        ("create", signal.SIGINT),
+        ("session.init", signal.SIGINT),
+        ("agent.speak", signal.SIGINT),
+        ("agent.speak", signal.SIGTERM),
+    ],
+)
+async def test_what_was_begun_is_ended_when_it_is_interrupted(
+    where: Any, number: signal.Signals, agenthuman_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    late = Fault(on="create", kind="delay", delay_secs=0.5, delayed="answer")
+    agenthuman_sandbox.inject(late if where == "create" else Fault(on=where, kind="missing"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pipecat_agenthuman.cli", "check", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | agenthuman_sandbox.environment,
+        cwd=tmp_path,
+    )
+    begun = "session.created" if where == "create" else "fault"
+    await agenthuman_sandbox.wait_for(begun, timeout_secs=30)
+    process.send_signal(number)
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 130
+    document = json.loads(out)
+    assert document["interrupted"]
+    assert "interrupted" in [step["detail"] for step in document["steps"]]
+    assert b"Traceback" not in err
+    (session,) = agenthuman_sandbox.sessions
+    assert session.status == "ended"
+    assert session.end_requests == 1

@@ -1,0 +1,334 @@
+"""The demo: run once as a user runs it, and everything that it promises is looked at."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from loguru import logger
+
+from pipecat_agenthuman.cli import main
+from pipecat_agenthuman.demo import stage
+from pipecat_agenthuman.demo.performance import Performance, Take, measure, verify
+from pipecat_agenthuman.demo.script import DEFAULT_TEXTS, ScriptLine, write_script
+from pipecat_agenthuman.demo.terminal import Terminal
+from pipecat_agenthuman.demo.timeline import Lane
+from pipecat_agenthuman.sandbox import Fault, Sandbox
+from pipecat_agenthuman.sandbox.sound import Heard, Segment
+
+TEXTS = ("One, two.", "Nobody will ever hear the end of this.", "Good bye.")
+
+
+@pytest.fixture(autouse=True)
+def usual_log() -> Iterator[None]:
+    """Undo what ``main`` does to the log of its process."""
+    yield
+    logger.remove()
+    logger.add(sys.stderr)
+
+
+@dataclass
+class Run:
+    """What a user got of the demo."""
+
+    status: int
+    out: str
+    err: str
+    wav: Path
+
+    def lines(self, lane: Lane) -> list[str]:
+        """What the timeline says in a lane."""
+        row = re.compile(rf"^ +\d+\.\d\d  {lane} *  (.*)$", re.MULTILINE)
+        return row.findall(self.out)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    wav = tmp_path_factory.mktemp("demo") / "heard.wav"
+    said = [f"--text={text}" for text in TEXTS]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipecat_agenthuman.cli", "demo", f"--out={wav}", *said],
+        capture_output=True,
+        encoding="utf-8",
+        env=utf8_environment(),
+        timeout=90,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout, done.stderr, wav)
+
+
+def utf8_environment() -> dict[str, str]:
+    return os.environ | {"PYTHONIOENCODING": "utf-8", "COLUMNS": "90"}
+
+
+# --- as a user sees it ------------------------------------------------------------------
+
+
+def test_all_is_well(demo: Run) -> None:
+    assert demo.status == 0, demo.out + demo.err
+    assert "\N{BALLOT X}" not in demo.out
+    assert demo.out.count("\N{CHECK MARK}") == 4
+
+
+def test_nothing_of_pipecat_s_log_spoils_the_output(demo: Run) -> None:
+    assert "Pipecat 1." not in demo.out + demo.err
+    assert "DEBUG" not in demo.out + demo.err
+    noise = [line for line in demo.err.splitlines() if not line.startswith("[nltk_data]")]
+    assert noise == []
+
+
+def test_a_pipe_gets_no_colours(demo: Run) -> None:
+    assert "\x1b" not in demo.out
+
+
+def test_no_line_is_wider_than_the_terminal_and_none_ends_in_blanks(demo: Run) -> None:
+    for line in demo.out.splitlines():
+        assert len(line) <= 90 or str(demo.wav) in line
+        assert line == line.rstrip()
+
+
+def test_every_text_is_said_in_order(demo: Run) -> None:
+    assert demo.lines(Lane.SCRIPT) == list(TEXTS)
+
+
+def test_the_bot_starts_and_stops_once_for_each_text(demo: Run) -> None:
+    assert demo.lines(Lane.BOT) == ["started speaking", "stopped speaking"] * 3
+
+
+def test_confirmations_are_one_line_a_text(demo: Run) -> None:
+    confirmed = [line for line in demo.lines(Lane.WIRE) if "confirmed in" in line]
+    assert len(confirmed) == 3
+
+
+def test_words_appear_as_they_are_heard_and_the_interrupted_ones_do_not(demo: Run) -> None:
+    heard = " ".join(demo.lines(Lane.HEARD))
+    assert heard.startswith("One, two. Nobody will")
+    assert heard.endswith("Good bye.")
+    assert "the end of this" not in heard
+
+
+def test_an_interruption_reaches_the_wire_and_is_confirmed(demo: Run) -> None:
+    assert demo.lines(Lane.USER) == ["interrupts"]
+    wire = demo.lines(Lane.WIRE)
+    assert wire.index("interrupt arrived") < wire.index("interrupt confirmed")
+
+
+def test_the_context_holds_what_was_heard(demo: Run) -> None:
+    context = re.findall(r"^  assistant  (.*)$", demo.out, re.MULTILINE)
+    assert context[0] == TEXTS[0]
+    assert TEXTS[1].startswith(context[1])
+    assert context[1] != TEXTS[1]
+    assert context[2:] == [TEXTS[2]]
+
+
+def test_the_file_holds_the_whole_speech_that_was_not_interrupted(demo: Run) -> None:
+    with wave.open(str(demo.wav)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 16_000)
+        heard_secs = file.getnframes() / 16_000
+    rooms = [re.findall(r"[\d.]+", line) for line in demo.lines(Lane.ROOM)[1:]]
+    (one, one_made), (two, two_made), (three, three_made) = rooms
+    assert one == one_made
+    assert three == three_made
+    assert float(two) < float(two_made)
+    assert heard_secs > float(one) + float(two) + float(three)  # and the silences between
+
+
+# --- when something is wrong ------------------------------------------------------------
+
+
+@pytest.fixture
+def spoilt_sandbox(monkeypatch: pytest.MonkeyPatch) -> list[Fault]:
+    """Faults that the demo's own sandbox will have."""
+    faults: list[Fault] = []
+    monkeypatch.setattr(stage, "Sandbox", lambda: Sandbox(faults=faults))
+    return faults
+
+
+def test_an_error_of_the_server_fails_the_demo(
+    spoilt_sandbox: list[Fault], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt_sandbox.append(Fault(on="agent.speak", kind="error", text="Failed to process audio: x"))
+    assert main(["demo", "--text", "Hello.", "--out", str(tmp_path / "a.wav")]) == 1
+    captured = capsys.readouterr()
+    assert "Failed to process audio: x" in captured.out
+    assert captured.err.splitlines()[-1].startswith("pipecat-agenthuman: The demo failed: ")
+
+
+def test_a_session_that_cannot_be_made_fails_the_demo(
+    spoilt_sandbox: list[Fault], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt_sandbox.append(Fault(on="create", kind="refuse", status=403, times=None))
+    assert main(["demo", "-q", "--text", "Hello.", "--out", str(tmp_path / "a.wav")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "The demo failed" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_quiet_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--quiet", "--text", "Hi.", "--out", str(tmp_path / "a.wav")]) == 0
+    out = capsys.readouterr().out
+    assert re.fullmatch(r"ok: \d+\.\d\d s heard, in .*a\.wav\n", out)
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--out", str(tmp_path / "missing" / "a.wav")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert "Cannot write" in captured.err
+
+
+def test_a_text_without_a_word_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--text", "..."]) == 2
+    assert "can be pronounced" in capsys.readouterr().err
+
+
+# --- the script -------------------------------------------------------------------------
+
+
+def test_the_last_text_but_one_is_interrupted() -> None:
+    assert [line.interrupted for line in write_script(DEFAULT_TEXTS)] == [False, False, True, False]
+    assert [line.interrupted for line in write_script(["a"])] == [False]
+    assert [line.interrupted for line in write_script(["a", "b"])] == [True, False]
+
+
+def test_a_script_needs_a_text() -> None:
+    with pytest.raises(ValueError, match="nothing to say"):
+        write_script([])
+
+
+# --- the verdict ------------------------------------------------------------------------
+
+WHOLE, CUT = (np.arange(1, n, dtype=np.int16) for n in (1001, 2001))
+
+
+def performance() -> Performance:
+    """One that is as it should be: a text, and one that was cut after 500 samples."""
+    whole = Take(
+        ScriptLine("Good morning.", False),
+        synthesised=bytearray(WHOLE.tobytes()),
+        is_synthesised=True,
+        first_audio_at=9.0,
+        first_sent_at=9.1,
+        started_at=10.01,
+        stopped_at=10.0 + 1000 / 16_000,
+        words=["Good", "morning."],
+        heard_samples=1000,
+    )
+    cut = Take(
+        ScriptLine("How are you?", True),
+        synthesised=bytearray(CUT.tobytes()),
+        interrupted_at=20.02,
+        interrupt_sent_at=20.03,
+        cut_at=20.04,
+        interrupt_confirmed_at=20.05,
+        words=["How"],
+        heard_samples=500,
+    )
+    heard = Heard(
+        np.concatenate([WHOLE, CUT[:500]]), (Segment(10.0, 0, 1000), Segment(20.0, 1000, 500))
+    )
+    return Performance([whole, cut], heard, ["Good morning.", "How"], [], 0)
+
+
+def faults_of(spoilt: Performance) -> list[str]:
+    return [finding.text for finding in verify(spoilt) if not finding.is_good]
+
+
+def test_what_is_as_it_should_be_has_no_fault() -> None:
+    assert faults_of(performance()) == []
+    assert len(verify(performance())) == 4
+
+
+def test_one_wrong_sample_is_found() -> None:
+    spoilt = performance()
+    spoilt.heard.audio[700] += 1
+    assert faults_of(spoilt) == ["What was heard is not what was synthesised: Good morning."]
+
+
+def test_a_missing_end_is_found() -> None:
+    spoilt = performance()
+    spoilt.takes[0].synthesised += b"\x01\x00"
+    assert faults_of(spoilt) == ["What was heard is not what was synthesised: Good morning."]
+
+
+def test_sound_that_nobody_said_is_found() -> None:
+    good = performance()
+    more = Heard(np.concatenate([good.heard.audio, WHOLE]), good.heard.segments)
+    assert "heard that nobody said" in faults_of(replace(good, heard=more))[0]
+
+
+def test_an_interrupted_text_that_was_heard_to_its_end_is_found() -> None:
+    spoilt = performance()
+    spoilt.takes[1].synthesised = spoilt.takes[1].synthesised[:1000]
+    assert faults_of(spoilt) == ["The interrupted text was not cut: How are you?"]
+
+
+def test_sound_after_the_interrupt_is_found() -> None:
+    spoilt = performance()
+    spoilt.takes[1].cut_at = 20.03
+    assert faults_of(spoilt) == ["Heard 0.001 s of the interrupted text too much."]
+
+
+def test_a_word_too_much_in_the_context_is_found() -> None:
+    spoilt = replace(performance(), context=["Good morning.", "How are"])
+    assert "The context is not what was heard" in faults_of(spoilt)[0]
+
+
+def test_a_word_that_was_never_passed_on_is_found() -> None:
+    spoilt = performance()
+    spoilt.takes[0].words.pop()
+    assert faults_of(spoilt)
+
+
+def test_an_error_and_a_session_left_behind_are_found() -> None:
+    spoilt = replace(performance(), errors=["It broke."], live_sessions=1)
+    assert faults_of(spoilt) == ["It broke.", "1 session(s) never ended."]
+
+
+def test_the_numbers_are_taken_from_the_sound() -> None:
+    measures = measure(performance())
+    assert measures.wire_secs == pytest.approx(0.1)
+    assert measures.sound_secs == pytest.approx(1.0)
+    assert measures.interrupt_wire_secs == pytest.approx(0.01)
+    assert measures.interrupt_confirmed_secs == pytest.approx(0.03)
+    assert measures.clock_error_secs == pytest.approx(0.01)
+
+
+# --- the terminal -----------------------------------------------------------------------
+
+
+def test_words_go_on_on_the_next_line_with_their_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = io.StringIO()
+    terminal = Terminal(stream)
+    for second, word in enumerate(("something", "longer", "than", "one", "line")):
+        terminal.word(float(second), word)
+    terminal.tell(9.0, Lane.BOT, "stopped speaking")
+    assert stream.getvalue().splitlines() == [
+        "    0.00  heard  something longer than",
+        "    3.00  heard  one line",
+        "    9.00  bot    stopped speaking",
+    ]
+
+
+def test_a_long_text_goes_on_below_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = io.StringIO()
+    Terminal(stream).tell(1.0, Lane.ROOM, "somebody heard more than fits")
+    assert stream.getvalue().splitlines() == [
+        "    1.00  room   somebody heard more",
+        f"{'':17}than fits",
+    ]

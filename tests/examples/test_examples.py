@@ -1,0 +1,279 @@
+"""The examples run as they are published, against stand-ins for everything outside.
+
+Only what they are made of is replaced: speech recognition, language model and synthesis by the
+scripted ones of ``conversation.py``, and OpenAI's Realtime API by a server on loopback.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import tomllib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dotenv
+import pytest
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    InterruptionFrame,
+)
+from pipecat.processors.frameworks.rtvi import RTVIServerMessageFrame
+from pipecat.runner.types import RunnerArguments
+from pipecat.services.openai.realtime import llm as openai_realtime
+from pipecat.tests.utils import run_test
+
+from pipecat_agenthuman import (
+    AgentHumanConnectedFrame,
+    AgentHumanDisconnectedFrame,
+    AgentHumanErrorFrame,
+)
+from tests.support.conversation import (
+    RATE,
+    Call,
+    ScriptedLLM,
+    bot_speech,
+    keep_tokenizer_offline,
+    loud,
+    make_tts,
+)
+from tests.support.openai_realtime import RealtimeApi
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NAMES = ("daily_bot", "realtime_bot", "events_to_client")
+
+GREETING = "Hello, I am here."
+ANSWER = "With flour and water."
+LONG_ANSWER = (
+    "First we take a bowl and flour and water and yeast and salt and then we mix it all by hand "
+    "until the dough is smooth and soft and warm."
+)
+
+
+@pytest.fixture
+def deprecations() -> Iterator[list[str]]:
+    """What Pipecat calls deprecated while the test runs."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found: list[str] = []
+        yield found
+    found += [str(w.message) for w in caught if "is deprecated since" in str(w.message)]
+    assert not found
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, monkeypatch, deprecations) -> ModuleType:
+    """An example, imported anew, without a developer's own .env."""
+    keep_tokenizer_offline(monkeypatch)
+    monkeypatch.setattr(dotenv, "load_dotenv", lambda *_, **__: False)
+    for service in ("DEEPGRAM", "OPENAI", "CARTESIA"):
+        monkeypatch.setenv(f"{service}_API_KEY", f"key-of-{service.lower()}")
+    spec = importlib.util.spec_from_file_location(request.param, EXAMPLES / f"{request.param}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def the(name: str) -> Any:
+    return pytest.mark.parametrize("example", [name], indirect=True)
+
+
+each = pytest.mark.parametrize("example", NAMES, indirect=True)
+
+
+def script(monkeypatch: pytest.MonkeyPatch, example: ModuleType, call: Call, *replies: str) -> Any:
+    """Put scripted services into an example."""
+    llm = ScriptedLLM(*replies)
+    monkeypatch.setattr(example, "make_stt", lambda: call.stt)
+    monkeypatch.setattr(example, "make_llm", lambda: llm)
+    monkeypatch.setattr(example, "make_tts", make_tts)
+    return llm
+
+
+# --- running --------------------------------------------------------------------------------
+
+
+@the("daily_bot")
+async def test_daily_bot_holds_a_conversation_until_the_last_person_leaves(monkeypatch, example):
+    async with Call(monkeypatch, render_latency_secs=0.5) as call:
+        llm = script(monkeypatch, example, call, GREETING, ANSWER)
+        running = call.start(example.bot)
+        await call.until(lambda: call.room.clients)
+        assert not call.sandbox.sessions
+        ada = call.person("Ada")
+        await call.until(lambda: llm.conversation[-1:] == [("assistant", GREETING)])
+        bob = call.person("Bob")
+        ada.leave()
+
+        await bob.say("How do I bake bread?", call.stt)
+        await call.until(lambda: llm.conversation[-1:] == [("assistant", ANSWER)])
+        assert llm.conversation[-2] == ("user", "How do I bake bread?")
+        assert len(llm.asked) == 2
+        bob.leave()
+        await call.until_ended(running)
+
+        (session,) = call.sandbox.sessions
+        assert session.status == "ended"
+        assert call.bot_heard_only(bob)
+        assert not call.complaints
+
+
+@the("realtime_bot")
+async def test_realtime_bot_holds_a_conversation_and_can_be_interrupted(monkeypatch, example):
+    async with (
+        RealtimeApi(LONG_ANSWER, ANSWER) as api,
+        Call(monkeypatch, render_latency_secs=0.5) as call,
+    ):
+        lead_to(api, monkeypatch)
+        running = call.start(example.bot)
+        await call.until(lambda: call.avatars)
+        ada = call.person("Ada")
+        await call.until(lambda: call.heard_secs > 0.5)
+        assert api.told == [example.GREETING]
+        assert not len(loud(api.heard))  # of the avatar's voice
+
+        await api.person_starts()
+        await ada.say("Wait a moment please.")
+        await call.sandbox.wait_until_quiet()
+        until_interrupted_secs = call.heard_secs
+        await api.person_says("Wait a moment please.")
+        answer_secs = bot_speech(ANSWER).duration_secs - 0.02
+        await call.until(lambda: call.heard_secs > until_interrupted_secs + answer_secs)
+
+        half_secs = bot_speech(LONG_ANSWER).duration_secs / 2
+        assert until_interrupted_secs < half_secs
+        assert api.truncated_at_ms[-1] < half_secs * 1000
+        assert len(loud(api.heard)) > RATE // 2
+        assert api.keys == {"Bearer key-of-openai"}
+        ada.leave()
+        await call.until_ended(running)
+        assert call.sandbox.sessions[0].status == "ended"
+        assert not call.complaints
+
+
+def lead_to(api: RealtimeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Pipecat's service connect to the stand-in."""
+
+    class Service(openai_realtime.OpenAIRealtimeLLMService):
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(base_url=api.url, **arguments)
+
+    monkeypatch.setattr(openai_realtime, "OpenAIRealtimeLLMService", Service)
+
+
+@the("events_to_client")
+async def test_the_client_is_told_what_the_avatar_does(monkeypatch, example):
+    async with Call(monkeypatch, render_latency_secs=0.5) as call:
+        llm = script(monkeypatch, example, call, LONG_ANSWER, ANSWER)
+        running = call.start(example.bot)
+        ada = call.person("Ada")
+        await call.until(lambda: "speaking" in states(call))
+        # The page has only now loaded.
+        about = {"version": "1.0.0", "about": {"library": "test"}}
+        ada.participant.send_app_message(
+            {"label": "rtvi-ai", "type": "client-ready", "id": "1", "data": about}
+        )
+        await call.until(lambda: states(call).count("speaking") == 2)
+        await ada.say("Wait a moment please.", call.stt)
+        await call.until(lambda: llm.conversation[-1:] == [("assistant", ANSWER)])
+        await call.until(lambda: states(call)[-1] == "connected")
+
+        assert states(call) == [
+            "connected",
+            "speaking",
+            "speaking",
+            "interrupted",
+            "speaking",
+            "connected",
+        ]
+        ada.leave()
+        await call.until_ended(running)
+        assert not call.complaints
+
+
+def states(call: Call) -> list[str]:
+    """What clients were told of the avatar's state."""
+    messages = [message for _, message, _ in call.room.app_messages]
+    told = [m["data"] for m in messages if m.get("type") == "server-message"]
+    return [data["state"] for data in told if data["type"] == "avatar-state"]
+
+
+@the("events_to_client")
+async def test_the_client_is_told_of_errors_and_losses(example):
+    frames = [
+        AgentHumanConnectedFrame("sess_1"),
+        AgentHumanErrorFrame("Failed to process audio", "audio_not_processed"),
+        BotStartedSpeakingFrame(),
+        AgentHumanDisconnectedFrame("closed", True),
+        BotStoppedSpeakingFrame(),
+        InterruptionFrame(),
+        AgentHumanConnectedFrame("sess_2"),
+        AgentHumanDisconnectedFrame("closed", False),
+    ]
+    down, _ = await run_test(example.AvatarReporter(), frames_to_send=frames)
+    told = [frame.data for frame in down if isinstance(frame, RTVIServerMessageFrame)]
+    message = "Failed to process audio"
+    assert told.pop(1) == {
+        "type": "avatar-error",
+        "code": "audio_not_processed",
+        "message": message,
+    }
+    assert [data["state"] for data in told] == [
+        "connected",
+        "speaking",
+        "reconnecting",
+        "connected",
+        "gone",
+    ]
+
+
+@each
+async def test_an_example_refuses_a_transport_that_has_no_room_for_the_avatar(example):
+    with pytest.raises(ValueError, match="-t daily"):
+        await example.bot(RunnerArguments())
+
+
+# --- as they are published --------------------------------------------------------------------
+
+
+@each
+async def test_an_example_makes_real_services_from_the_environment(example):
+    assert example.make_llm().can_generate_metrics()
+    if hasattr(example, "make_tts"):
+        assert example.make_tts().can_generate_metrics()
+
+
+@pytest.mark.parametrize("example", ["daily_bot", "events_to_client"], indirect=True)
+async def test_speech_recognition_is_made_from_the_environment(example):
+    pytest.importorskip("deepgram")
+    assert example.make_stt().can_generate_metrics()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_says_what_it_shows_what_it_needs_and_how_it_is_run(name):
+    source = (EXAMPLES / f"{name}.py").read_text()
+    text = ast.get_docstring(ast.parse(source)) or ""
+    for part in (
+        "What it shows:",
+        "What it needs:",
+        "How to run it:",
+        f"python {name}.py -t daily",
+    ):
+        assert part in text
+    for variable in {name for name in source.split('"') if name.endswith(("_API_KEY", "_ID"))}:
+        assert variable in text
+    assert 'if __name__ == "__main__":' in source
+
+
+def test_the_deployment_runs_daily_bot():
+    settings = tomllib.loads((EXAMPLES / "deploy" / "pcc-deploy.toml").read_text())
+    dockerfile = (EXAMPLES / "deploy" / "Dockerfile").read_text()
+    readme = (EXAMPLES / "deploy" / "README.md").read_text()
+    assert "COPY daily_bot.py bot.py" in dockerfile
+    assert settings["scaling"]["max_agents"] >= settings["scaling"]["min_agents"] >= 0
+    for name in (settings["agent_name"], settings["secret_set"]):
+        assert name in readme

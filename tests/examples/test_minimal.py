@@ -1,0 +1,115 @@
+"""``examples/minimal.py`` as a user runs it: alone, and with a key and a Daily room."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipecat_agenthuman.sandbox import Sandbox
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "minimal.py"
+ROOM_URL = "https://example.daily.co/room"
+
+
+class _Daily(BaseHTTPRequestHandler):
+    """Daily's REST API, as far as minting a token takes."""
+
+    def do_GET(self) -> None:
+        room = {"id": "room", "name": "room", "api_created": True, "privacy": "private"}
+        room |= {"created_at": "2026-05-01T10:00:00.000Z", "config": {}}
+        self._answer(room | {"url": ROOM_URL})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer({"token": "minted-token"})
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def _answer(self, body: dict[str, Any]) -> None:
+        payload = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+
+def start(variables: dict[str, str]) -> subprocess.Popen[str]:
+    ours = ("AGENTHUMAN_", "DAILY_")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return subprocess.Popen(
+        [sys.executable, str(EXAMPLE)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=bare | variables | {"PYTHONIOENCODING": "utf-8"},
+    )
+
+
+class Runs:
+    """Both ways to run the example, at the same time."""
+
+    def __init__(self, sandbox: Sandbox, daily_url: str) -> None:
+        self.service = sandbox
+        daily = {"DAILY_API_KEY": "daily-key", "DAILY_API_URL": daily_url}
+        processes = {
+            "alone": start({}),
+            "with a key": start(sandbox.environment | daily | {"DAILY_ROOM_URL": ROOM_URL}),
+        }
+        self.output = {name: run.communicate(timeout=90) for name, run in processes.items()}
+        self.status = {name: run.returncode for name, run in processes.items()}
+
+
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    daily = ThreadingHTTPServer(("127.0.0.1", 0), _Daily)
+    threading.Thread(target=daily.serve_forever, daemon=True).start()
+    with Sandbox() as sandbox:
+        yield Runs(sandbox, f"http://127.0.0.1:{daily.server_port}/v1")
+    daily.shutdown()
+    daily.server_close()
+
+
+@pytest.fixture(params=["alone", "with a key"])
+def way(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_it_ends_well_and_without_a_warning(runs: Runs, way: str) -> None:
+    _, log = runs.output[way]
+    assert runs.status[way] == 0, log
+    assert "WARNING" not in log
+    assert "ERROR" not in log
+
+
+def test_it_prints_what_was_heard_and_no_more(runs: Runs, way: str) -> None:
+    out, log = runs.output[way]
+    heard = [line for line in out.splitlines() if line.startswith("heard: ")]
+    assert len(heard) == 4, out + log
+    assert heard[0] == "heard: Hello! I speak through an avatar."
+    assert heard[1] == "heard: You can interrupt me at any time."
+    assert heard[2].startswith("heard: Just say")
+    assert "talking on" not in heard[2]
+    assert heard[3] == "heard: See? Good bye!"
+
+
+def test_with_a_key_it_speaks_in_the_daily_room_and_ends_its_session(runs: Runs) -> None:
+    (session,) = runs.service.sessions
+    assert (session.wish.room.url, session.wish.room.token) == (ROOM_URL, "minted-token")
+    assert session.status == "ended"
+    assert session.end_requests == 1
+    assert runs.service.heard(session.id).duration_secs > 3
+
+
+def test_it_is_short() -> None:
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 75

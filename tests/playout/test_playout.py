@@ -1,0 +1,1274 @@
+"""The playout clock, behaviour by behaviour. Time is handed in."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from pipecat_agenthuman.playout.clock import PlayoutClock
+from pipecat_agenthuman.playout.cues import Release, Speaking, Started, Stopped
+from pipecat_agenthuman.playout.pacing import MIN_MESSAGE_SECS, AnswerTime, Pace, distinct_size
+from pipecat_agenthuman.playout.playout import Playout
+from pipecat_agenthuman.playout.results import Held, Interruption, Speech, Surrender
+
+RATE = 16_000
+LATENCY = 0.5
+
+
+def pcm(secs: float, first: int = 0) -> bytes:
+    """Audio in which every sample tells its number."""
+    return np.arange(first, first + round(secs * RATE)).astype("<i2").tobytes()
+
+
+UNPACED = Pace(
+    max_lead_secs=None,
+    min_first_message_secs=0,
+    max_first_message_secs=0,
+    max_message_secs=100,
+)
+
+
+def unheard(surrender: Surrender[str]) -> bytes:
+    """All the audio of a surrender."""
+    return b"".join(part.audio for part in surrender.rest if isinstance(part, Speech))
+
+
+class Stage:
+    """A playout, its time, and everything that it put out, with times."""
+
+    def __init__(self, pace: Pace | None = None, confirm_secs: float = 0.0) -> None:
+        self.playout: Playout[str] = Playout(pace or UNPACED)
+        self.playout.confirm_secs = confirm_secs
+        self.now = 0.0
+        self.written = 0
+        self.sent: list[bytes] = []
+        self.heard = bytearray()
+        self.cues: list[tuple[float, str]] = []
+
+    # --- in ---
+
+    def write(self, secs: float, *, interruptible: bool = True, origin: float | None = None):
+        audio = pcm(secs, self.written)
+        self.written += len(audio) // 2
+        self.playout.write(audio, self.now, interruptible=interruptible, origin_secs=origin)
+
+    def say(self, secs: float, text: str, *, interruptible: bool = True) -> None:
+        """A whole utterance as a TTS service delivers it: start, audio, text, stop."""
+        self.playout.hold(f"<{text}", interruptible=interruptible)
+        self.playout.open_utterance(interruptible=interruptible)
+        self.write(secs, interruptible=interruptible)
+        self.playout.hold(text, interruptible=interruptible)
+        self.playout.close_utterance()
+        self.playout.hold(f"{text}>", interruptible=interruptible, ends_speech=True)
+
+    def send(self, *, avoid: set[int] | None = None) -> int:
+        """Send one message; returns its samples, 0 if there was none."""
+        message = self.playout.take_message(self.now, avoid=avoid or set())
+        if message is None:
+            return 0
+        self.sent.append(message.audio)
+        return message.samples
+
+    def send_all(self) -> None:
+        """Send and confirm, at once, whatever may be sent."""
+        while self.send():
+            self.playout.confirmed(self.now)
+
+    def interrupt(self) -> Interruption:
+        interruption = self.playout.interrupt(self.now)
+        self.heard += interruption.heard
+        return interruption
+
+    @property
+    def sent_samples(self) -> int:
+        return sum(len(audio) // 2 for audio in self.sent)
+
+    # --- out ---
+
+    def until(self, time: float) -> list[tuple[float, str]]:
+        """Let time pass, as the driver does; returns what came out, ticks left out."""
+        return [cue for cue in self.all_until(time) if cue[1] != "tick"]
+
+    def all_until(self, time: float) -> list[tuple[float, str]]:
+        before = len(self.cues)
+        while True:
+            due = self.playout.next_due(self.now, can_send=False)
+            self.now = min(time, max(self.now, math.inf if due is None else due))
+            while (cue := self.playout.poll(self.now)) is not None:
+                self.cues.append((round(self.now, 4), self._name(cue)))
+            self.heard += self.playout.take_heard(self.now)
+            if due is None or due > time:
+                self.now = time
+                self.heard += self.playout.take_heard(self.now)
+                return self.cues[before:]
+
+    @staticmethod
+    def _name(cue: object) -> str:
+        match cue:
+            case Started(silent=silent):
+                return "started in silence" if silent else "started"
+            case Stopped():
+                return "stopped"
+            case Speaking():
+                return "tick"
+            case Release(item, unheard):
+                return f"{item} (unheard)" if unheard else item
+        raise AssertionError(cue)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+# --- the model ------------------------------------------------------------------------------
+
+
+def test_a_confirmed_message_sounds_after_the_latency_and_lasts_as_long_as_its_samples(stage):
+    stage.say(1.0, "hello")
+    stage.send()
+    stage.now = 0.2
+    stage.playout.confirmed(0.1)
+    assert stage.until(9.0) == [
+        (0.2, "<hello"),
+        (0.1 + LATENCY, "started"),
+        (1.1 + LATENCY, "hello"),
+        (1.1 + LATENCY, "stopped"),
+        (1.1 + LATENCY, "hello>"),
+    ]
+    assert stage.heard == pcm(1.0)
+
+
+def test_a_message_sounds_when_what_was_confirmed_before_it_has_ended(stage):
+    stage.playout.open_utterance()
+    for at, secs in ((0.0, 1.0), (0.3, 1.2)):
+        stage.now = at
+        stage.write(secs)
+        stage.playout.hold(f"said at {at}")
+        stage.send_all()
+    assert stage.until(2.8) == [
+        (0.5, "started"),
+        (1.5, "said at 0.0"),
+        (2.7, "said at 0.3"),
+    ]
+
+
+def test_what_is_not_confirmed_is_not_on_the_clock(stage):
+    stage.say(1.0, "hello")
+    stage.send()
+    assert stage.until(60.0) == [(0.0, "<hello")]
+    assert stage.playout.unheard_secs(60.0) == 1.0
+
+
+def test_a_slow_tts_service_stalls_the_clock_and_it_resumes(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send_all()
+    assert stage.until(2.0) == [(0.5, "started")]
+    stage.write(0.5)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.send_all()
+    assert stage.until(9.0) == [(3.0, "stopped"), (3.0, "end")]
+    assert stage.heard == pcm(1.0)
+
+
+def test_a_clock_that_starts_anywhere_counts_the_same():
+    schedule = PlayoutClock()
+    schedule.confirm(16_000, 1_700_000_000.123)
+    for position in (1, 3, 7_777, 15_999, 16_000):
+        assert schedule.heard(schedule.end_time(position)) == position
+
+
+# --- bot speaking ---------------------------------------------------------------------------
+
+
+def test_speaking_comes_every_200_ms_while_audio_sounds(stage):
+    stage.say(0.95, "hello")
+    stage.send_all()
+    ticks = [time for time, name in stage.all_until(9.0) if name == "tick"]
+    assert ticks == pytest.approx([0.5, 0.7, 0.9, 1.1, 1.3])
+
+
+def test_speaking_pauses_while_nothing_sounds(stage):
+    stage.playout.open_utterance()
+    stage.write(0.35)
+    stage.send_all()
+    stage.until(2.0)
+    stage.write(0.35)
+    stage.send_all()
+    ticks = [time for time, name in stage.all_until(4.0) if name == "tick"]
+    assert ticks == pytest.approx([2.5, 2.7])
+
+
+def test_two_utterances_without_a_gap_are_two_starts_and_two_stops(stage):
+    stage.say(0.4, "one")
+    stage.say(0.4, "two")
+    stage.send_all()
+    assert stage.until(9.0) == [
+        (0.0, "<one"),
+        (0.5, "started"),
+        (0.9, "one"),
+        (0.9, "stopped"),
+        (0.9, "one>"),
+        (0.9, "<two"),
+        (0.9, "started"),
+        (1.3, "two"),
+        (1.3, "stopped"),
+        (1.3, "two>"),
+    ]
+
+
+def test_a_stall_of_three_seconds_is_a_stop(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send_all()
+    assert stage.until(9.0) == [(0.5, "started"), (4.0, "stopped")]
+
+
+def test_a_shorter_stall_is_none(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send_all()
+    assert stage.until(3.4) == [(0.5, "started")]
+    stage.write(0.5)
+    stage.send_all()
+    assert stage.until(4.3) == []
+    assert stage.playout.speaking
+
+
+def test_speech_that_resumes_after_a_stop_starts_again(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send_all()
+    stage.until(9.0)
+    stage.write(0.5)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.send_all()
+    assert stage.until(20.0) == [(9.5, "started"), (10.0, "stopped"), (10.0, "end")]
+
+
+def test_rejected_audio_does_not_put_off_the_stop_of_a_stall(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send_all()
+    for _ in range(5):
+        stage.now += 0.6
+        stage.write(0.5)
+        stage.send()
+        stage.playout.rejected(stage.now)
+    assert stage.until(9.0)[-1] == (4.0, "stopped")
+
+
+def test_speech_without_a_tts_stop_is_stopped_by_the_stall_limit(stage):
+    stage.write(0.5)
+    stage.playout.hold("text")
+    stage.send_all()
+    assert stage.until(9.0) == [(0.5, "started"), (1.0, "text"), (4.0, "stopped")]
+
+
+# --- held frames ----------------------------------------------------------------------------
+
+
+def test_what_is_held_while_nothing_is_unheard_passes_at_once(stage):
+    stage.playout.hold("a")
+    stage.playout.hold("b")
+    assert stage.until(0.0) == [(0.0, "a"), (0.0, "b")]
+
+
+def test_items_wait_behind_the_audio_before_them_in_order(stage):
+    stage.playout.open_utterance()
+    stage.write(0.25)
+    stage.playout.hold("a")
+    stage.playout.hold("b")
+    stage.write(0.25)
+    stage.playout.hold("c")
+    stage.send_all()
+    assert stage.until(2.0) == [(0.5, "started"), (0.75, "a"), (0.75, "b"), (1.0, "c")]
+
+
+def test_an_item_is_released_at_its_sample_although_a_message_spans_it(stage):
+    stage.playout.open_utterance()
+    stage.write(0.3)
+    stage.playout.hold("early")
+    stage.write(0.7)
+    assert stage.send() == RATE
+    stage.playout.confirmed(0.0)
+    assert stage.until(2.0) == [(0.5, "started"), (0.8, "early")]
+
+
+def test_an_utterance_without_audio_passes_at_once(stage):
+    stage.playout.hold("start")
+    stage.playout.open_utterance()
+    stage.playout.write(b"", 0.0, origin_secs=100.0)
+    stage.playout.hold("text")
+    stage.playout.close_utterance()
+    stage.playout.hold("stop", ends_speech=True)
+    assert stage.until(0.0) == [(0.0, "start"), (0.0, "text"), (0.0, "stop")]
+    assert stage.playout.finished(0.0)
+
+
+def test_an_utterance_without_audio_holds_nothing_up_behind_one_that_is_not_sent(stage):
+    stage.say(0.5, "one")
+    stage.say(0.0, "nothing")
+    stage.say(0.5, "two")
+    stage.send_all()
+    assert [name for _, name in stage.until(9.0)] == [
+        *("<one", "started", "one", "stopped", "one>"),
+        *("<nothing", "nothing", "nothing>"),
+        *("<two", "started", "two", "stopped", "two>"),
+    ]
+    assert stage.heard == pcm(1.0)
+
+
+# --- timed frames ---------------------------------------------------------------------------
+
+
+def test_a_timed_item_is_released_with_the_sample_to_which_it_points(stage):
+    stage.playout.open_utterance()
+    stage.write(1.0, origin=100.0)
+    stage.playout.hold_timed("zero", 100.0)
+    stage.playout.hold_timed("half", 100.5)
+    stage.send_all()
+    assert stage.until(2.0) == [(0.5, "started"), (0.5, "zero"), (1.0, "half")]
+
+
+def test_a_timed_item_that_points_to_audio_to_come_waits_for_it(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=100.0)
+    stage.playout.hold_timed("late", 100.75)
+    stage.send_all()
+    assert stage.until(3.0) == [(0.5, "started")]
+    stage.write(0.5, origin=103.0)
+    stage.send_all()
+    assert stage.until(5.0) == [(3.75, "late")]
+
+
+def test_a_timed_item_at_the_sample_after_a_stall_waits_until_that_sounds(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=100.0)
+    stage.playout.hold("text behind")
+    stage.playout.hold_timed("word", 100.5)
+    stage.send_all()
+    assert stage.until(2.0) == [(0.5, "started"), (1.0, "text behind")]
+    stage.write(0.5)
+    stage.send_all()
+    assert stage.until(3.0) == [(2.5, "word")]
+
+
+def test_timed_items_behind_the_end_of_an_utterance_are_released_at_its_end(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=100.0)
+    stage.playout.hold_timed("at the end", 100.5)
+    stage.playout.hold_timed("far behind", 107.0)
+    stage.playout.close_utterance()
+    stage.playout.hold("stop", ends_speech=True)
+    stage.playout.hold_timed("too late", 100.9)
+    stage.send_all()
+    assert stage.until(9.0) == [
+        (0.5, "started"),
+        (1.0, "at the end"),
+        (1.0, "far behind"),
+        (1.0, "stopped"),
+        (1.0, "stop"),
+        (1.0, "too late"),
+    ]
+
+
+def test_timed_items_that_come_before_the_audio_wait_for_it(stage):
+    """As when words are known before their first audio."""
+    stage.playout.open_utterance()
+    stage.playout.hold_timed("zero", 100.0)
+    stage.playout.hold_timed("half", 100.5)
+    assert stage.until(1.0) == []
+    stage.write(1.0, origin=100.0)
+    stage.send_all()
+    assert stage.until(9.0)[:3] == [(1.5, "started"), (1.5, "zero"), (2.0, "half")]
+
+
+def test_timed_items_without_any_audio_pass_at_the_end_of_their_utterance(stage):
+    stage.playout.open_utterance()
+    stage.playout.hold_timed("word", 100.5)
+    assert stage.until(1.0) == []
+    stage.playout.close_utterance()
+    assert stage.until(1.0) == [(1.0, "word")]
+
+
+def test_a_timed_item_without_any_speech_passes_at_once(stage):
+    stage.playout.hold_timed("word", 100.5)
+    assert stage.until(0.0) == [(0.0, "word")]
+
+
+def test_a_timed_item_a_little_before_its_audio_belongs_to_the_utterance_that_is_open(stage):
+    """The first word's timestamp is taken a moment before the first audio arrives here."""
+    stage.playout.open_utterance()
+    stage.write(1.0, origin=100.0)
+    stage.playout.close_utterance()
+    stage.send_all()
+    stage.until(1.0)
+    stage.playout.open_utterance()
+    stage.write(1.0, origin=100.2)
+    stage.playout.hold_timed("first word", 100.19)
+    stage.send_all()
+    assert stage.until(3.0) == [(1.5, "first word")]
+
+
+def test_words_of_queued_utterances_are_released_with_their_own_audio(stage):
+    for number in range(3):
+        stage.playout.open_utterance()
+        stage.write(1.0, origin=100.0 + number / 100)
+        stage.playout.hold_timed(f"word {number}", 100.25 + number / 100)
+        stage.playout.close_utterance()
+    stage.send_all()
+    assert stage.until(9.0)[:4] == [
+        (0.5, "started"),
+        (0.75, "word 0"),
+        (1.75, "word 1"),
+        (2.75, "word 2"),
+    ]
+
+
+# --- rejected audio -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rejected", [{0}, {1}, {2}, {0, 2}, {0, 1}, {1, 2}])
+def test_rejected_audio_takes_no_time_and_holds_nothing_up(stage, rejected):
+    lengths_secs = [0.5, 0.4, 0.3]
+    stage.playout.open_utterance()
+    for number, secs in enumerate(lengths_secs):
+        stage.write(secs)
+        stage.playout.hold(f"part {number}")
+        assert stage.send() == round(secs * RATE)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    for number, secs in enumerate(lengths_secs):
+        if number in rejected:
+            assert stage.playout.rejected(stage.now) == round(secs * RATE)
+        else:
+            stage.playout.confirmed(stage.now)
+    cues = stage.until(9.0)
+    names = [name for _, name in cues if name not in ("started", "stopped")]
+    nothing_until = [set(range(number + 1)) <= rejected for number in range(3)]
+    told = [f"part {n} (unheard)" if nothing_until[n] else f"part {n}" for n in range(3)]
+    assert names == [*told, "end"]
+    sounding = [number for number in range(3) if number not in rejected]
+    length_secs = sum(lengths_secs[number] for number in sounding)
+    assert [time for time, name in cues if name == "started"] == [0.5]
+    assert [time for time, name in cues if name == "stopped"] == [pytest.approx(0.5 + length_secs)]
+    firsts = [0, RATE // 2, RATE * 9 // 10]
+    assert stage.heard == b"".join(pcm(lengths_secs[n], firsts[n]) for n in sounding)
+
+
+def test_an_utterance_that_is_rejected_as_a_whole_starts_and_stops_in_silence(stage):
+    """Paused TTS services, idle timers and more wait for the stop of what was to be said."""
+    stage.say(0.5, "bad")
+    stage.send()
+    stage.playout.rejected(0.1)
+    stage.now = 0.1
+    assert [name for _, name in stage.until(9.0)] == [
+        "<bad",
+        "bad (unheard)",
+        "started in silence",
+        "stopped",
+        "bad> (unheard)",
+    ]
+    assert stage.playout.finished(0.1)
+    stage.say(0.5, "good")
+    stage.send_all()
+    assert [name for _, name in stage.until(20.0)][1] == "started"
+
+
+def test_words_are_unheard_whose_audio_was_rejected(stage):
+    stage.playout.open_utterance()
+    stage.write(1.0, origin=10.0)
+    for number in range(4):
+        stage.playout.hold_timed(f"word {number}", 10.0 + number / 4)
+    stage.playout.hold("sentence")
+    stage.playout.close_utterance()
+    first = stage.send()
+    stage.playout.confirmed(0.0)
+    assert first == RATE
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=20.0)
+    stage.playout.hold_timed("late", 20.25)
+    stage.playout.hold("both")
+    stage.send()
+    stage.playout.rejected(0.1)
+    speaking = ("started", "tick", "stopped")
+    assert [name for _, name in stage.until(9.0) if name not in speaking] == [
+        "word 0",
+        "word 1",
+        "word 2",
+        "word 3",
+        "sentence",
+        "late (unheard)",
+        "both (unheard)",
+    ]
+
+
+def test_an_utterance_is_heard_if_a_part_of_it_was(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send()
+    stage.write(0.5)
+    stage.playout.hold("text")
+    stage.playout.close_utterance()
+    stage.playout.confirmed(0.0)
+    stage.send()
+    stage.playout.rejected(0.1)
+    assert "text" in [name for _, name in stage.until(9.0)]
+
+
+def test_an_utterance_of_which_nothing_could_be_written_starts_and_stops_in_silence(stage):
+    stage.playout.open_utterance()
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True, unsaid=True)
+    assert [name for _, name in stage.until(1.0)] == ["started in silence", "stopped", "end"]
+
+
+def test_silence_that_follows_a_long_silence_starts_and_stops_once(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.playout.close_utterance()
+    stage.send()
+    stage.now = 20.0
+    stage.playout.rejected(20.0)
+    stage.playout.hold("end", ends_speech=True, unsaid=True)
+    assert [name for _, name in stage.until(30.0)] == [
+        "started in silence",
+        "stopped",
+        "end (unheard)",
+    ]
+
+
+def test_after_an_interruption_an_utterance_without_audio_is_none(stage):
+    stage.say(1.0, "cut")
+    stage.send_all()
+    stage.until(0.5)
+    stage.interrupt()
+    stage.playout.hold("end", ends_speech=True)
+    assert [name for _, name in stage.until(5.0)] == ["end"]
+
+
+@pytest.mark.parametrize("interruptible", [True, False])
+def test_rejected_audio_is_neither_dropped_nor_said_again(stage, interruptible):
+    stage.say(0.5, "good")
+    stage.send_all()
+    stage.say(0.5, "bad", interruptible=interruptible)
+    stage.send()
+    assert stage.playout.rejected(stage.now) == RATE // 2
+    stage.say(0.5, "unsent")
+    assert stage.interrupt().dropped_samples == RATE
+    assert stage.send() == 0
+
+
+def test_rejected_audio_is_not_handed_over(stage):
+    stage.say(0.5, "good")
+    stage.send_all()
+    stage.say(0.5, "bad")
+    stage.send()
+    stage.playout.rejected(stage.now)
+    stage.say(0.5, "unsent")
+    surrender = stage.playout.surrender(stage.now)
+    assert unheard(surrender) == pcm(0.5) + pcm(0.5, RATE)
+    assert surrender.sent_samples == RATE // 2
+
+
+def test_an_answer_to_nothing_changes_nothing(stage):
+    stage.playout.confirmed(0.0)
+    assert stage.playout.rejected(0.0) == 0
+    assert stage.until(9.0) == []
+
+
+# --- interruption ---------------------------------------------------------------------------
+
+
+def test_an_interruption_cuts_at_the_sample_and_forgets_everything_behind_it(stage):
+    stage.say(1.0, "one")
+    stage.say(1.0, "two")
+    stage.send_all()
+    stage.until(0.9)
+    interruption = stage.interrupt()
+    assert interruption.send_interrupt
+    assert interruption.stopped
+    assert interruption.dropped_samples == 2 * RATE - round(0.4 * RATE)
+    assert stage.heard == pcm(0.4)
+    assert stage.until(60.0) == []
+    assert stage.playout.finished(60.0)
+    assert stage.send() == 0
+
+
+def test_an_interruption_before_the_first_sound_stops_nothing_that_was_not_started(stage):
+    stage.say(1.0, "one")
+    stage.send_all()
+    stage.until(0.4)
+    interruption = stage.interrupt()
+    assert interruption.send_interrupt
+    assert not interruption.stopped
+    assert interruption.dropped_samples == RATE
+    assert [name for _, name in stage.until(60.0)] == []
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_an_interruption_while_nothing_is_confirmed_forgets_what_is_under_way(stage, sent):
+    stage.say(1.0, "one")
+    if sent:
+        stage.send()
+    interruption = stage.interrupt()
+    assert interruption.send_interrupt
+    assert not interruption.stopped
+    assert interruption.dropped_samples == RATE
+    stage.playout.confirmed(0.3)  # should it be reported all the same
+    assert stage.until(60.0) == []
+
+
+def test_an_open_utterance_is_interrupted_before_any_audio(stage):
+    stage.playout.hold("start")
+    stage.playout.open_utterance()
+    stage.playout.hold_timed("word", 100.0)
+    stage.playout.hold_timed("kept word", 100.0, interruptible=False)
+    stage.playout.hold("kept", interruptible=False)
+    assert stage.interrupt().dropped_samples == 0
+    assert sorted(name for _, name in stage.until(0.0)) == ["kept", "kept word"]
+
+
+def test_an_interruption_of_silence_is_sent_all_the_same(stage):
+    assert stage.interrupt().send_interrupt
+    stage.say(1.0, "one")
+    stage.send_all()
+    stage.until(9.0)
+    interruption = stage.interrupt()
+    assert interruption.send_interrupt
+    assert not interruption.stopped
+
+
+def test_speech_after_an_interruption_is_on_the_clock_at_once(stage):
+    stage.say(5.0, "one")
+    stage.send_all()
+    stage.until(1.0)
+    stage.interrupt()
+    stage.say(1.0, "two")
+    stage.send_all()
+    assert stage.until(9.0) == [
+        (1.0, "<two"),
+        (1.5, "started"),
+        (2.5, "two"),
+        (2.5, "stopped"),
+        (2.5, "two>"),
+    ]
+
+
+def test_two_interruptions_in_a_row_stop_once(stage):
+    stage.say(5.0, "one")
+    stage.send_all()
+    stage.until(1.0)
+    assert stage.interrupt().stopped
+    second = stage.interrupt()
+    assert second.send_interrupt
+    assert not second.stopped
+    assert second.dropped_samples == 0
+
+
+def test_the_last_word_that_began_to_sound_is_out_and_the_next_is_not(stage):
+    stage.playout.open_utterance()
+    stage.write(2.0, origin=100.0)
+    for number in range(4):
+        stage.playout.hold_timed(f"word {number}", 100.0 + number / 2)
+    stage.send_all()
+    assert [name for _, name in stage.until(1.501)] == ["started", "word 0", "word 1", "word 2"]
+    stage.interrupt()
+    assert stage.until(60.0) == []
+
+
+def test_uninterruptible_items_stay_and_pass_in_order(stage):
+    stage.playout.open_utterance()
+    stage.write(1.0)
+    stage.playout.hold("a", interruptible=False)
+    stage.playout.hold("lost")
+    stage.write(1.0)
+    stage.playout.hold("b", interruptible=False)
+    stage.send_all()
+    stage.until(1.0)
+    stage.interrupt()
+    assert stage.until(1.0) == [(1.0, "a"), (1.0, "b")]
+
+
+# --- uninterruptible speech -----------------------------------------------------------------
+
+
+def test_uninterruptible_speech_plays_on_and_no_interrupt_is_sent(stage):
+    stage.say(1.0, "important", interruptible=False)
+    stage.send_all()
+    stage.until(1.0)
+    interruption = stage.interrupt()
+    assert interruption == Interruption(False, False, b"", 0)
+    assert stage.until(9.0) == [(1.5, "important"), (1.5, "stopped"), (1.5, "important>")]
+    assert stage.heard == pcm(1.0)
+    assert len(stage.sent) == 1
+
+
+def test_uninterruptible_speech_under_way_is_waited_for(stage):
+    stage.say(1.0, "important", interruptible=False)
+    stage.send()
+    assert not stage.interrupt().send_interrupt
+    stage.playout.confirmed(0.2)
+    assert stage.until(9.0)[-1] == (1.7, "important>")
+
+
+def test_uninterruptible_speech_is_sent_again_from_the_sample_where_it_stopped(stage):
+    stage.say(1.0, "important", interruptible=False)
+    stage.say(1.0, "chatter")
+    stage.send_all()
+    stage.until(0.9)
+    interruption = stage.interrupt()
+    assert interruption.send_interrupt
+    assert not interruption.stopped  # it speaks on
+    assert interruption.dropped_samples == RATE
+    assert stage.send() == round(0.6 * RATE)
+    assert stage.sent[-1] == pcm(0.6, round(0.4 * RATE))
+    stage.playout.confirmed(1.0)
+    assert stage.until(9.0) == [(2.1, "important"), (2.1, "stopped"), (2.1, "important>")]
+    assert stage.heard == pcm(1.0)
+
+
+def test_uninterruptible_speech_behind_interrupted_speech_is_said_next(stage):
+    stage.say(1.0, "chatter")
+    stage.say(0.5, "important", interruptible=False)
+    stage.send_all()
+    stage.until(1.0)
+    interruption = stage.interrupt()
+    assert interruption.send_interrupt
+    assert interruption.dropped_samples == RATE // 2
+    assert stage.send() == RATE // 2
+    stage.playout.confirmed(1.0)
+    assert stage.until(9.0) == [
+        (1.0, "<important"),
+        (2.0, "important"),
+        (2.0, "stopped"),
+        (2.0, "important>"),
+    ]
+    assert stage.heard == pcm(0.5) + pcm(0.5, RATE)
+
+
+def test_the_rest_of_uninterruptible_speech_goes_out_at_once_although_it_is_short():
+    stage = Stage(confirm_secs=0.3)
+    stage.say(1.0, "important", interruptible=False)
+    stage.say(1.0, "chatter")
+    stage.send_all()
+    stage.until(1.4)
+    assert stage.interrupt().send_interrupt
+    assert stage.send() == round(0.1 * RATE)
+
+
+def test_unsent_uninterruptible_speech_alone_needs_no_interrupt(stage):
+    stage.say(1.0, "important", interruptible=False)
+    interruption = stage.interrupt()
+    assert not interruption.send_interrupt
+    assert interruption.dropped_samples == 0
+    assert stage.send() == RATE
+
+
+def test_unsent_speech_of_both_kinds_is_interrupted(stage):
+    stage.say(1.0, "chatter")
+    stage.say(1.0, "important", interruptible=False)
+    interruption = stage.interrupt()
+    assert interruption.send_interrupt
+    assert interruption.dropped_samples == RATE
+    assert stage.send() == RATE
+    assert stage.sent == [pcm(1.0, RATE)]
+
+
+def test_unsent_chatter_is_dropped_while_the_server_speaks_on():
+    stage = Stage(Pace(max_lead_secs=1.0, max_message_secs=1.0))
+    stage.say(1.0, "important", interruptible=False)
+    stage.say(1.0, "chatter")
+    assert stage.send() == RATE
+    stage.playout.confirmed(0.0)
+    stage.until(0.7)
+    interruption = stage.interrupt()
+    assert not interruption.send_interrupt
+    assert interruption.dropped_samples == RATE
+    assert stage.until(9.0)[-1] == (1.5, "important>")
+
+
+def test_uninterruptible_speech_that_is_still_coming_goes_on(stage):
+    stage.playout.open_utterance(interruptible=False)
+    stage.write(1.0, interruptible=False, origin=100.0)
+    stage.send_all()
+    stage.until(1.0)
+    assert not stage.interrupt().send_interrupt
+    stage.write(1.0, interruptible=False)
+    stage.playout.hold_timed("word", 101.25, interruptible=False)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", interruptible=False, ends_speech=True)
+    stage.send_all()
+    assert stage.until(9.0) == [(1.75, "word"), (2.5, "stopped"), (2.5, "end")]
+
+
+def test_late_timestamps_still_find_uninterruptible_speech_that_plays_on(stage):
+    stage.playout.open_utterance(interruptible=False)
+    stage.write(1.0, interruptible=False, origin=100.0)
+    stage.playout.close_utterance()
+    stage.send_all()
+    stage.until(0.75)
+    assert not stage.interrupt().send_interrupt
+    stage.playout.hold_timed("word", 100.5, interruptible=False)
+    assert stage.until(1.2) == [(1.0, "word")]
+
+
+def test_a_kept_item_whose_sound_was_dropped_waits_for_no_other_sound(stage):
+    stage.say(1.0, "important", interruptible=False)
+    stage.playout.open_utterance()
+    stage.write(1.0, origin=100.0)
+    stage.playout.hold_timed("kept", 100.5, interruptible=False)
+    stage.playout.open_utterance(interruptible=False)
+    stage.send_all()
+    stage.until(0.5)
+    assert stage.interrupt().send_interrupt
+    stage.send_all()
+    assert (2.0, "kept") in stage.until(9.0)
+
+
+@pytest.mark.parametrize("heard_secs", [0.0, 0.3, 0.75])
+def test_timestamps_follow_uninterruptible_speech_that_is_sent_again(stage, heard_secs):
+    stage.playout.open_utterance(interruptible=False)
+    stage.write(2.0, interruptible=False, origin=100.0)
+    stage.playout.hold_timed("early", 100.5, interruptible=False)
+    stage.write(0.5)
+    stage.playout.close_utterance()
+    stage.send_all()
+    stage.until(LATENCY + heard_secs)
+    assert stage.interrupt().send_interrupt
+    stage.playout.hold_timed("late", 101.0, interruptible=False)
+    stage.now = 3.0
+    stage.send_all()
+    stage.until(9.0)
+    resumed = 3.0 + LATENCY - heard_secs
+    early = LATENCY + 0.5 if heard_secs > 0.5 else resumed + 0.5
+    words = [(time, name) for time, name in stage.cues if name in ("early", "late")]
+    assert words == [(early, "early"), (resumed + 1.0, "late")]
+    assert stage.heard == pcm(2.0)
+
+
+def test_what_was_held_for_audio_that_never_comes_is_released_after_an_interruption(stage):
+    stage.playout.open_utterance()
+    stage.write(1.0, origin=100.0)
+    stage.playout.hold_timed("a", 109.0, interruptible=False)
+    stage.send_all()
+    stage.until(1.0)
+    stage.interrupt()
+    assert stage.until(1.0) == [(1.0, "a")]
+    assert stage.playout.finished(1.0)
+
+
+# --- surrender ------------------------------------------------------------------------------
+
+
+def test_surrender_hands_over_what_nobody_heard_with_the_items_in_their_places(stage):
+    stage.playout.open_utterance()
+    stage.write(1.0)
+    stage.playout.hold("a")
+    stage.write(1.0)
+    stage.playout.hold("b")
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.send_all()
+    stage.until(0.75)
+    rest = stage.playout.surrender(0.75).rest
+    assert rest == [
+        Speech(pcm(0.75, RATE // 4), interruptible=True),
+        Held("a"),
+        Speech(pcm(1.0, RATE), interruptible=True),
+        Held("b"),
+        Held("end"),
+    ]
+    assert stage.playout.finished(0.75)
+    assert not stage.playout.speaking
+    assert stage.until(60.0) == []
+
+
+def test_surrender_in_the_middle_of_a_message_keeps_what_is_under_way_and_unsent():
+    stage = Stage(Pace(max_message_secs=0.5))
+    stage.say(2.0, "hello")
+    stage.send()
+    stage.playout.confirmed(0.0)
+    stage.send()
+    stage.until(0.6)
+    surrender = stage.playout.surrender(0.6)
+    assert unheard(surrender) == pcm(1.9, 1600)
+    assert surrender.sent_samples == stage.sent_samples - 1600
+    stage.playout.confirmed(0.7)  # the old connection's answer
+    assert stage.playout.finished(9.0)
+
+
+def test_surrender_tells_what_was_heard_since_that_was_asked_last(stage):
+    stage.say(1.0, "one")
+    stage.send_all()
+    stage.until(0.75)
+    surrender = stage.playout.surrender(1.25)
+    assert bytes(stage.heard) + surrender.heard == pcm(0.75)
+    assert unheard(surrender) == pcm(0.25, round(0.75 * RATE))
+    assert surrender.was_speaking
+
+
+def test_surrendered_speech_is_as_uninterruptible_as_it_was_written(stage):
+    stage.say(0.5, "one")
+    stage.say(0.5, "two", interruptible=False)
+    stage.playout.hold("mark")
+    stage.write(0.5, interruptible=False)
+    stage.write(0.5)
+    stage.send_all()
+    speech = [part for part in stage.playout.surrender(0.5).rest if isinstance(part, Speech)]
+    assert [(part.samples, part.interruptible) for part in speech] == [
+        (RATE // 2, True),
+        (RATE // 2, False),
+        (RATE // 2, False),
+        (RATE // 2, True),
+    ]
+
+
+def test_speech_after_a_surrender_is_on_the_clock(stage):
+    stage.say(1.0, "one")
+    stage.send_all()
+    stage.until(0.75)
+    stage.playout.surrender(0.75)
+    stage.now = 2.0
+    stage.say(1.0, "two")
+    stage.send_all()
+    assert [cue for cue in stage.until(9.0) if cue[1] == "started"] == [(2.5, "started")]
+
+
+def test_the_rest_of_an_open_utterance_can_be_timed_elsewhere(stage):
+    stage.playout.open_utterance()
+    stage.write(1.0, origin=100.0)
+    stage.send_all()
+    stage.until(0.75)
+    # A quarter of a second was heard; played on at 103.0, the word at 100.25 sounds at once.
+    assert stage.playout.timestamp_shift_secs(0.75, 103.0) == pytest.approx(2.75)
+
+
+# --- pacing ---------------------------------------------------------------------------------
+
+
+def test_audio_in_a_burst_never_waits():
+    stage = Stage(Pace(), confirm_secs=0.3)
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    assert stage.send() == RATE // 2
+
+
+def test_a_first_message_holds_what_a_confirmation_takes_and_one_frame_more():
+    stage = Stage(Pace(), confirm_secs=0.2)
+    stage.playout.open_utterance()
+    frames = 0
+    while not stage.send():
+        stage.now = frames * 0.02
+        stage.write(0.02)
+        frames += 1
+    assert 0.2 + 0.02 <= len(stage.sent[0]) / 2 / RATE <= 0.2 + 0.02 + 0.04
+
+
+@pytest.mark.parametrize(("confirm_secs", "least", "most"), [(0.0, 0.04, 0.06), (2.0, 0.4, 0.4)])
+def test_a_first_message_has_limits(confirm_secs, least, most):
+    stage = Stage(Pace(), confirm_secs=confirm_secs)
+    stage.playout.open_utterance()
+    while not stage.send():
+        stage.now += 0.02
+        stage.write(0.02)
+    assert least <= len(stage.sent[0]) / 2 / RATE <= most
+
+
+def test_a_first_message_waits_no_longer_than_it_would_take_to_fill_it():
+    stage = Stage(Pace(), confirm_secs=0.2)
+    stage.playout.open_utterance()
+    stage.write(0.02)
+    assert stage.send() == 0
+    due = stage.playout.next_due(0.0)
+    assert due is not None
+    assert due <= 0.4
+    stage.now = due
+    assert stage.send() == 320
+
+
+def test_the_end_of_an_utterance_flushes_what_there_is():
+    stage = Stage(Pace(), confirm_secs=0.3)
+    stage.playout.open_utterance()
+    stage.write(0.02)
+    assert stage.send() == 0
+    stage.playout.close_utterance()
+    assert stage.send() == 320
+
+
+def test_large_pieces_do_not_wait_for_the_next_one():
+    stage = Stage(Pace(), confirm_secs=0.05)
+    stage.playout.open_utterance()
+    stage.write(0.3)
+    due = stage.playout.next_due(0.0)
+    assert due is not None
+    assert due < 0.1
+
+
+def test_audio_that_comes_too_late_to_be_seamless_is_a_first_message_again():
+    """The queue still sounds for less than the latency: a gap is certain, a second is not."""
+    stage = Stage(Pace(), confirm_secs=0.3)
+    stage.playout.open_utterance()
+    stage.write(1.0)
+    stage.send_all()
+    stage.until(1.2)
+    stage.write(0.02)
+    assert stage.send() == 0
+
+
+def test_the_end_of_one_utterance_does_not_hurry_the_next():
+    stage = Stage(Pace(), confirm_secs=0.3)
+    stage.say(1.0, "one")
+    stage.send_all()
+    stage.until(1.2)
+    stage.playout.open_utterance()
+    stage.write(0.02)
+    assert stage.send() == 0
+
+
+def test_audio_joins_the_queue_at_once_while_it_can_be_seamless():
+    stage = Stage(Pace(), confirm_secs=0.3)
+    stage.playout.open_utterance()
+    stage.write(1.0)
+    stage.send_all()
+    stage.until(0.6)
+    stage.write(0.02)
+    assert stage.send() == 320
+
+
+def test_audio_that_arrives_while_a_message_is_in_flight_travels_together():
+    stage = Stage(Pace(), confirm_secs=0.1)
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send()
+    for _ in range(5):
+        stage.write(0.02)
+    stage.playout.confirmed(0.1)
+    assert stage.send() == 1600
+
+
+def test_a_message_says_whether_an_utterance_begins_in_it():
+    stage = Stage(Pace(max_message_secs=0.6))
+    opens = []
+    for secs in (1.0, 0.3):
+        stage.say(secs, "speech")
+        while (message := stage.playout.take_message(stage.now)) is not None:
+            opens.append(message.opens_utterance)
+            stage.playout.confirmed(stage.now)
+    assert opens == [True, False, True]
+
+
+def test_the_lead_is_bounded_and_refilled_in_time():
+    stage = Stage(Pace(max_lead_secs=3.0, max_message_secs=1.0))
+    stage.say(30.0, "long")
+    stage.send_all()
+    assert 3 * RATE - 10 <= stage.sent_samples <= 3 * RATE
+    due = stage.playout.next_due(0.0)
+    assert due is not None
+    while not stage.playout.finished(stage.now):
+        due = stage.playout.next_due(stage.now)
+        assert due is not None
+        stage.until(max(due, stage.now))
+        stage.send_all()
+        assert stage.sent_samples - len(stage.heard) // 2 <= 3 * RATE
+    stage.until(60.0)
+    assert stage.cues[-1] == (30.5, "long>")  # without a gap
+    assert len(stage.sent) < 130
+
+
+def test_a_lead_that_is_too_small_for_the_latency_is_raised():
+    pace = Pace(max_lead_secs=0.2, avatar_latency_secs=2.0)
+    assert pace.lead_limit_secs(0.3) > 2.3
+    assert Pace(max_lead_secs=None).lead_limit_secs(0.3) == math.inf
+
+
+def test_rejected_audio_that_fills_the_lead_does_not_stop_the_sending():
+    stage = Stage(Pace(max_lead_secs=1.0))
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send_all()
+    stage.write(0.5)
+    refused = stage.send()
+    assert stage.playout.rejected(stage.now) == refused
+    stage.until(0.5)
+    # Half a second sounds, half a second was refused: the lead is used up, and runs out.
+    stage.write(0.5)
+    assert stage.send() >= RATE // 4
+
+
+def test_a_new_pace_counts_from_the_next_utterance_on():
+    stage = Stage(Pace(max_message_secs=0.25, max_lead_secs=None))
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.playout.pace = Pace(avatar_latency_secs=1.0, max_message_secs=2.0, max_lead_secs=None)
+    stage.write(0.5)
+    stage.playout.close_utterance()
+    stage.playout.hold("one", ends_speech=True)
+    stage.playout.open_utterance()
+    stage.write(1.5)
+    stage.playout.close_utterance()
+    stage.playout.hold("two", ends_speech=True)
+    sizes = []
+    while samples := stage.send():
+        sizes.append(samples)
+        stage.playout.confirmed(stage.now)
+        if sum(sizes) == RATE:
+            stage.until(9.0)
+    assert max(sizes[:-1]) == RATE // 4
+    assert sizes[-1] == RATE * 3 // 2
+    stage.until(20.0)
+    assert [time for time, name in stage.cues if name == "started"] == [0.5, 10.0]
+
+
+def speak_in_real_time(stage: Stage, pieces: int) -> list[int]:
+    """An open utterance in equal pieces, each confirmed at once; returns the sizes sent."""
+    sizes = []
+    stage.playout.open_utterance()
+    for number in range(pieces):
+        stage.until(number * 0.04)
+        stage.write(0.04)
+        while size := stage.send():
+            sizes.append(size)
+            stage.playout.confirmed(stage.now)
+    return sizes
+
+
+def test_speech_in_real_time_goes_in_no_crumbs():
+    stage = Stage()
+    sizes = speak_in_real_time(stage, 100)
+    assert all(one != other for one, other in itertools.pairwise(sizes))
+    assert min(sizes) > round(0.03 * RATE)
+    stage.playout.close_utterance()
+    stage.send_all()
+    assert stage.sent_samples == stage.written
+
+
+def test_a_crumb_goes_before_silence_if_the_tts_service_stalls():
+    stage = Stage(Pace(), confirm_secs=0.03)
+    pieces = 3
+    while sum(speak_in_real_time(stage, pieces)) == stage.written:
+        stage, pieces = Stage(Pace(), confirm_secs=0.03), pieces + 1
+    goes_at = stage.playout.next_due(stage.now)
+    assert goes_at > stage.now
+    stage.until(goes_at)
+    crumb = stage.send()
+    assert 0 < crumb < round(MIN_MESSAGE_SECS * RATE)
+    assert stage.sent_samples == stage.written
+    stage.until(goes_at + 0.03)
+    stage.playout.confirmed(stage.now)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.until(9.0)
+    started = next(at for at, cue in stage.cues if cue == "started")
+    assert (started + stage.written / RATE, "stopped") in [
+        (pytest.approx(at), cue) for at, cue in stage.cues
+    ], "there is no gap before it"
+
+
+def test_a_message_that_is_full_leaves_no_crumb():
+    stage = Stage(Pace(max_message_secs=0.5, max_lead_secs=None))
+    stage.say(0.501, "hello")
+    sizes = []
+    while size := stage.send():
+        sizes.append(size)
+        stage.playout.confirmed(stage.now)
+    assert sizes == [round(0.491 * RATE), round(0.01 * RATE)]
+
+
+def test_a_message_avoids_sizes_and_loses_nothing():
+    stage = Stage()
+    stage.say(1.0, "hello")
+    sizes = [stage.send(avoid={RATE, RATE - 1})]
+    stage.playout.confirmed(0.0)
+    sizes.append(stage.send(avoid=set(sizes)))
+    least = round(MIN_MESSAGE_SECS * RATE)
+    assert sizes == [RATE - least, least]
+    assert b"".join(stage.sent) == pcm(1.0)
+
+
+@pytest.mark.parametrize("is_rest", [True, False])
+def test_a_distinct_size_is_the_largest_that_is_free(is_rest):
+    assert distinct_size(100, {99, 98}, is_rest=is_rest) == 100
+    assert distinct_size(100, {100, 99}, is_rest=is_rest) == 98
+    assert distinct_size(100, {100, 1}, is_rest=is_rest) == (98 if is_rest else 99)
+    assert distinct_size(2, {2}, is_rest=is_rest) == (2 if is_rest else 1)
+    assert distinct_size(1, {1}, is_rest=is_rest) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"avatar_latency_secs": -0.1},
+        {"avatar_latency_secs": math.nan},
+        {"avatar_latency_secs": None},
+        {"max_lead_secs": math.inf},
+        {"max_lead_secs": "3"},
+        {"min_first_message_secs": True},
+        {"min_first_message_secs": 0.5},
+        {"max_message_secs": 0.01},
+        {"max_message_secs": 121.0},
+    ],
+)
+def test_an_impossible_pace_is_refused_by_name(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Pace(**wrong)
+
+
+def test_the_answer_time_follows_what_is_measured():
+    answers = AnswerTime()
+    assert answers.expected_secs == 0.0
+    answers.observe(0.3)
+    assert answers.expected_secs == 0.3
+    for _ in range(60):
+        answers.observe(0.1)
+    assert answers.expected_secs == pytest.approx(0.1, abs=0.01)
+    for took_secs in [0.05, 0.15] * 30:
+        answers.observe(took_secs)
+    assert 0.13 < answers.expected_secs < 0.17  # the spread counts
+
+
+# --- the end --------------------------------------------------------------------------------
+
+
+def test_remaining_time_covers_what_is_scheduled_under_way_and_unsent():
+    stage = Stage(Pace(max_message_secs=1.0), confirm_secs=0.2)
+    assert stage.playout.remaining_secs(0.0) == 0.0
+    stage.say(3.0, "hello")
+    assert stage.playout.remaining_secs(0.0) == pytest.approx(0.2 + LATENCY + 3.0)
+    stage.send()
+    stage.playout.confirmed(0.1)
+    assert stage.playout.remaining_secs(0.2) == pytest.approx(1.4 + 2.0)
+    stage.now = 0.2
+    stage.send_all()
+    assert stage.playout.remaining_secs(0.2) == pytest.approx(3.4)
+    assert stage.playout.remaining_secs(9.0) == 0.0
+
+
+def test_it_is_finished_when_all_was_heard_and_every_item_released(stage):
+    assert stage.playout.finished(0.0)
+    stage.say(1.0, "hello")
+    assert not stage.playout.finished(0.0)
+    stage.send_all()
+    stage.until(1.499)
+    assert not stage.playout.finished(stage.now)
+    stage.now = 1.5
+    assert not stage.playout.finished(1.5)  # heard, but the items are still held
+    stage.until(1.5)
+    assert stage.playout.finished(1.5)
+
+
+def test_heard_audio_is_forgotten_and_handed_out_once(stage):
+    stage.say(1.0, "hello")
+    stage.send_all()
+    assert stage.playout.take_heard(0.5) == b""
+    assert stage.playout.take_heard(0.75) == pcm(0.25)
+    assert stage.playout.take_heard(0.75) == b""
+    assert stage.playout.take_heard(1.0) == pcm(0.25, RATE // 4)
+    assert stage.playout.unheard_secs(1.0) == 0.5

@@ -1,0 +1,488 @@
+"""The playout against a model that knows every single sample, under random treatment.
+
+The model is as plain as can be: an array with the time at which each sample sounds. It knows
+nothing of positions that move, of stretches, or of heaps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipecat_agenthuman.playout.cues import STALL_LIMIT_SECS, Release, Speaking, Started, Stopped
+from pipecat_agenthuman.playout.pacing import Pace
+from pipecat_agenthuman.playout.playout import Playout
+
+RATE = 16_000
+EPSILON_SECS = 1e-6  # a sixtieth of a sample
+ROUNDING_SECS = 1e-9  # all times here are whole samples; sums of them are not quite
+CLOCK_OFFSET_SECS = 1000.0  # timestamps have a clock of their own
+
+PENDING, DROPPED, REJECTED = range(3)
+NO_SAMPLES = np.zeros(0, dtype=int)
+
+
+@dataclass
+class Item:
+    """Something that was held; ``behind`` is the number of samples before it.
+
+    A timed one waits, too, until the sample after them begins ``with_sound``.
+    """
+
+    number: int
+    behind: int
+    interruptible: bool
+    timed: bool = False
+    with_sound: bool = False
+    ends_speech: bool = False
+    released: bool = False
+    dropped: bool = False
+
+
+@dataclass
+class Spoken:
+    """An utterance; timestamps count from ``origin``, the time of its first audio."""
+
+    first: int
+    interruptible: bool
+    origin: float | None = None
+    is_open: bool = True
+    early: list[tuple[Item, float]] = field(default_factory=list)
+
+    def target(self, at_secs: float) -> int:
+        assert self.origin is not None
+        return self.first + max(round((at_secs - self.origin) * RATE), 0)
+
+
+class Model:
+    """What must be heard when, sample by sample."""
+
+    def __init__(self, latency_secs: float) -> None:
+        self.latency_secs = latency_secs
+        self.state = np.zeros(0, dtype=np.int8)
+        self.interruptible = np.zeros(0, dtype=bool)
+        self.sounds_at = np.zeros(0)
+        self.unsent = NO_SAMPLES
+        self.in_flight: list[np.ndarray] = []
+        self.queued = NO_SAMPLES  # confirmed and not heard, in order
+        self.ends_at = -math.inf
+        self.silent_from = -math.inf
+        self.settled = 0  # samples before this number were heard, or never will be
+
+    def write(self, samples: int, *, interruptible: bool) -> np.ndarray:
+        first = len(self.state)
+        self.state = np.append(self.state, np.full(samples, PENDING, dtype=np.int8))
+        self.interruptible = np.append(self.interruptible, np.full(samples, interruptible))
+        self.sounds_at = np.append(self.sounds_at, np.full(samples, np.inf))
+        numbers = np.arange(first, first + samples)
+        self.unsent = np.append(self.unsent, numbers)
+        return numbers
+
+    def send(self, samples: int) -> np.ndarray:
+        numbers, self.unsent = self.unsent[:samples], self.unsent[samples:]
+        self.in_flight.append(numbers)
+        return numbers
+
+    def confirm(self, at: float) -> None:
+        numbers = self.in_flight.pop(0)
+        start = max(at + self.latency_secs, self.ends_at)
+        self.sounds_at[numbers] = start + np.arange(len(numbers)) / RATE
+        self.ends_at = self.silent_from = start + len(numbers) / RATE
+        self.queued = np.append(self.queued, numbers)
+
+    def reject(self, now: float) -> int:
+        numbers = self.in_flight.pop(0)
+        self.state[numbers] = REJECTED
+        self.ends_at = max(self.ends_at, now)
+        self.sounds_at[numbers] = self.ends_at
+        return len(numbers)
+
+    def listen(self, now: float) -> np.ndarray:
+        """The samples that were heard since the last time."""
+        over = self._over(self.queued, now)
+        heard, self.queued = self.queued[over], self.queued[~over]
+        waiting = np.arange(self.settled, len(self.state))
+        waits = (self.state[waiting] != DROPPED) & ~self._over(waiting, now)
+        self.settled += int(np.argmax(waits)) if waits.any() else len(waiting)
+        return heard
+
+    def is_over(self, number: int) -> bool:
+        """Whether all samples before a number were heard, or never will be."""
+        return number <= self.settled
+
+    def has_begun(self, number: int, now: float) -> bool:
+        return number < len(self.state) and bool(self.sounds_at[number] <= now + EPSILON_SECS)
+
+    def is_dropped(self, number: int) -> bool:
+        return number < len(self.state) and bool(self.state[number] == DROPPED)
+
+    def sounding(self, now: float) -> bool:
+        return len(self.queued) > 0 and self.has_begun(self.queued[0], now - 2 * EPSILON_SECS)
+
+    def unheard(self, now: float) -> int:
+        """Samples that were not heard and may still have to be said."""
+        waiting = np.arange(self.settled, len(self.state))
+        return np.count_nonzero((self.state[waiting] != DROPPED) & ~self._over(waiting, now))
+
+    def interrupt(self, now: float) -> tuple[bool, int]:
+        """Returns whether the server is told, and how many samples are dropped."""
+        waiting = np.arange(self.settled, len(self.state))
+        waiting = waiting[(self.state[waiting] != DROPPED) & ~self._over(waiting, now)]
+        sent = waiting[~np.isin(waiting, self.unsent)]
+        refused = waiting[self.state[waiting] == REJECTED]
+        waiting = waiting[self.state[waiting] != REJECTED]
+        decisive = sent[self.state[sent] != REJECTED] if len(sent) else waiting
+        tell = bool(self.interruptible[decisive].any() or not len(decisive))
+        doomed = waiting if tell else self.unsent
+        doomed = doomed[self.interruptible[doomed]]
+        self.state[doomed] = DROPPED
+        if tell:
+            # The server forgets everything; what it had refused is not tried again.
+            self.state[refused] = DROPPED
+            kept = waiting[~self.interruptible[waiting]]
+            self.state[kept], self.sounds_at[kept] = PENDING, np.inf
+            self.unsent, self.queued = kept, NO_SAMPLES
+            self.in_flight.clear()
+            self.ends_at = self.silent_from = now
+        else:
+            self.unsent = self.unsent[~self.interruptible[self.unsent]]
+        return tell, len(doomed)
+
+    def _over(self, numbers: np.ndarray, now: float) -> np.ndarray:
+        lasts = np.where(self.state[numbers] == REJECTED, 0, 1 / RATE)
+        return self.sounds_at[numbers] + lasts <= now + EPSILON_SECS
+
+
+class Bench:
+    """A playout and its model, treated alike."""
+
+    def __init__(
+        self,
+        pace: Pace,
+        confirm_secs: float,
+        max_unconfirmed: int,
+        answers: list[tuple[int, str]],
+    ) -> None:
+        self.playout: Playout[Item] = Playout(pace)
+        self.playout.confirm_secs = confirm_secs
+        self.pace = pace
+        self.max_unconfirmed = max_unconfirmed
+        self.model = Model(pace.avatar_latency_secs)
+        self.now = 50.0
+        self.items: list[Item] = []
+        self.spoken: list[Spoken] = []
+        self.tapped: list[np.ndarray] = []
+        self.sent: list[np.ndarray] = []
+        self.sizes: list[int] = []
+        self.speaking = False
+        self._heard = NO_SAMPLES  # and not handed out yet
+        self.undisturbed = True
+        self._answers = itertools.cycle(answers)
+        self._under_way: list[tuple[float, str]] = []
+
+    # --- what may happen ---
+
+    def open(self, interruptible: bool) -> None:
+        self.close(ends=False)
+        self.hold(interruptible)
+        self.playout.open_utterance(interruptible=interruptible)
+        self.spoken.append(Spoken(len(self.model.state), interruptible))
+
+    def write(self, samples: int, interruptible: bool) -> None:
+        numbers = self.model.write(samples, interruptible=interruptible)
+        clock = self.now + CLOCK_OFFSET_SECS
+        if not (self.spoken and self.spoken[-1].is_open):
+            self.spoken.append(Spoken(len(self.model.state) - samples, interruptible))
+        spoken = self.spoken[-1]
+        spoken.interruptible = interruptible
+        if spoken.origin is None:
+            spoken.origin = clock
+            for item, at_secs in spoken.early:
+                item.behind = spoken.target(at_secs)
+        audio = numbers.astype(np.int16).astype("<i2").tobytes()
+        self.playout.write(audio, self.now, interruptible=interruptible, origin_secs=clock)
+
+    def close(self, ends: bool = True) -> None:
+        self.playout.close_utterance()
+        self._end_utterance()
+        if ends:
+            self.hold(True, ends_speech=True)
+
+    def hold(self, interruptible: bool, ends_speech: bool = False) -> None:
+        number, behind = len(self.items), len(self.model.state)
+        item = Item(number, behind, interruptible, ends_speech=ends_speech)
+        self.items.append(item)
+        self.playout.hold(item, interruptible=interruptible, ends_speech=ends_speech)
+
+    def hold_timed(self, offset_secs: float, interruptible: bool) -> None:
+        """Only inside an open utterance: elsewhere a timestamp has no plain meaning."""
+        if not (self.spoken and self.spoken[-1].is_open):
+            return
+        spoken = self.spoken[-1]
+        item = Item(len(self.items), spoken.first, interruptible, timed=True, with_sound=True)
+        self.items.append(item)
+        if spoken.origin is None:
+            at_secs = self.now + CLOCK_OFFSET_SECS + offset_secs
+            spoken.early.append((item, at_secs))
+        else:
+            at_secs = spoken.origin + offset_secs
+            item.behind = spoken.target(at_secs)
+        self.playout.hold_timed(item, at_secs, interruptible=interruptible)
+
+    def interrupt(self) -> None:
+        self.undisturbed = False
+        self._compare(self.playout.take_heard(self.now))
+        tell, dropped = self.model.interrupt(self.now)
+        if tell:
+            self._under_way.clear()
+        result = self.playout.interrupt(self.now)
+        assert result.send_interrupt == tell
+        assert result.dropped_samples == dropped
+        assert result.heard == b""
+        if result.stopped:
+            assert self.speaking
+            self.speaking = False
+        for item in self.items:
+            item.dropped |= item.interruptible and not item.released
+        if self.spoken and self.spoken[-1].is_open and self.spoken[-1].interruptible:
+            self._end_utterance()
+
+    def _end_utterance(self) -> None:
+        """No more audio comes to which an item could belong."""
+        if self.spoken:
+            self.spoken[-1].is_open = False
+        for item in self.items:
+            if item.behind >= len(self.model.state):
+                item.behind, item.with_sound = len(self.model.state), False
+
+    # --- what the driver does ---
+
+    def drive(self, until: float) -> None:
+        """Let time pass up to a moment, looking only when the playout says so."""
+        for _ in range(10_000):
+            self.send()
+            self.deliver()
+            can_send = len(self.model.in_flight) < self.max_unconfirmed
+            due = self.playout.next_due(self.now, can_send=can_send)
+            answered = self._under_way[0][0] if self._under_way else math.inf
+            time = min(answered, math.inf if due is None else due)
+            if time > until:
+                self.now = until
+                return
+            self.now = max(self.now, time)
+            if answered <= self.now:
+                self._answer(self._under_way.pop(0)[1])
+        raise AssertionError("the playout spins")
+
+    def _answer(self, answer: str) -> None:
+        if answer == "reject":
+            self.undisturbed = False
+            assert self.playout.rejected(self.now) == self.model.reject(self.now)
+        else:
+            self.model.confirm(self.now - 0.001)
+            self.playout.confirmed(self.now - 0.001)
+
+    def send(self) -> None:
+        while len(self.model.in_flight) < self.max_unconfirmed:
+            avoid = set(self.sizes[-2:])
+            message = self.playout.take_message(self.now, avoid=avoid)
+            if message is None:
+                return
+            self.sizes.append(message.samples)
+            delay, answer = next(self._answers)
+            earliest = self._under_way[-1][0] if self._under_way else self.now
+            self._under_way.append((max(self.now + delay / 1000, earliest), answer))
+            assert 0 < message.samples <= round(self.pace.max_message_secs * RATE)
+            assert message.samples not in avoid or message.samples <= 3
+            audio = np.frombuffer(message.audio, dtype="<i2")
+            assert np.array_equal(audio, self.model.send(message.samples).astype(np.int16))
+            self.sent.append(audio)
+            self._check_lead()
+
+    def _check_lead(self) -> None:
+        if not self.undisturbed:
+            return
+        limit_secs = self.pace.lead_limit_secs(self.playout.confirm_secs)
+        lead = self.model.unheard(self.now) - len(self.model.unsent)
+        assert lead <= limit_secs * RATE + 1
+
+    def deliver(self) -> None:
+        heard = self.model.listen(self.now)
+        self._heard = np.append(self._heard, heard)
+        while (cue := self.playout.poll(self.now + ROUNDING_SECS)) is not None:
+            match cue:
+                case Started(silent=True):
+                    assert not self.speaking
+                    self.speaking = True
+                case Started():
+                    assert not self.speaking
+                    assert self.model.has_begun(self._next_sound(), self.now)
+                    self.speaking = True
+                case Stopped():
+                    assert self.speaking
+                    self.speaking = False
+                case Speaking():
+                    assert self.speaking
+                case Release(item):
+                    self._release(item)
+        self._compare(self.playout.take_heard(self.now))
+        self._check_state()
+
+    def _release(self, item: Item) -> None:
+        assert not item.released
+        assert not item.dropped
+        item.released = True
+        assert self._is_due(item)
+        if item.ends_speech:
+            assert not self.speaking
+        if not item.timed:
+            earlier = self.items[: item.number]
+            assert all(other.released or other.dropped or other.timed for other in earlier)
+
+    def _next_sound(self) -> int:
+        """The sample that sounded since the last stop, or is the next to sound."""
+        return int(np.append(self._heard, self.model.queued)[0])
+
+    def _compare(self, audio: bytes) -> None:
+        """What is handed out is what sounded, to the sample; nothing that sounded is unsaid."""
+        heard = np.append(self._heard, self.model.listen(self.now))
+        assert np.array_equal(np.frombuffer(audio, dtype="<i2"), heard.astype(np.int16))
+        self.tapped.append(heard)
+        self._heard = NO_SAMPLES
+
+    def _check_state(self) -> None:
+        assert self.playout.speaking == self.speaking
+        if self.model.sounding(self.now):
+            assert self.speaking
+        elif self.speaking:
+            assert self.now <= self.model.silent_from + STALL_LIMIT_SECS + EPSILON_SECS
+        # No item is late, and none but those are remembered.
+        held = [item for item in self.items if not (item.released or item.dropped)]
+        assert self.playout.held_items == len(held)
+        assert not any(self._is_due(item) for item in held)
+        # Memory: the audio that nobody heard yet, and no more.
+        unheard = self.model.unheard(self.now)
+        tape = self.playout._tape
+        assert tape.end - tape.start == unheard
+        assert len(tape._audio) == 2 * unheard
+
+    def _is_due(self, item: Item) -> bool:
+        """What came with a sound that is gone comes as soon as what was before it is over."""
+        if not self.model.is_over(item.behind):
+            return False
+        waits = item.with_sound and not self.model.is_dropped(item.behind)
+        return not waits or self.model.has_begun(item.behind, self.now)
+
+    def finish(self) -> None:
+        """Let everything come to its end, in time."""
+        self.close()
+        while self.model.in_flight or len(self.model.unsent):
+            before = len(self.model.unsent), len(self.model.in_flight)
+            self.drive(self.now + 60.0)
+            assert (len(self.model.unsent), len(self.model.in_flight)) != before
+        remaining_secs = self.playout.remaining_secs(self.now)
+        self.drive(self.now + remaining_secs + EPSILON_SECS)
+        assert self.playout.finished(self.now)
+        assert not self.playout._utterances._utterances
+        assert all(item.released or item.dropped for item in self.items)
+        self.drive(self.now + STALL_LIMIT_SECS + EPSILON_SECS)
+        assert not self.speaking
+        pending = np.flatnonzero(self.model.state == PENDING)
+        assert np.array_equal(np.sort(np.concatenate(self.tapped)), pending)
+        if self.undisturbed and self.sent:
+            written = np.arange(len(self.model.state))
+            assert np.array_equal(np.concatenate(self.sent), written.astype(np.int16))
+            assert np.array_equal(np.concatenate(self.tapped), written)
+
+
+samples = st.sampled_from([0, 1, 77, 320, 320, 320, 640, 1600, 5000, 16_000])
+waits = st.sampled_from([0, 1, 5, 20, 20, 60, 250, 250, 700, 3500])
+offsets = st.sampled_from([-20, 0, 10, 100, 400, 1000])
+
+
+def steps(*more: str) -> st.SearchStrategy[list[tuple[str, int]]]:
+    """Scripts: most of what happens is that audio comes and time goes."""
+    audio = st.tuples(st.just("write"), samples)
+    time = st.tuples(st.just("wait"), waits)
+    timed = st.tuples(st.sampled_from(["word", "kept word"]), offsets)
+    plain = st.tuples(st.sampled_from(["open", "close", "hold", "keep", *more]), st.just(0))
+    return st.lists(st.one_of(audio, audio, time, time, timed, plain, plain), min_size=25)
+
+
+paces = st.builds(
+    Pace,
+    avatar_latency_secs=st.sampled_from([0.0, 0.1, 0.5]),
+    max_lead_secs=st.sampled_from([None, 0.2, 1.5]),
+    min_first_message_secs=st.just(0.04),
+    max_first_message_secs=st.sampled_from([0.04, 0.4]),
+    max_message_secs=st.sampled_from([0.05, 0.3, 1.0]),
+)
+delays = st.sampled_from([0, 5, 50, 300])
+confirmations = st.lists(st.tuples(delays, st.just("confirm")), min_size=1)
+some_rejections = st.lists(
+    st.tuples(delays, st.sampled_from(["confirm", "confirm", "confirm", "reject"])), min_size=1
+)
+
+
+def perform(bench: Bench, script: list[tuple[str, int]], uninterruptible: set[int]) -> None:
+    """Do what a script says; utterances have numbers, and some may not be interrupted."""
+    utterance = 0
+    for step, value in script:
+        interruptible = utterance not in uninterruptible
+        match step:
+            case "write":
+                bench.write(value, interruptible)
+            case "wait":
+                bench.drive(bench.now + value / 1000)
+            case "open":
+                utterance += 1
+                bench.open(utterance not in uninterruptible)
+            case "close":
+                bench.close()
+                utterance += 1
+            case "hold" | "keep":
+                bench.hold(step == "hold")
+            case "word" | "kept word":
+                bench.hold_timed(value / 1000, interruptible and step == "word")
+            case "interrupt":
+                bench.interrupt()
+                if interruptible:
+                    utterance += 1
+    bench.finish()
+
+
+def bounded(max_examples: int) -> settings:
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(
+        max_examples=max_examples, deadline=None, derandomize=True, suppress_health_check=checks
+    )
+
+
+@bounded(100)
+@given(
+    pace=paces,
+    confirm_secs=st.sampled_from([0.0, 0.05, 0.3]),
+    max_unconfirmed=st.sampled_from([1, 2]),
+    answers=some_rejections,
+    script=steps("interrupt"),
+    uninterruptible=st.sets(st.integers(0, 6), max_size=5),
+)
+def test_every_sample_and_every_item_has_its_moment(
+    pace, confirm_secs, max_unconfirmed, answers, script, uninterruptible
+):
+    perform(Bench(pace, confirm_secs, max_unconfirmed, answers), script, uninterruptible)
+
+
+@bounded(40)
+@given(pace=paces, confirm_secs=st.sampled_from([0.0, 0.3]), answers=confirmations, script=steps())
+def test_undisturbed_speech_is_sent_and_heard_as_a_whole_in_order(
+    pace, confirm_secs, answers, script
+):
+    bench = Bench(pace, confirm_secs, 1, answers)
+    perform(bench, script, set())
+    assert bench.undisturbed

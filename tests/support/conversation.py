@@ -1,0 +1,417 @@
+"""A call for tests: a room, a person who really speaks, an avatar that is really heard.
+
+Any ``bot(runner_args)`` can be run in it, an example's or a test's own::
+
+    async with Call(monkeypatch) as call:
+        running = call.start(bot)
+        ada = call.person("Ada")
+        await call.until(lambda: call.heard_secs > 1)
+        await ada.say("How do I bake bread?", call.stt)
+        ada.leave()
+        await running
+
+What stands in for the world: the Daily room of ``daily_room.py``, Daily's REST API for the
+avatar's token, the sandbox for the avatar's service. The sandbox's avatar joins the room with
+the identity in the token that was minted for it, and what it says is heard there, so that a bot
+that listens to its own avatar is found out. Microphones run in real time, and voices are
+synthesised; what the bot makes of them (voice activity, end of turn) is Pipecat's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, Self
+
+import numpy as np
+import pytest
+import soxr
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from loguru import logger
+from pipecat.frames.frames import (
+    Frame,
+    LLMContextFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+    TranscriptionFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.runner.types import DailyRunnerArguments, RunnerArguments
+from pipecat.services.llm_service import LLMService
+from pipecat.services.settings import LLMSettings, STTSettings
+from pipecat.services.stt_service import STTService
+from pipecat.utils.time import time_now_iso8601
+
+from pipecat_agenthuman.demo.espeak import EspeakSynthesizer, SynthesizedSpeech
+from pipecat_agenthuman.demo.speech import EspeakTTSService
+from pipecat_agenthuman.sandbox import Sandbox, SandboxSession
+from tests.support.daily_room import Participant, Room, installed_daily
+
+WAIT_SECS = 30.0
+RATE = 16000
+_CHUNK_SECS = 0.02
+
+Bot = Callable[[RunnerArguments], Awaitable[None]]
+
+
+# --- voices ---------------------------------------------------------------------------------
+
+BOT_PACE = 290
+"""Words per minute: brisk, because tests wait for it."""
+
+
+@cache
+def bot_speech(text: str) -> SynthesizedSpeech:
+    """What the bot's synthesiser makes of a text."""
+    return EspeakSynthesizer(voice="en-gb", words_per_minute=BOT_PACE).synthesize(text)
+
+
+def make_tts() -> EspeakTTSService:
+    settings = EspeakTTSService.Settings(voice="en-gb", words_per_minute=BOT_PACE)
+    return EspeakTTSService(word_timestamps=True, settings=settings)
+
+
+@cache
+def _persons_speech(text: str) -> bytes:
+    speech = EspeakSynthesizer(voice="en-us", words_per_minute=175).synthesize(text)
+    samples = np.frombuffer(speech.audio, dtype=np.int16)
+    return soxr.resample(samples, speech.sample_rate, RATE).astype(np.int16).tobytes()
+
+
+def loud(audio: bytes | bytearray) -> np.ndarray:
+    """The samples that are not silence, in order; a resampler leaves a little noise in it."""
+    samples = np.frombuffer(bytes(audio), dtype=np.int16)
+    return samples[np.abs(samples.astype(np.int32)) > 32]
+
+
+def keep_tokenizer_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pipecat releases that use NLTK fetch its data over the network at the first sentence."""
+    if find_spec("nltk") is not None:
+        split = re.compile(r"(?<=[.!?])\s+").split
+        monkeypatch.setattr("pipecat.utils.string._sent_tokenizer", lambda: split)
+
+
+# --- the bot's services -----------------------------------------------------------------------
+
+
+class ScriptedSTT(STTService):
+    """Hears everything, and recognises what it was told that a person would say.
+
+    Attributes:
+        heard: All the audio that reached it.
+        cues: What was said and not recognised yet; recognised when the speech has ended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            settings=STTSettings(model=None, language=None), ttfs_p99_latency=1.0, sample_rate=RATE
+        )
+        self.heard = bytearray()
+        self.cues: deque[str] = deque()
+
+    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
+        self.heard.extend(audio)
+        yield None
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, VADUserStoppedSpeakingFrame) and self.cues:
+            text = self.cues.popleft()
+            await self.push_frame(TranscriptionFrame(text, "", time_now_iso8601(), finalized=True))
+
+
+class ScriptedLLM(LLMService):
+    """Answers with what it was told, word by word.
+
+    Attributes:
+        asked: The conversation as it was each time it was asked.
+    """
+
+    def __init__(self, *replies: str) -> None:
+        super().__init__(
+            settings=LLMSettings(
+                model=None,
+                system_instruction=None,
+                temperature=None,
+                max_tokens=None,
+                top_p=None,
+                top_k=None,
+                frequency_penalty=None,
+                presence_penalty=None,
+                seed=None,
+                filter_incomplete_user_turns=None,
+                user_turn_completion_config=None,
+            )
+        )
+        self.asked: list[list[tuple[str, str]]] = []
+        self._replies = deque(replies)
+        self._context: LLMContext | None = None
+
+    @property
+    def conversation(self) -> list[tuple[str, str]]:
+        """Who said what until now, as the bot's context has it."""
+        if self._context is None:
+            return []
+        return [(m["role"], m["content"]) for m in self._context.get_messages()]
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, LLMContextFrame):
+            await self._answer(frame.context)
+        else:
+            await self.push_frame(frame, direction)
+
+    async def _answer(self, context: LLMContext) -> None:
+        self._context = context
+        self.asked.append(self.conversation)
+        await self.push_frame(LLMFullResponseStartFrame())
+        for word in self._replies.popleft().split(" "):
+            await self.push_frame(LLMTextFrame(f"{word} "))
+        await self.push_frame(LLMFullResponseEndFrame())
+
+
+# --- who is in the room -----------------------------------------------------------------------
+
+
+class Person:
+    """Someone with an open microphone.
+
+    Attributes:
+        participant: Their place in the room.
+        said: All the audio of their microphone.
+        microphone: The task that runs it.
+    """
+
+    def __init__(self, participant: Participant) -> None:
+        self.participant = participant
+        self.said = bytearray()
+        self._words = bytearray()
+        self._spoken = asyncio.Event()
+        self.microphone = asyncio.create_task(self._transmit())
+
+    async def say(self, text: str, recogniser: ScriptedSTT | None = None) -> None:
+        """Say something, in real time; returns when it was said."""
+        self._spoken.clear()
+        self._words.extend(_persons_speech(text))
+        await asyncio.wait_for(self._spoken.wait(), WAIT_SECS)
+        if recogniser is not None:
+            recogniser.cues.append(text)
+
+    def leave(self) -> None:
+        self.microphone.cancel()
+        self.participant.leave()
+
+    async def _transmit(self) -> None:
+        size = round(RATE * _CHUNK_SECS) * 2
+        due = time.monotonic()
+        while True:
+            chunk = bytes(self._words[:size]).ljust(size, b"\0")
+            del self._words[:size]
+            self.said.extend(chunk)
+            self.participant.speak(chunk, RATE)
+            if not self._words:
+                self._spoken.set()
+            due += _CHUNK_SECS
+            await asyncio.sleep(max(due - time.monotonic(), 0.0))
+
+
+class Avatar:
+    """The sandbox's avatar as a participant, who says in the room what it says in the sandbox.
+
+    Attributes:
+        participant: Its place in the room.
+        said: What the others could hear of it.
+    """
+
+    def __init__(self, participant: Participant, sandbox: Sandbox, session_id: str) -> None:
+        self.participant = participant
+        self.said = bytearray()
+        self._sandbox = sandbox
+        self._session_id = session_id
+        self._speaking = asyncio.create_task(self._speak())
+
+    def leave(self) -> None:
+        self._speaking.cancel()
+        self.participant.leave()
+
+    async def _speak(self) -> None:
+        while True:
+            audio = self._sandbox.heard(self._session_id).pcm[len(self.said) :]
+            if audio:
+                self.said.extend(audio)
+                self.participant.speak(audio, RATE)
+            await asyncio.sleep(_CHUNK_SECS)
+
+
+# --- Daily's REST API -------------------------------------------------------------------------
+
+
+class DailyRest:
+    """As much of it as minting a token takes. Its tokens can be read, as Daily's can."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        app = web.Application()
+        app.router.add_get("/v1/rooms/{name}", self._get_room)
+        app.router.add_post("/v1/meeting-tokens", self._make_token)
+        self.server = TestServer(app)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}/v1"
+
+    async def _get_room(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        return web.json_response(
+            {
+                "id": name,
+                "name": name,
+                "api_created": True,
+                "privacy": "private",
+                "url": self._room.url,
+                "created_at": "2026-05-01T10:00:00.000Z",
+                "config": {},
+            }
+        )
+
+    async def _make_token(self, request: web.Request) -> web.Response:
+        wanted = (await request.json())["properties"]
+        token = base64.urlsafe_b64encode(json.dumps(wanted).encode()).decode().rstrip("=")
+        return web.json_response({"token": token})
+
+
+def holder_of(token: str) -> dict[str, Any]:
+    """What a token of ``DailyRest`` was made for."""
+    return json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+
+
+# --- the call ---------------------------------------------------------------------------------
+
+
+class Call:
+    """A room with everything around it; see the top of this file.
+
+    Attributes:
+        sandbox: The avatar's service, in a thread of its own.
+        room: The Daily room.
+        avatars: Every avatar that joined the room, in order.
+        stt: Speech recognition for the bot to use.
+        complaints: What was logged as a warning or worse.
+    """
+
+    room: Room
+    stt: ScriptedSTT
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **sandbox: Any) -> None:
+        self._monkeypatch = monkeypatch
+        self.sandbox = Sandbox(
+            on_avatar_joined=self._avatar_joined,
+            on_avatar_left=self._avatar_left,
+            **{"render_latency_secs": 0.1, "max_sessions": 3, **sandbox},
+        )
+        self.avatars: list[Avatar] = []
+        self.complaints: list[str] = []
+        self._present: dict[str, Avatar] = {}
+        self._persons: list[Person] = []
+        self._bots: list[asyncio.Task[None]] = []
+        self._bystanders: set[asyncio.Task[Any]] = set()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        keep_tokenizer_offline(self._monkeypatch)
+        daily = self._stack.enter_context(installed_daily(self._monkeypatch))
+        self.room = daily.room()
+        rest = DailyRest(self.room)
+        await rest.server.start_server()
+        self._stack.push_async_callback(rest.server.close)
+        self._stack.enter_context(self.sandbox)
+        variables = {"DAILY_API_KEY": "daily-key", "DAILY_API_URL": rest.url}
+        for name, value in (self.sandbox.environment | variables).items():
+            self._monkeypatch.setenv(name, value)
+        handler = logger.add(lambda text: self.complaints.append(str(text)), level="WARNING")
+        self._stack.callback(logger.remove, handler)
+        self.stt = ScriptedSTT()
+        self._bystanders = asyncio.all_tasks()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for person in self._persons:
+            person.leave()
+        for bot in self._bots:
+            bot.cancel()
+        await asyncio.gather(*self._bots, return_exceptions=True)
+        await self._stack.aclose()
+
+    # --- who comes ---
+
+    def start(self, bot: Bot) -> asyncio.Task[None]:
+        """Let the bot in, as Pipecat's runner does; the task ends with the conversation."""
+        arguments = DailyRunnerArguments(room_url=self.room.url, token="token-of-the-bot")
+        self._bots.append(asyncio.create_task(bot(arguments)))
+        return self._bots[-1]
+
+    def person(self, name: str) -> Person:
+        """Let a person in."""
+        self._persons.append(Person(self.room.join(name)))
+        return self._persons[-1]
+
+    def _avatar_joined(self, record: SandboxSession) -> None:
+        holder = holder_of(record.room_token)
+        participant = self.room.join(holder["user_name"], user_id=holder["user_id"])
+        self._present[record.id] = Avatar(participant, self.sandbox, record.id)
+        self.avatars.append(self._present[record.id])
+
+    def _avatar_left(self, record: SandboxSession) -> None:
+        self._present.pop(record.id).leave()
+
+    # --- what happens ---
+
+    @property
+    def heard_secs(self) -> float:
+        """Seconds of the avatar's speech that sounded in the room."""
+        return self.sandbox.heard().duration_secs
+
+    def commands(self, kind: str) -> list[dict[str, Any]]:
+        """The messages of one kind that the bot sent to the avatar."""
+        return [e for e in self.sandbox.log if e["direction"] == "in" and e["what"] == kind]
+
+    def bot_heard_only(self, person: Person) -> bool:
+        """Whether speech recognition got that person's voice and nothing else."""
+        heard = loud(self.stt.heard)
+        # Who speaks the moment they join is not captured from the first sample on.
+        return len(heard) > RATE // 2 and np.array_equal(heard, loud(person.said)[-len(heard) :])
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + WAIT_SECS
+        while not condition():
+            for bot in self._bots:
+                if bot.done():
+                    bot.result()
+            assert time.monotonic() < deadline, (
+                f"It never came true. Heard {self.heard_secs:.3f} s. Sandbox: "
+                f"{[(e['at_secs'], e['what']) for e in self.sandbox.log[-20:]]}. "
+                f"Warnings: {self.complaints}"
+            )
+            await asyncio.sleep(0.01)
+
+    async def until_ended(self, bot: asyncio.Task[None]) -> None:
+        """Wait until a bot has ended, and see that nothing is left of it."""
+        await asyncio.wait_for(asyncio.shield(bot), WAIT_SECS)
+        await self.sandbox.wait_until_ended()
+        microphones = {person.microphone for person in self._persons}
+        left_over = asyncio.all_tasks() - self._bystanders - microphones - {asyncio.current_task()}
+        assert not [task for task in left_over if not task.done()]
+        assert not self.room.clients
