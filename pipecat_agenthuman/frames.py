@@ -83,10 +83,13 @@ class AgentHumanDisconnectedFrame(AgentHumanServerEventFrame):
     Parameters:
         reason: Why, as far as it is known.
         will_reconnect: Whether a new session is being brought up.
+        planned: Whether nothing was wrong: a session that is about to expire, or whose avatar
+            changes, is replaced.
     """
 
     reason: str = ""
     will_reconnect: bool = False
+    planned: bool = False
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, cast
 
@@ -17,8 +16,6 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     ServiceUpdateSettingsFrame,
     StartFrame,
-    StopFrame,
-    SystemFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
@@ -39,23 +36,18 @@ from pipecat_agenthuman._arguments import (
 from pipecat_agenthuman._credentials import check_url
 from pipecat_agenthuman.client.connection import ConnectionLimits
 from pipecat_agenthuman.client.retry import RetryPolicy
-from pipecat_agenthuman.client.session import Session
 from pipecat_agenthuman.client.sources import OwnSessions, SessionCredentials, choose_source
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
+from pipecat_agenthuman.pipeline.announcer import Announcer
+from pipecat_agenthuman.pipeline.availability import Availability
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.error_reports import ErrorReport
 from pipecat_agenthuman.pipeline.fallback import Fallback
-from pipecat_agenthuman.pipeline.metrics import Meter
-from pipecat_agenthuman.pipeline.outputs import (
-    duration_secs,
-    has_no_place,
-    is_sound,
-    output_transport,
-)
-from pipecat_agenthuman.pipeline.stats import ServiceStats
+from pipecat_agenthuman.pipeline.frame_traits import Reading, Role, read
+from pipecat_agenthuman.pipeline.metrics import Meter, ServiceStats
 from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
 from pipecat_agenthuman.pipeline.tracing import CallTracer
-from pipecat_agenthuman.playout.results import SpeechMessage
+from pipecat_agenthuman.pipeline.transport_output import output_transport
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
 from pipecat_agenthuman.settings import (
     WS_URL,
@@ -63,7 +55,6 @@ from pipecat_agenthuman.settings import (
     AgentHumanVideoSettings,
     from_environment,
 )
-from pipecat_agenthuman.wire.pcm import to_secs
 
 DRAIN_GRACE_SECS: Final = 5.0
 """What an ``EndFrame`` waits beyond the time that is still to be played."""
@@ -178,12 +169,10 @@ class AgentHumanVideoService(AIService):
         if settings is not None:
             complete.apply_update(settings)
         super().__init__(settings=complete, **kwargs)
-        self._passes = on_unavailable == "passthrough"
+        transport_speaks = on_unavailable == "passthrough"
+        url, url_name = from_environment(ws_url, WS_URL_VARIABLE, WS_URL)
         self._starts_with_client = session_start == "client_connected"
         self._drain_grace_secs = drain_grace_secs
-        self._stats = ServiceStats()
-        self._meter = Meter(self, self._stats)
-        url, url_name = from_environment(ws_url, WS_URL_VARIABLE, WS_URL)
         self._source = choose_source(
             complete,
             room=room,
@@ -193,43 +182,47 @@ class AgentHumanVideoService(AIService):
             metadata=metadata,
             aiohttp_session=aiohttp_session,
         )
-        self._voice = AvatarOutput(
+        # The parts, each of which knows only those before it.
+        self._meter = Meter(self)
+        self._availability = Availability()
+        self._output = AvatarOutput(
             self,
+            availability=self._availability,
+            meter=self._meter,
             pace=complete.pace(),
-            line=lambda: self._link.line(),
-            on_sent=self._on_sent,
-            on_sound=self._on_sound,
-            on_heard=self._on_heard,
             pass_heard_audio=pass_heard_audio,
         )
-        self._link = Supervisor(
+        self._fallback = Fallback(
             self,
-            make_session=lambda on_event: Session(
-                self._source,
+            availability=self._availability,
+            output=self._output,
+            meter=self._meter,
+            transport_speaks=transport_speaks,
+        )
+        self._announcer = Announcer(
+            self,
+            meter=self._meter,
+            notify=cast("Callable[..., Awaitable[None]]", self._call_event_handler),
+            renewable=self._source.renewable,
+            transport_speaks=transport_speaks,
+        )
+        self._supervisor = Supervisor(
+            self,
+            source=self._source,
+            availability=self._availability,
+            output=self._output,
+            fallback=self._fallback,
+            announcer=self._announcer,
+            meter=self._meter,
+            options=SupervisorOptions(
                 ws_url=check_url(url, name=url_name, tls="wss", plain="ws"),
-                on_event=on_event,
                 max_unconfirmed=max_unconfirmed,
                 limits=limits,
                 renewal=renewal,
+                avatar_wait_secs=avatar_wait_secs,
+                renew_before_expiry=renew_before_expiry,
             ),
-            source=self._source,
-            voice=self._voice,
-            stats=self._stats,
-            meter=self._meter,
-            notify=cast("Callable[..., Awaitable[None]]", self._call_event_handler),
-            on_unavailable=lambda: self._floor.fall_back(),
-            options=SupervisorOptions(avatar_wait_secs, renew_before_expiry, self._passes),
         )
-        self._floor = Fallback(
-            self,
-            voice=self._voice,
-            stats=self._stats,
-            avatar_may_come=lambda: self._link.may_come,
-            transport_speaks=self._passes,
-            silence_avatar=self._link.interrupt,
-        )
-        self._speech_since: float | None = None
-        self._driving: asyncio.Task[None] | None = None
         for event in (
             "on_connected",
             "on_disconnected",
@@ -254,7 +247,7 @@ class AgentHumanVideoService(AIService):
     @property
     def stats(self) -> ServiceStats:
         """A snapshot of everything that was counted."""
-        return self._stats.snapshot()
+        return self._meter.stats.snapshot()
 
     # --- lifecycle ---------------------------------------------------------------------
 
@@ -265,41 +258,36 @@ class AgentHumanVideoService(AIService):
             CallTracer(
                 self,
                 context=setup.tracing_context,
-                stats=lambda: self._stats,
-                is_speaking=lambda: self._voice.playout.speaking,
+                stats=self._meter.stats,
+                is_speaking=lambda: self._output.speaking,
             )
 
     async def start(self, frame: StartFrame) -> None:
         """Begin to bring the session up; returns at once."""
         await super().start(frame)
-        if self._driving is None:  # After a StopFrame processors may be started again.
-            driving = self._link.guard("driver", self._voice.driver.run())
-            self._driving = self.create_task(driving, "driver")
-        self._floor.warn_of_transport()
+        self._supervisor.start()
+        self._fallback.warn_of_transport()
         if not self._starts_with_client:
             self._bring_up()
 
     async def stop(self, frame: EndFrame) -> None:
         """Wait until everything was heard, then close and end the session; bounded."""
         await super().stop(frame)
-        await self._floor.drain(self._drain_grace_secs)
-        since_heard_secs = self._voice.driver.now() - self._voice.heard_at
+        await self._fallback.drain(self._drain_grace_secs)
+        since_heard_secs = self._output.now() - self._output.heard_at
         await asyncio.sleep(max(END_SILENCE_SECS - since_heard_secs, 0.0))
-        await self._link.close(TEARDOWN_SECS)
+        await self._supervisor.close(TEARDOWN_SECS)
 
     async def cancel(self, frame: CancelFrame) -> None:
         """Close and end the session, without waiting for it: ``cleanup`` does."""
         await super().cancel(frame)
-        self._link.let_go()
-        await self._floor.clear()
+        self._supervisor.let_go()
+        await self._fallback.clear()
 
     async def cleanup(self) -> None:
         """Leave nothing behind: no session, no task, no socket."""
         await super().cleanup()
-        driving, self._driving = self._driving, None
-        if driving is not None:
-            await self.cancel_task(driving)
-        await self._link.cleanup(TEARDOWN_SECS)
+        await self._supervisor.cleanup(TEARDOWN_SECS)
 
     # --- frames ------------------------------------------------------------------------
 
@@ -313,120 +301,105 @@ class AgentHumanVideoService(AIService):
         """
         await super().process_frame(frame, direction)
         if isinstance(frame, AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame):
-            await self._link.note(frame)
+            await self._supervisor.note_avatar(frame)
+        elif isinstance(frame, ClientConnectedFrame) and self._starts_with_client:
+            self._bring_up()
         if isinstance(frame, InterruptionFrame):
             await self._interrupt(frame, direction)
         elif direction is FrameDirection.UPSTREAM:
-            self._floor.transport.hear(frame)
+            self._fallback.transport.hear(frame)
             await self.push_frame(frame, direction)
-        elif isinstance(frame, SystemFrame):
-            if isinstance(frame, ClientConnectedFrame) and self._starts_with_client:
-                self._bring_up()
-            await self.push_frame(frame, direction)
-        elif isinstance(frame, EndFrame) or has_no_place(frame):
-            await self.push_frame(frame, direction)
-        elif isinstance(frame, StopFrame):
-            await self._floor.drain(self._drain_grace_secs)
-            await self.push_frame(frame, direction)
-        elif isinstance(frame, ServiceUpdateSettingsFrame):
-            await self._update(cast("ServiceUpdateSettingsFrame[Any]", frame))
         else:
-            await self._take(frame)
+            await self._take(read(frame))
 
-    async def _take(self, frame: Frame) -> None:
+    async def _take(self, reading: Reading) -> None:
+        """Take a frame that goes down."""
+        match reading.role:
+            case Role.PASSER:
+                await self.push_frame(reading.frame)
+            case Role.PAUSE:
+                await self._fallback.drain(self._drain_grace_secs)
+                await self.push_frame(reading.frame)
+            case Role.SETTINGS if self._is_addressed(reading.frame):
+                await self._update(cast("ServiceUpdateSettingsFrame[Any]", reading.frame))
+            case _:
+                await self._take_in_order(reading)
+
+    async def _take_in_order(self, reading: Reading) -> None:
         """Take a frame that has its place in the speech."""
-        if not self._voice.admit(frame):
+        if not self._output.admit(reading):
             return
-        if is_sound(frame):
-            await self._floor.sound(frame)
+        if reading.role is Role.SOUND:
+            await self._fallback.sound(reading.frame)
             return
-        if self._starts_with_client and isinstance(frame, TTSStartedFrame | TTSAudioRawFrame):
+        if self._starts_with_client and reading.role in (Role.START, Role.SPEECH):
             self._bring_up()  # Whoever is spoken to is there, whether a frame said so or not.
-        if self._floor.avatar_speaks:
-            await self._floor.after_sounds()
-            await self._voice.driver.wait_until(self._has_room, None)
-        self._stats.taken_secs += duration_secs(frame)
-        await self._floor.choose(frame)
-        if not self._floor.avatar_speaks:
-            await self._floor.pass_on(frame)
-        elif isinstance(frame, TTSAudioRawFrame):
-            await self._say(frame)
-        elif isinstance(frame, TTSStartedFrame):
-            if not (self._voice.is_open or self._voice.has_unheard):
-                self._speech_since = time.time()
-            self._meter.open_utterance()
-            self._voice.start(frame)
-        elif isinstance(frame, TTSStoppedFrame):
-            self._voice.stop(frame)
+        if self._fallback.avatar_speaks:
+            await self._fallback.after_sounds()
+            await self._output.wait_until(self._has_room)
+        self._meter.took(reading.secs)
+        await self._fallback.choose(reading)
+        if self._fallback.avatar_speaks:
+            await self._say(reading)
         else:
-            self._voice.hold(frame)
+            await self._fallback.pass_on(reading.frame)
 
-    async def _say(self, frame: TTSAudioRawFrame) -> None:
-        if not self._voice.is_open:
-            self._meter.open_utterance()
-        self._meter.take_audio(self._voice.driver.now())
-        try:
-            self._voice.say(frame)
-        except ValueError as error:
-            told = f"{error} This piece of speech is not heard."
-            trouble = ErrorReport("bad_audio", str(error), told, ErrorCategory.APPLICATION)
-            await self._link.tell_trouble(trouble)
-            self._stats.dropped_secs += duration_secs(frame)
-            self._voice.miss()
+    async def _say(self, reading: Reading) -> None:
+        """Let the avatar say speech, and hold what belongs to it."""
+        frame, interruptible = reading.frame, reading.interruptible
+        match frame:
+            case TTSAudioRawFrame():
+                try:
+                    self._output.say(frame, interruptible=interruptible)
+                except ValueError as error:
+                    told = f"{error} This piece of speech is not heard."
+                    await self._announcer.report(
+                        ErrorReport("bad_audio", str(error), told, ErrorCategory.APPLICATION)
+                    )
+                    self._meter.dropped(reading.secs)
+                    self._output.miss()
+            case TTSStartedFrame():
+                self._output.start(frame, interruptible=interruptible)
+            case TTSStoppedFrame():
+                self._output.stop(frame, interruptible=interruptible)
+            case _:
+                self._output.hold(frame, interruptible=interruptible)
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop speaking, at once and whatever is believed to be heard."""
-        async with self._voice.driver.turn:
-            interruption = self._voice.interrupt()
-            if interruption.send_interrupt:
-                self._link.interrupt()
-            self._floor.interrupt()
-            self._speech_since = None
-            self._stats.dropped_secs += to_secs(interruption.dropped_samples)
-            await self._voice.hear(interruption.heard)
+        async with self._output.lock:
+            interruption = self._output.interrupt()
+            self._fallback.interrupt()
+            await self._output.hear(interruption.heard)
             await self.push_frame(frame, direction)
             if interruption.stopped:
-                await self._voice.push_speaking(BotStoppedSpeakingFrame)
+                await self._output.push_speaking(BotStoppedSpeakingFrame)
 
     # --- inside ------------------------------------------------------------------------
 
     def _bring_up(self) -> None:
         transport = output_transport(self)
-        self._link.start(avatar_is_announced=bool(getattr(transport, "announces_avatar", False)))
+        announces = bool(getattr(transport, "announces_avatar", False))
+        self._supervisor.bring_up(avatar_is_announced=announces)
 
     def _has_room(self) -> bool:
         """Whether another frame may be taken; System frames never ask."""
-        playout = self._voice.playout
-        limit_secs = BACKLOG_SECS if self._link.ready else PREROLL_SECS
+        limit_secs = BACKLOG_SECS if self._availability.session_up else PREROLL_SECS
         # What is held without any speech to come waits for the audio behind this very frame.
-        may_hold = playout.held_items < HELD_FRAMES or not self._voice.has_unheard
-        return playout.backlog_secs < limit_secs and may_hold
-
-    def _on_sent(self, message: SpeechMessage) -> None:
-        self._meter.take_message(message)
-        self._stats.sent_secs += to_secs(message.samples)
-
-    async def _on_sound(self) -> None:
-        """Speech sounds: that is this service's first byte."""
-        since, self._speech_since = self._speech_since, None
-        if since is not None:
-            self._stats.ttfb_secs = time.time() - since
-            await self.start_ttfb_metrics(start_time=since)
-            await self.stop_ttfb_metrics()
-
-    def _on_heard(self, samples: int) -> None:
-        self._stats.heard_secs += to_secs(samples)
+        may_hold = self._output.held_frames < HELD_FRAMES or not self._output.has_unheard
+        return self._output.backlog_secs < limit_secs and may_hold
 
     # --- settings ----------------------------------------------------------------------
 
+    def _is_addressed(self, frame: Frame) -> bool:
+        """Whether a settings frame is meant for this service."""
+        settings = cast("ServiceUpdateSettingsFrame[Any]", frame)
+        ours = isinstance(settings.delta, AgentHumanVideoSettings)
+        return settings.service is self or (settings.service is None and ours)
+
     async def _update(self, frame: ServiceUpdateSettingsFrame[Any]) -> None:
-        """Apply settings that are meant for this service; hold those that are not."""
-        ours = isinstance(frame.delta, AgentHumanVideoSettings)
-        if frame.service is self or (frame.service is None and ours):
-            delta = frame.delta or AgentHumanVideoSettings.from_mapping(frame.settings)
-            await self._update_settings(delta)
-        else:
-            await self._take(frame)
+        delta = frame.delta or AgentHumanVideoSettings.from_mapping(frame.settings)
+        await self._update_settings(delta)
 
     async def _update_settings(self, delta: ServiceSettings) -> dict[str, Any]:
         """Change settings: the pace from the next utterance on, the avatar at the next pause."""
@@ -437,19 +410,20 @@ class AgentHumanVideoService(AIService):
             pace = wanted.pace()
         except ValueError as error:
             told = f"Settings not changed: {error}"
-            trouble = ErrorReport("bad_settings", str(error), told, ErrorCategory.APPLICATION)
-            await self._link.tell_trouble(trouble)
+            await self._announcer.report(
+                ErrorReport("bad_settings", str(error), told, ErrorCategory.APPLICATION)
+            )
             return {}
         was_usable = self.is_usable
         changed = await super()._update_settings(delta)
-        self._voice.playout.pace = pace
+        self._output.change_pace(pace)
         self._warn_unhandled_updated_settings(set(changed) & {"model", *delta.extra})
         names_avatar = getattr(delta, "avatar", NOT_GIVEN) is not NOT_GIVEN
         if changed.keys() & {"avatar", "aspect_ratio"} or (names_avatar and not was_usable):
             if isinstance(self._source, OwnSessions):
                 self._source.avatar = wanted.given("avatar")
                 self._source.aspect_ratio = wanted.given("aspect_ratio")
-            self._link.renew_at_pause("the avatar changes")
+            self._supervisor.renew_at_pause("the avatar changes")
         elif not was_usable:
             await self.set_usable(False)  # Nothing else brings a session.
         return changed

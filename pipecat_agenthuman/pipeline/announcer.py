@@ -1,11 +1,18 @@
-"""The session's news for the pipeline: frames, event handlers, counts, errors."""
+"""Tells the pipeline what happened to the session: frames, event handlers, errors, metrics.
+
+Whoever has news hands it in and goes on; it is told one by one, in order, so that a slow event
+handler holds up nothing but the news behind it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from loguru import logger
+from pipecat.frames.frames import ErrorFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
 from pipecat_agenthuman.client.events import (
@@ -20,19 +27,26 @@ from pipecat_agenthuman.client.session import SessionLost
 from pipecat_agenthuman.frames import (
     AgentHumanConnectedFrame,
     AgentHumanDisconnectedFrame,
+    AgentHumanErrorFrame,
     AgentHumanInterruptConfirmedFrame,
     AgentHumanServerEventFrame,
     AgentHumanSpeakConfirmedFrame,
 )
 from pipecat_agenthuman.pipeline.error_reports import (
     ErrorReport,
-    Reporter,
-    internal_trouble,
-    server_trouble,
-    session_trouble,
+    internal_report,
+    server_report,
+    session_report,
 )
-from pipecat_agenthuman.pipeline.stats import ServiceStats
+from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.wire import protocol
+
+UNTOLD_NEWS: Final = 256
+"""News that waits to be told. Beyond, what changes nothing is skipped: a server that floods
+its client must not fill the memory."""
+
+BURST_SECS: Final = 10.0
+"""The same error within this time is one burst: told once, and counted."""
 
 _NOTICED_KINDS: Final = 32
 """Kinds of unexpected messages that are logged once each."""
@@ -40,45 +54,93 @@ _NOTICED_KINDS: Final = 32
 _EXCERPT_CHARS: Final = 200
 
 
-class Announcer:
-    """Tells of what happened to the session.
+@dataclass(frozen=True, slots=True)
+class AvatarReady:
+    """The avatar may speak from now on."""
 
-    Attributes:
-        reporter: Tells of trouble.
-    """
+
+News = ConnectionEvent | SessionLost | AvatarReady
+
+
+class Announcer:
+    """Tells of what happened to the session."""
 
     def __init__(
         self,
         processor: FrameProcessor,
         *,
-        stats: ServiceStats,
+        meter: Meter,
         notify: Callable[..., Awaitable[None]],
         renewable: bool,
         transport_speaks: bool,
     ) -> None:
-        """Create a teller.
+        """Create an announcer; ``run`` tells.
 
         Args:
             processor: Pushes the frames.
-            stats: Counts.
+            meter: Counts, and has figures to tell.
             notify: Calls an event handler: name, then arguments.
             renewable: Whether a lost session can be replaced at all.
             transport_speaks: Whether the transport speaks while there is no avatar.
         """
-        self.reporter = Reporter(processor)
         self._processor = processor
-        self._stats = stats
+        self._meter = meter
         self._notify = notify
         self._renewable = renewable
         self._transport_speaks = transport_speaks
+        self._news: asyncio.Queue[News] = asyncio.Queue()
+        self._bursts = _Bursts(str(processor))
         self._noticed: set[str] = set()
 
-    async def tell(self, event: ConnectionEvent) -> None:
-        """Tell of an event on the connection."""
+    def take(self, news: News) -> None:
+        """Take news; it is told when all before it was."""
+        changes_nothing = isinstance(news, Unexpected) or (
+            isinstance(news, ErrorReported) and not news.speech_rejected
+        )
+        if changes_nothing and self._news.qsize() >= UNTOLD_NEWS:
+            self._notice("too many at once", "some are skipped")
+            return
+        self._news.put_nowait(news)
+
+    async def run(self) -> None:
+        """Tell what there is to tell, until cancelled."""
+        while True:
+            news = await self._news.get()
+            await self._tell(news)
+            await self._meter.push()
+
+    def close(self) -> None:
+        """Tell what is still to be told of errors. Idempotent."""
+        self._bursts.close()
+
+    async def report(self, report: ErrorReport) -> None:
+        """Tell of an error at once, unless it belongs to a burst that was told of."""
+        self._meter.failed(report.code)
+        if not self._bursts.opens(report):
+            return
+        await self._processor.push_frame(
+            AgentHumanErrorFrame(report.error, report.code, event=report.event or {})
+        )
+        frame = ErrorFrame(error=report.told, exception=report.exception, category=report.category)
+        await self._processor.push_error_frame(frame, force_treat_as_permanent=report.final)
+        await self._notify("on_avatar_error", report.error, report.code)
+
+    async def report_bug(self, where: str, error: Exception) -> None:
+        """Tell at once that a mistake of this package ended the session."""
+        report = internal_report(where, error, self._meaning(will_renew=False))
+        await self._tell_disconnected(AgentHumanDisconnectedFrame(report.error))
+        await self.report(report)
+
+    # --- inside ------------------------------------------------------------------------
+
+    async def _tell(self, news: News) -> None:
         push = self._processor.push_frame
-        match event:
+        match news:
             case Established():
-                await self._tell_established(event)
+                await self._tell_established(news)
+            case AvatarReady():
+                await self._processor.set_usable(True)
+                await self._notify("on_avatar_ready")
             case SpeechConfirmed(message=message, samples=samples):
                 count = samples if message.audio_samples is None else message.audio_samples
                 await push(AgentHumanSpeakConfirmedFrame(count, event=message.event))
@@ -86,63 +148,43 @@ class Announcer:
             case PlaybackStopped(message=message):
                 await push(AgentHumanInterruptConfirmedFrame(event=message.event))
                 await self._notify("on_interrupt_confirmed")
-            case ErrorReported(error=error):
-                await self._tell_error(error, speech_rejected=event.speech_rejected)
+            case ErrorReported(error=error, speech_rejected=rejected):
+                meaning = "That piece of speech is not heard." if rejected else "The call goes on."
+                await self.report(server_report(error, meaning))
+            case SessionLost():
+                await self._tell_lost(news)
             case Unexpected(message=protocol.UnknownEvent() as message):
-                self.notice(event.why, f"passed on as a frame: {_excerpt(message.event)}")
+                self._notice(news.why, f"passed on as a frame: {_excerpt(message.event)}")
                 await push(AgentHumanServerEventFrame(event=message.event))
             case Unexpected():
-                self.notice(event.why, f"skipped: {_excerpt(event.message)}")
-
-    async def tell_lost(self, event: SessionLost) -> None:
-        """Tell that a session is gone, or could not be brought up."""
-        if event.was_ready or not event.will_renew:
-            await self.tell_disconnected(event.reason, event.will_renew)
-        if event.error is None:
-            return
-        if event.was_ready:
-            self._stats.losses += 1
-        meaning = self._meaning(will_renew=event.will_renew)
-        await self.tell_trouble(session_trouble(event.error, meaning, final=not event.will_renew))
-
-    async def tell_bug(self, where: str, error: Exception) -> None:
-        """Tell that a mistake of this package ended the session."""
-        trouble = internal_trouble(where, error, self._meaning(will_renew=False))
-        await self.tell_disconnected(trouble.error, False)
-        await self.tell_trouble(trouble)
-
-    async def tell_disconnected(self, reason: str, will_reconnect: bool) -> None:
-        """Tell that the connection is gone."""
-        await self._processor.push_frame(AgentHumanDisconnectedFrame(reason, will_reconnect))
-        await self._notify("on_disconnected", reason, will_reconnect)
-
-    async def tell_trouble(self, trouble: ErrorReport) -> None:
-        """Count trouble, and report it unless it belongs to a burst that was reported."""
-        self._stats.count_error(trouble.code)
-        if await self.reporter.tell(trouble):
-            await self._notify("on_avatar_error", trouble.error, trouble.code)
-
-    def notice(self, kind: str, what: str) -> None:
-        """Log something unexpected that changes nothing, once for each kind."""
-        if kind not in self._noticed and len(self._noticed) < _NOTICED_KINDS:
-            self._noticed.add(kind)
-            logger.warning(f"{self._processor}: unexpected message of the server ({kind}), {what}")
-
-    # --- inside ------------------------------------------------------------------------
+                self._notice(news.why, f"skipped: {_excerpt(news.message)}")
 
     async def _tell_established(self, event: Established) -> None:
-        if self._stats.sessions:
-            self._stats.renewals += 1
-        self._stats.sessions += 1
         session_id = event.session_id
         logger.debug(f"{self._processor}: session {session_id} established")
         frame = AgentHumanConnectedFrame(session_id, event=event.message.event)
         await self._processor.push_frame(frame)
         await self._notify("on_connected", session_id)
 
-    async def _tell_error(self, error: protocol.ServerError, *, speech_rejected: bool) -> None:
-        meaning = "That piece of speech is not heard." if speech_rejected else "The call goes on."
-        await self.tell_trouble(server_trouble(error, meaning))
+    async def _tell_lost(self, event: SessionLost) -> None:
+        """Tell that a session is gone, or could not be brought up."""
+        if event.was_ready or not event.will_renew:
+            await self._tell_disconnected(
+                AgentHumanDisconnectedFrame(event.reason, event.will_renew, event.error is None)
+            )
+        if event.error is not None:
+            meaning = self._meaning(will_renew=event.will_renew)
+            await self.report(session_report(event.error, meaning, final=not event.will_renew))
+
+    async def _tell_disconnected(self, frame: AgentHumanDisconnectedFrame) -> None:
+        await self._processor.push_frame(frame)
+        await self._notify("on_disconnected", frame.reason, frame.will_reconnect)
+
+    def _notice(self, kind: str, what: str) -> None:
+        """Log something unexpected that changes nothing, once for each kind."""
+        if kind not in self._noticed and len(self._noticed) < _NOTICED_KINDS:
+            self._noticed.add(kind)
+            logger.warning(f"{self._processor}: unexpected message of the server ({kind}), {what}")
 
     def _meaning(self, *, will_renew: bool) -> str:
         """What the loss of a session means for the call."""
@@ -156,3 +198,54 @@ class Announcer:
 
 def _excerpt(what: object) -> str:
     return str(what)[:_EXCERPT_CHARS]
+
+
+@dataclass(slots=True)
+class _Burst:
+    """Errors of one kind that came close together; the first of them was told."""
+
+    since: float
+    end: asyncio.TimerHandle
+    untold: int = 0
+
+
+class _Bursts:
+    """Which errors belong together, so that each burst is told once, and its size at its end."""
+
+    def __init__(self, owner: str) -> None:
+        """Begin without any.
+
+        Args:
+            owner: Who tells, for the log.
+        """
+        self._owner = owner
+        self._under_way: dict[str, _Burst] = {}
+
+    def opens(self, report: ErrorReport) -> bool:
+        """Take note of an error; returns whether it is to be told."""
+        burst = self._under_way.get(report.code)
+        if burst is not None and not report.final:
+            burst.untold += 1
+            return False
+        self._end(report.code)
+        loop = asyncio.get_running_loop()
+        end = loop.call_later(BURST_SECS, self._end, report.code)
+        self._under_way[report.code] = _Burst(loop.time(), end)
+        return True
+
+    def close(self) -> None:
+        """End all of them."""
+        for code in tuple(self._under_way):
+            self._end(code)
+
+    def _end(self, code: str) -> None:
+        burst = self._under_way.pop(code, None)
+        if burst is None:
+            return
+        burst.end.cancel()
+        if burst.untold:
+            within_secs = asyncio.get_running_loop().time() - burst.since
+            logger.error(
+                f"{self._owner}: the error {code!r} came {burst.untold} more times within "
+                f"{within_secs:.1f} s."
+            )

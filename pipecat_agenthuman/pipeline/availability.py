@@ -1,62 +1,124 @@
-"""Whether the avatar is in the room, as far as anybody tells."""
+"""May the avatar speak? One value, and everything that changes it by name.
+
+Three things decide: whether a session is up, whether its avatar is in the room as far as
+anybody tells, and whether speech may wait for it. A transport that knows the avatar tells when
+its participant joins. With any other transport nobody does, and then the session's word must
+be enough.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
+
+
+class AvatarState(StrEnum):
+    """What the avatar can do for the speech that comes now."""
+
+    EXPECTED = "expected"
+    """It is on its way for the first time in the call: speech waits for it."""
+
+    READY = "ready"
+    """It is there, and its session is up."""
+
+    ABSENT = "absent"
+    """It is not there, and speech does not wait for it."""
 
 
 class Availability:
-    """Who joined and left, and whether speech should wait for that.
-
-    A transport that knows the avatar tells when its participant joins. With any other
-    transport nobody does, and then the session's word must be enough.
+    """Whether the avatar may speak.
 
     Attributes:
-        announced: Whether somebody tells of the avatar.
+        announced: Whether somebody tells of the avatar in the room.
         was_recognized: Whether an avatar was seen in this call, of whatever session.
     """
 
     def __init__(self, *, announced: bool = False) -> None:
-        """Create an empty room.
+        """Expect the first avatar of a call.
 
         Args:
-            announced: Whether somebody tells of the avatar.
+            announced: Whether somebody tells of the avatar in the room.
         """
         self.announced = announced
         self.was_recognized = False
+        self._is_first = True  # speech waits for the first avatar, never for a later one
+        self._failed = False
+        self._session_up = False
         self._present: set[str] = set()
         self._of_former_session: set[str] = set()
         self._was_here = False
         self._waived = False
         self._joined = asyncio.Event()
 
-    @property
-    def may_speak(self) -> bool:
-        """Whether the avatar is there, or nobody would tell, or waiting was given up."""
-        return not self.announced or self._waived or self._joined.is_set()
+    # --- looking -----------------------------------------------------------------------
 
     @property
-    def gone(self) -> bool:
-        """Whether the avatar of the present session was in the room and is not any more."""
-        return self._was_here and not self._present
+    def state(self) -> AvatarState:
+        """What the avatar can do for the speech that comes now."""
+        left = self._was_here and not self._present
+        if self._failed or left:
+            return AvatarState.ABSENT
+        if self._session_up and self.is_there:
+            return AvatarState.READY
+        return AvatarState.EXPECTED if self._is_first else AvatarState.ABSENT
 
     @property
-    def joined(self) -> asyncio.Event:
-        """Set while an avatar of the present session is in the room."""
-        return self._joined
+    def session_up(self) -> bool:
+        """Whether a session is established."""
+        return self._session_up
 
-    def join(self, participant_id: str) -> bool:
+    @property
+    def is_there(self) -> bool:
+        """Whether the avatar is in the room, or nobody would tell, or waiting was given up."""
+        return not self.announced or self._waived or bool(self._present)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether speech may wait for an avatar: none was ready yet, and none was given up."""
+        return self._is_first
+
+    async def until_joined(self) -> None:
+        """Wait until an avatar of the present session is in the room."""
+        await self._joined.wait()
+
+    # --- the session -------------------------------------------------------------------
+
+    def session_established(self) -> None:
+        """A session is up; its avatar is there, or on its way."""
+        self._session_up = True
+        self._settle()
+
+    def session_lost(self) -> None:
+        """The session ended: its avatar may linger in the room, but speaks no more."""
+        self._session_up = self._is_first = False
+        self._of_former_session |= self._present
+        self._present.clear()
+        self._joined.clear()
+        self._was_here = self._waived = False
+
+    def start_timed_out(self) -> None:
+        """The first session took too long: speech does not wait for it any more."""
+        self._is_first = False
+
+    def failed(self) -> None:
+        """The service cannot do its job any more."""
+        self._failed = True
+
+    # --- the room ----------------------------------------------------------------------
+
+    def joined(self, participant_id: str) -> bool:
         """An avatar joined; returns whether it is the first of the present session."""
         self.announced = self.was_recognized = True
         if participant_id in self._of_former_session:
             return False
-        first = not self._present
+        is_first = not self._present
         self._present.add(participant_id)
         self._was_here, self._waived = True, False
         self._joined.set()
-        return first
+        self._settle()
+        return is_first
 
-    def leave(self, participant_id: str) -> bool:
+    def left(self, participant_id: str) -> bool:
         """An avatar left; returns whether nobody of the present session is there any more."""
         self._of_former_session.discard(participant_id)
         was_present = participant_id in self._present
@@ -65,13 +127,11 @@ class Availability:
             self._joined.clear()
         return was_present and not self._present
 
-    def give_up_waiting(self) -> None:
-        """Let speech go although no avatar was seen."""
+    def wait_timed_out(self) -> None:
+        """No avatar was seen in the room: let speech go to it all the same."""
         self._waived = True
+        self._settle()
 
-    def session_lost(self) -> None:
-        """The session ended: its avatar may linger in the room, but speaks no more."""
-        self._of_former_session |= self._present
-        self._present.clear()
-        self._joined.clear()
-        self._was_here = self._waived = False
+    def _settle(self) -> None:
+        if self.state is AvatarState.READY:
+            self._is_first = False

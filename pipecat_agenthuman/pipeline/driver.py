@@ -48,7 +48,7 @@ class PlayoutDriver(Generic[ItemT]):
     """The loop around a playout.
 
     Attributes:
-        turn: Held while something is delivered. Whoever changes the playout in a way that
+        lock: Held while something is delivered. Whoever changes the playout in a way that
             takes deliveries back, as an interruption does, takes it first; nobody holds it
             for longer than pushing a frame takes.
     """
@@ -57,7 +57,7 @@ class PlayoutDriver(Generic[ItemT]):
         self,
         playout: Playout[ItemT],
         *,
-        line: Callable[[], SpeechSink | None],
+        sink: Callable[[], SpeechSink | None],
         deliver: Callable[[Cue[ItemT]], Awaitable[None]],
         sent: Callable[[SpeechMessage], None],
         heard: Callable[[bytes], Awaitable[None]] | None = None,
@@ -66,14 +66,14 @@ class PlayoutDriver(Generic[ItemT]):
 
         Args:
             playout: What to drive.
-            line: Returns where speech may go now, or None.
+            sink: Returns where speech may go now, or None.
             deliver: Takes each cue when it is due.
             sent: Told of every message that left.
             heard: Takes heard audio, 16 kHz mono PCM, piece by piece while it is heard.
         """
-        self.turn = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._playout = playout
-        self._line = line
+        self._sink = sink
         self._deliver = deliver
         self._sent = sent
         self._heard = heard
@@ -128,21 +128,21 @@ class PlayoutDriver(Generic[ItemT]):
             return
 
     def _transmit(self) -> None:
-        line = self._line()
-        if line is None:
+        sink = self._sink()
+        if sink is None:
             return
-        self._playout.confirm_secs = line.confirm_secs
-        while line.can_speak:
-            message = self._playout.take_message(self.now(), avoid=line.ambiguous_sizes)
+        self._playout.confirm_secs = sink.confirm_secs
+        while sink.can_speak:
+            message = self._playout.take_message(self.now(), avoid=sink.ambiguous_sizes)
             if message is None:
                 return
-            line.speak(message.audio)
+            sink.speak(message.audio)
             self._sent(message)
 
     async def _catch_up(self) -> None:
         """Deliver all that is due, one by one: each may be the last before an interruption."""
         while True:
-            async with self.turn:
+            async with self.lock:
                 now = self.now()
                 due = self._playout.next_due(now, can_send=False)
                 cue = self._playout.poll(now)
@@ -159,9 +159,9 @@ class PlayoutDriver(Generic[ItemT]):
             await self._heard(audio)
 
     async def _sleep(self) -> None:
-        line = self._line()
+        sink = self._sink()
         now = self.now()
-        due = self._playout.next_due(now, can_send=line is not None and line.can_speak)
+        due = self._playout.next_due(now, can_send=sink is not None and sink.can_speak)
         wait_secs = None if due is None else max(due - now, 0.0)
         if self._playout.speaking and self._heard is not None:
             wait_secs = HEARD_PIECE_SECS if wait_secs is None else min(wait_secs, HEARD_PIECE_SECS)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loguru import logger
-from pipecat.frames.frames import ErrorFrame
-from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.utils.errors import ErrorCategory
 
 from pipecat_agenthuman._redact import MAX_WORDS_CHARS
@@ -26,11 +22,7 @@ from pipecat_agenthuman.errors import (
     ServerFailureError,
     SessionLingersError,
 )
-from pipecat_agenthuman.frames import AgentHumanErrorFrame
 from pipecat_agenthuman.wire.protocol import ServerError, ServerErrorCode
-
-BURST_SECS: Final = 10.0
-"""The same error within this time is one burst: told once, and counted."""
 
 _API_CODES: Final[tuple[tuple[type[ApiError], str, ErrorCategory], ...]] = (
     (AuthenticationError, "authentication", ErrorCategory.AUTHENTICATION),
@@ -75,7 +67,7 @@ class ErrorReport:
     final: bool = False
 
 
-def server_trouble(error: ServerError, meaning: str) -> ErrorReport:
+def server_report(error: ServerError, meaning: str) -> ErrorReport:
     """An error that the server reported on a connection that goes on."""
     entry = error.entry
     words = (
@@ -86,7 +78,7 @@ def server_trouble(error: ServerError, meaning: str) -> ErrorReport:
     return ErrorReport(entry.code.value, error.error, told, category, error.event)
 
 
-def session_trouble(error: AgentHumanError, meaning: str, *, final: bool) -> ErrorReport:
+def session_report(error: AgentHumanError, meaning: str, *, final: bool) -> ErrorReport:
     """A session that was lost, or could not be made."""
     told = f"{error.message} {meaning} {error.remedy}".strip()
     code, category, event = "connection_failed", ErrorCategory.CONNECTIVITY, None
@@ -110,7 +102,7 @@ def session_trouble(error: AgentHumanError, meaning: str, *, final: bool) -> Err
     return ErrorReport(code, error.message, told, category, event, error, final)
 
 
-def internal_trouble(where: str, error: Exception, meaning: str) -> ErrorReport:
+def internal_report(where: str, error: Exception, meaning: str) -> ErrorReport:
     """A mistake of this package, which ended one of its tasks."""
     words = f"{type(error).__name__} in {where}"
     told = (
@@ -120,71 +112,3 @@ def internal_trouble(where: str, error: Exception, meaning: str) -> ErrorReport:
     return ErrorReport(
         "internal_error", words, told, ErrorCategory.UNKNOWN, None, error, final=True
     )
-
-
-@dataclass(slots=True)
-class _Burst:
-    """Errors of one kind that came close together; the first of them was told."""
-
-    since: float
-    untold: int = 0
-    end: asyncio.TimerHandle | None = None
-
-
-class Reporter:
-    """Tells of trouble once per burst: upstream, downstream, and by one log line.
-
-    What a burst holds beyond the first is counted, and the count is told when it is over.
-    """
-
-    def __init__(self, processor: FrameProcessor, *, burst_secs: float = BURST_SECS) -> None:
-        """Create a reporter.
-
-        Args:
-            processor: Pushes the frames.
-            burst_secs: The same error within this time is told once.
-        """
-        self._processor = processor
-        self._burst_secs = burst_secs
-        self._bursts: dict[str, _Burst] = {}
-
-    async def tell(self, trouble: ErrorReport) -> bool:
-        """Report trouble, unless it belongs to a burst that was reported.
-
-        Returns:
-            Whether it was told.
-        """
-        burst = self._bursts.get(trouble.code)
-        if burst is not None and not trouble.final:
-            burst.untold += 1
-            return False
-        self._end_burst(trouble.code)
-        loop = asyncio.get_running_loop()
-        end = loop.call_later(self._burst_secs, self._end_burst, trouble.code)
-        self._bursts[trouble.code] = _Burst(loop.time(), end=end)
-        await self._processor.push_frame(
-            AgentHumanErrorFrame(trouble.error, trouble.code, event=trouble.event or {})
-        )
-        frame = ErrorFrame(
-            error=trouble.told, exception=trouble.exception, category=trouble.category
-        )
-        await self._processor.push_error_frame(frame, force_treat_as_permanent=trouble.final)
-        return True
-
-    def close(self) -> None:
-        """Tell what is still to be told. Idempotent."""
-        for code in tuple(self._bursts):
-            self._end_burst(code)
-
-    def _end_burst(self, code: str) -> None:
-        burst = self._bursts.pop(code, None)
-        if burst is None:
-            return
-        if burst.end is not None:
-            burst.end.cancel()
-        if burst.untold:
-            within_secs = asyncio.get_running_loop().time() - burst.since
-            logger.error(
-                f"{self._processor}: the error {code!r} came {burst.untold} more times within "
-                f"{within_secs:.1f} s."
-            )

@@ -1,9 +1,8 @@
-"""Who has the floor: the avatar, or the transport while there is none."""
+"""Who speaks: the avatar, or the transport while there is none."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Final, cast
 
@@ -15,16 +14,20 @@ from pipecat.frames.frames import (
     Frame,
     SpeechOutputAudioRawFrame,
     TTSAudioRawFrame,
-    TTSStartedFrame,
     TTSStoppedFrame,
     TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
+from pipecat_agenthuman.pipeline.availability import Availability, AvatarState
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
-from pipecat_agenthuman.pipeline.outputs import duration_secs, output_transport, plays_audio
-from pipecat_agenthuman.pipeline.stats import ServiceStats
-from pipecat_agenthuman.pipeline.transport_output import TransportOutput
+from pipecat_agenthuman.pipeline.frame_traits import Reading, Role, duration_secs
+from pipecat_agenthuman.pipeline.metrics import Meter
+from pipecat_agenthuman.pipeline.transport_output import (
+    TransportOutput,
+    output_transport,
+    plays_audio,
+)
 from pipecat_agenthuman.wire.pcm import to_secs
 
 _SPOKEN: Final = (TTSAudioRawFrame, TTSTextFrame, AggregatedTextProgressFrame)
@@ -49,28 +52,25 @@ class Fallback:
         self,
         processor: FrameProcessor,
         *,
-        voice: AvatarOutput,
-        stats: ServiceStats,
-        avatar_may_come: Callable[[], bool],
+        availability: Availability,
+        output: AvatarOutput,
+        meter: Meter,
         transport_speaks: bool,
-        silence_avatar: Callable[[], None],
     ) -> None:
-        """Create a floor on which the avatar speaks.
+        """Let the avatar speak.
 
         Args:
             processor: Pushes the frames and owns the tasks.
-            voice: The avatar's voice.
-            stats: Counts.
-            avatar_may_come: Whether speech may wait for the avatar.
+            availability: Whether the avatar may speak.
+            output: What the avatar says.
+            meter: Counts.
             transport_speaks: Whether the transport speaks while there is no avatar, or nobody.
-            silence_avatar: Tells the server to stop, if it is there.
         """
-        self._silence_avatar = silence_avatar
         self.transport = TransportOutput(clock_ns=lambda: processor.get_clock().get_time())
         self._processor = processor
-        self._voice = voice
-        self._stats = stats
-        self._avatar_may_come = avatar_may_come
+        self._availability = availability
+        self._output = output
+        self._meter = meter
         self._transport_speaks = transport_speaks
         self._speaker = _Speaker.AVATAR
         self._swallowed = False  # speech of an utterance, with on_unavailable="drop"
@@ -81,23 +81,27 @@ class Fallback:
         """Whether the avatar speaks the utterance that is being delivered."""
         return self._speaker is _Speaker.AVATAR
 
-    async def choose(self, frame: Frame) -> None:
+    @property
+    def fate(self) -> str:
+        """What becomes of words that the avatar does not say, for the log."""
+        return "the transport speaks them" if self._transport_speaks else "they are dropped"
+
+    async def choose(self, reading: Reading) -> None:
         """Let the avatar speak an utterance that begins, if it can and the transport is silent."""
-        if isinstance(frame, TTSAudioRawFrame):
-            self.transport.note_format(frame)
-        unannounced = isinstance(frame, TTSAudioRawFrame) and not (
-            self._voice.is_open or self.transport.is_open
-        )
-        if not isinstance(frame, TTSStartedFrame) and not unannounced:
+        if reading.role is Role.SPEECH:
+            self.transport.note_format(cast("TTSAudioRawFrame", reading.frame))
+        is_open = self._output.is_open or self.transport.is_open
+        if reading.role is not Role.START and (reading.role is not Role.SPEECH or is_open):
             return
-        if self._avatar_may_come() and (self._voice.has_unheard or not self.transport.busy):
+        may_come = self._availability.state is not AvatarState.ABSENT
+        if may_come and (self._output.has_unheard or not self.transport.busy):
             self._speaker = _Speaker.AVATAR
             return
         await self.fall_back()
 
     async def pass_on(self, frame: Frame) -> None:
         """Give a frame to the transport, behind what is being handed over to it."""
-        async with self._voice.driver.turn:
+        async with self._output.lock:
             await self._pass(frame)
 
     async def fall_back(self) -> None:
@@ -128,9 +132,9 @@ class Fallback:
                 "avatar cannot say it, because nothing tells where it begins and ends; the "
                 "transport plays it. Use a service that sends TTSAudioRawFrame."
             )
-        voice = self._voice
-        await voice.driver.wait_until(lambda: voice.silent, None)
-        async with voice.driver.turn:
+        output = self._output
+        await output.wait_until(lambda: output.silent)
+        async with output.lock:
             transport = output_transport(self._processor)
             if transport is not None and plays_audio(transport):
                 self.transport.note_sound(frame)
@@ -148,28 +152,26 @@ class Fallback:
         Args:
             grace_secs: How long to wait beyond the time that is still to be played.
         """
-        voice = self._voice
-        voice.finish()
-        limit_secs = voice.playout.remaining_secs(voice.driver.now()) + grace_secs
-        if not await voice.driver.wait_until(lambda: voice.idle, limit_secs):
-            unheard_secs = voice.playout.unheard_secs(voice.driver.now())
-            fate = "the transport speaks them" if self._transport_speaks else "they are dropped"
+        output = self._output
+        output.finish()
+        limit_secs = output.remaining_secs + grace_secs
+        if not await output.wait_until(lambda: output.idle, limit_secs):
             logger.warning(
-                f"{self._processor}: {unheard_secs:.1f} s of speech were not heard within "
-                f"{limit_secs:.1f} s at the end of the pipeline; {fate}."
+                f"{self._processor}: {output.unheard_secs:.1f} s of speech were not heard within "
+                f"{limit_secs:.1f} s at the end of the pipeline; {self.fate}."
             )
         await self.fall_back()
 
     async def clear(self) -> None:
         """Nobody speaks any more: what nobody heard is dropped."""
-        async with self._voice.driver.turn:
-            unheard = await self._voice.surrender()
-            self._stats.dropped_secs += to_secs(unheard.samples)
+        async with self._output.lock:
+            unheard = await self._output.hand_over()
+            self._meter.dropped(to_secs(unheard.samples))
 
     def warn_of_transport(self) -> None:
         """Warn if the transport cannot stand in, or would say again what was heard."""
         transport = output_transport(self._processor)
-        if transport is not None and plays_audio(transport) and self._voice.passes_heard_audio:
+        if transport is not None and plays_audio(transport) and self._output.passes_heard_audio:
             logger.warning(
                 f"{self._processor}: pass_heard_audio=True, and {transport} plays what it is "
                 "passed, so everything is heard twice. Set audio_out_enabled=False in the "
@@ -184,30 +186,35 @@ class Fallback:
         )
 
     async def _hand_over(self) -> None:
-        async with self._voice.driver.turn:
+        async with self._output.lock:
             if self._speaker is _Speaker.TRANSPORT:
                 return
             self._speaker = _Speaker.TRANSPORT
-            unheard = await self._voice.surrender()
+            unheard = await self._output.hand_over()
             if unheard.sent_samples:
-                self._silence_avatar()  # It must not say what the transport says now.
+                self._output.silence()  # The avatar must not say what the transport says now.
             if self._transport_speaks:
-                self._stats.repeated_secs += to_secs(unheard.sent_samples)
-            for frame in self.transport.take_over(unheard):
+                self._meter.repeated(unheard.sent_samples)
+            for frame in self.transport.take_over(unheard.frames):
                 await self._pass(frame)
-            self.transport.go_on(unheard)
+            self.transport.go_on(
+                is_open=unheard.is_open,
+                timestamp_shift_ns=unheard.timestamp_shift_ns,
+                last_timestamp_ns=unheard.last_timestamp_ns,
+            )
 
     async def _pass(self, frame: Frame) -> None:
         """Let the transport speak, or nobody."""
+        secs = duration_secs(frame)
         if not self._transport_speaks and isinstance(frame, _SPOKEN):
-            self._stats.dropped_secs += duration_secs(frame)
+            self._meter.dropped(secs)
             self._swallowed |= isinstance(frame, TTSAudioRawFrame)
             return
         if isinstance(frame, TTSStoppedFrame) and self._swallowed:
             # Others wait for the end of what the bot was to say: paused TTS services do.
             self._swallowed = False
-            await self._voice.push_speaking(BotStartedSpeakingFrame)
-            await self._voice.push_speaking(BotStoppedSpeakingFrame)
-        self._stats.fallback_secs += duration_secs(frame)
+            await self._output.push_speaking(BotStartedSpeakingFrame)
+            await self._output.push_speaking(BotStoppedSpeakingFrame)
+        self._meter.fell_back(secs)
         self.transport.adapt(frame)
         await self._processor.push_frame(frame)

@@ -1,4 +1,4 @@
-"""The times that matter: kept in the stats, and pushed as Pipecat metrics.
+"""The numbers of a call: counted in one place, kept in the stats, pushed as Pipecat metrics.
 
 Pipecat has a type for the time to the first byte. For what only an avatar has there are types
 here; they are ``MetricsData``, so whoever collects metrics frames gets them too.
@@ -6,14 +6,14 @@ here; they are ``MetricsData``, so whoever collects metrics frames gets them too
 
 from __future__ import annotations
 
-from collections import deque
+import time
+from dataclasses import dataclass, field, replace
 
 from pipecat.frames.frames import MetricsFrame
 from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 
-from pipecat_agenthuman.pipeline.stats import ServiceStats
-from pipecat_agenthuman.playout.results import SpeechMessage
+from pipecat_agenthuman.wire.pcm import to_secs
 
 
 class TimeToJoinMetricsData(MetricsData):
@@ -56,74 +56,192 @@ class RoundTripMetricsData(MetricsData):
     value: float
 
 
-class Meter:
-    """Measures; keeps the latest figure of each kind in the stats, until ``push`` tells them.
+@dataclass
+class ServiceStats:
+    """Counters since the service started. Durations in seconds; None until measured.
 
-    Measuring takes no time, so it can be done at the moment itself.
+    When nothing is under way, all that was taken was heard, dropped, rejected or handed to the
+    transport: ``taken = heard + dropped + rejected + fallback``, but for the few milliseconds
+    that an interruption finds in the resampler.
+
+    Attributes:
+        sessions: Sessions that were established.
+        losses: Sessions that ended without being asked to.
+        renewals: Sessions that were established after another one.
+        interruptions: ``agent.interrupt`` messages sent.
+        taken_secs: Speech that came from the TTS service.
+        sent_secs: Speech sent to the avatar.
+        heard_secs: Speech heard, as far as the playout clock knows.
+        dropped_secs: Speech that nobody heard: an interruption or the pipeline's end dropped
+            it, or there was no avatar and ``on_unavailable="drop"``.
+        rejected_secs: Speech that the server refused.
+        fallback_secs: Speech that went to the transport because there was no avatar.
+        repeated_secs: Of that, what had been sent to the avatar and was not heard.
+        ttfb_secs: Latest time from ``TTSStartedFrame`` to the first sound.
+        first_confirmation_secs: Latest time from an utterance's first audio frame to the
+            first confirmation.
+        time_to_join_secs: Latest time from bringing a session up to the avatar being ready.
+        interrupt_secs: Latest time from an interruption to its confirmation.
+        round_trip_secs: Latest WebSocket ping.
+        errors: How often each error code was seen.
     """
 
-    def __init__(self, processor: FrameProcessor, stats: ServiceStats) -> None:
-        """Create a meter.
+    sessions: int = 0
+    losses: int = 0
+    renewals: int = 0
+    interruptions: int = 0
+    taken_secs: float = 0.0
+    sent_secs: float = 0.0
+    heard_secs: float = 0.0
+    dropped_secs: float = 0.0
+    rejected_secs: float = 0.0
+    fallback_secs: float = 0.0
+    repeated_secs: float = 0.0
+    ttfb_secs: float | None = None
+    first_confirmation_secs: float | None = None
+    time_to_join_secs: float | None = None
+    interrupt_secs: float | None = None
+    round_trip_secs: float | None = None
+    errors: dict[str, int] = field(default_factory=dict[str, int])
+
+    def snapshot(self) -> ServiceStats:
+        """A copy that does not change any more."""
+        return replace(self, errors=dict(self.errors))
+
+
+class Meter:
+    """Counts and measures: the only writer of the stats.
+
+    What was measured is kept until ``push`` tells it. Measuring takes no time, so it can be
+    done at the moment itself.
+    """
+
+    def __init__(self, processor: FrameProcessor) -> None:
+        """Create a meter at zero.
 
         Args:
             processor: Pushes the metrics, if they are enabled.
-            stats: Where the figures are kept.
         """
         self._processor = processor
-        self._stats = stats
+        self._stats = ServiceStats()
         self._figures: list[MetricsData] = []
-        self._opening = False
-        self._audio_since: float | None = None
-        # For each message in flight: since when the utterance that it opens had audio.
-        self._in_flight: deque[float | None] = deque()
+        self._announced_at: float | None = None
+        self._bringing_up_since: float | None = None
 
-    def open_utterance(self) -> None:
-        """The next audio is the first of an utterance."""
-        self._opening = True
+    @property
+    def stats(self) -> ServiceStats:
+        """What was counted until now; it goes on changing."""
+        return self._stats
 
-    def take_audio(self, now: float) -> None:
-        """Audio came from the TTS service."""
-        if self._opening:
-            self._opening, self._audio_since = False, now
+    # --- speech ------------------------------------------------------------------------
 
-    def take_message(self, message: SpeechMessage) -> None:
-        """A message left."""
-        since = None
-        if message.opens_utterance:
-            since, self._audio_since = self._audio_since, None
-        self._in_flight.append(since)
+    def took(self, secs: float) -> None:
+        """Speech came from the TTS service."""
+        self._stats.taken_secs += secs
 
-    def forget_messages(self) -> None:
-        """What is in flight will not be answered, or does not count any more."""
-        self._in_flight.clear()
+    def announced(self, now: float) -> None:
+        """An utterance was announced into silence: its first sound is awaited from here."""
+        self._announced_at = now
 
-    def rejected(self) -> None:
-        """The oldest message in flight was refused."""
-        if self._in_flight:
-            self._in_flight.popleft()
-
-    def confirmed(self, now: float, round_trip_secs: float) -> None:
-        """The oldest message in flight was confirmed."""
-        self._stats.round_trip_secs = round_trip_secs
-        since = self._in_flight.popleft() if self._in_flight else None
+    async def sounded(self, now: float) -> None:
+        """Speech begins to sound: that is this service's first byte."""
+        since, self._announced_at = self._announced_at, None
         if since is None:
             return
-        self._stats.first_confirmation_secs = now - since
+        self._stats.ttfb_secs = now - since
+        # Pipecat counts from a time on the wall clock, which may have been set meanwhile.
+        await self._processor.start_ttfb_metrics(start_time=time.time() - (now - since))
+        await self._processor.stop_ttfb_metrics()
+
+    def sent(self, samples: int) -> None:
+        """Speech was sent to the avatar."""
+        self._stats.sent_secs += to_secs(samples)
+
+    def confirmed(self, *, audio_took_secs: float | None, round_trip_secs: float) -> None:
+        """A message of speech was confirmed.
+
+        Args:
+            audio_took_secs: If an utterance begins in it, how long ago its first audio came.
+            round_trip_secs: The latest WebSocket ping.
+        """
+        self._stats.round_trip_secs = round_trip_secs
+        if audio_took_secs is None:
+            return
+        self._stats.first_confirmation_secs = audio_took_secs
         name = self._processor.name
         self._figures += (
-            FirstConfirmationMetricsData(processor=name, value=now - since),
+            FirstConfirmationMetricsData(processor=name, value=audio_took_secs),
             RoundTripMetricsData(processor=name, value=round_trip_secs),
         )
 
-    def joined(self, took_secs: float) -> None:
-        """The avatar is ready."""
-        self._stats.time_to_join_secs = took_secs
-        self._figures.append(TimeToJoinMetricsData(processor=self._processor.name, value=took_secs))
+    def rejected(self, samples: int) -> None:
+        """The server refused speech."""
+        self._stats.rejected_secs += to_secs(samples)
 
-    def interrupted(self, took_secs: float) -> None:
+    def heard(self, samples: int) -> None:
+        """Speech of the avatar was heard."""
+        self._stats.heard_secs += to_secs(samples)
+
+    def dropped(self, secs: float) -> None:
+        """Speech is gone that nobody heard."""
+        self._stats.dropped_secs += secs
+
+    def fell_back(self, secs: float) -> None:
+        """Speech was given to the transport."""
+        self._stats.fallback_secs += secs
+
+    def repeated(self, samples: int) -> None:
+        """Of what the transport is given, so much had been sent to the avatar."""
+        self._stats.repeated_secs += to_secs(samples)
+
+    # --- interruptions -----------------------------------------------------------------
+
+    def interrupted(self, samples: int) -> None:
+        """Speech was interrupted; nobody heard so many samples of it."""
+        self._announced_at = None
+        self._stats.dropped_secs += to_secs(samples)
+
+    def silenced(self) -> None:
+        """The server was told to stop."""
+        self._stats.interruptions += 1
+
+    def interrupt_confirmed(self, took_secs: float) -> None:
         """An interruption was confirmed."""
         self._stats.interrupt_secs = took_secs
         self._figures.append(InterruptMetricsData(processor=self._processor.name, value=took_secs))
+
+    # --- sessions ----------------------------------------------------------------------
+
+    def bringing_up(self, now: float) -> None:
+        """A session is being brought up, from now on or since before."""
+        if self._bringing_up_since is None:
+            self._bringing_up_since = now
+
+    def gave_up(self) -> None:
+        """No session is being brought up any more."""
+        self._bringing_up_since = None
+
+    def joined(self, now: float) -> None:
+        """The avatar is ready."""
+        since, self._bringing_up_since = self._bringing_up_since, None
+        if since is None:
+            return
+        self._stats.time_to_join_secs = now - since
+        name = self._processor.name
+        self._figures.append(TimeToJoinMetricsData(processor=name, value=now - since))
+
+    def established(self) -> None:
+        """A session is up."""
+        self._stats.renewals += self._stats.sessions > 0
+        self._stats.sessions += 1
+
+    def lost(self) -> None:
+        """A session ended without being asked to."""
+        self._stats.losses += 1
+
+    def failed(self, code: str) -> None:
+        """An error occurred."""
+        self._stats.errors[code] = self._stats.errors.get(code, 0) + 1
 
     async def push(self) -> None:
         """Push what was measured since the last time."""

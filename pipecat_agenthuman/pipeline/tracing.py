@@ -22,13 +22,12 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.utils.tracing.tracing_context import TracingContext
 
-from pipecat_agenthuman.client.session import PLANNED_REASON
 from pipecat_agenthuman.frames import (
     AgentHumanConnectedFrame,
     AgentHumanDisconnectedFrame,
     AgentHumanErrorFrame,
 )
-from pipecat_agenthuman.pipeline.stats import ServiceStats
+from pipecat_agenthuman.pipeline.metrics import ServiceStats
 
 _NANOSECS: Final = 1_000_000_000
 
@@ -45,7 +44,7 @@ class CallTracer:
         processor: FrameProcessor,
         *,
         context: TracingContext | None,
-        stats: Callable[[], ServiceStats],
+        stats: ServiceStats,
         is_speaking: Callable[[], bool],
     ) -> None:
         """Watch a service.
@@ -53,7 +52,7 @@ class CallTracer:
         Args:
             processor: The service.
             context: Where Pipecat keeps the conversation and the turn under way.
-            stats: Returns the latest figures.
+            stats: The latest figures; they go on changing.
             is_speaking: Whether it is the avatar that speaks.
 
         Raises:
@@ -76,7 +75,7 @@ class CallTracer:
             case AgentHumanConnectedFrame():
                 self._open_session(frame.session_id)
             case AgentHumanDisconnectedFrame():
-                if self._session is not None and frame.reason != PLANNED_REASON:
+                if self._session is not None and not frame.planned:
                     self._session.set_status(self._trace.StatusCode.ERROR, frame.reason)
                 self._close_session(frame.reason)
             case AgentHumanErrorFrame():
@@ -97,7 +96,7 @@ class CallTracer:
         self._close_session("replaced")
         context: Any = self._context.get_conversation_context() if self._context else None
         self._session_id = session_id
-        self._heard_before_secs = self._stats().heard_secs
+        self._heard_before_secs = self._stats.heard_secs
         self._session = self._tracer.start_span("agenthuman.session", context=context)
         self._session.set_attribute("agenthuman.session_id", session_id)
 
@@ -105,7 +104,7 @@ class CallTracer:
         span, self._session = self._session, None
         if span is None:
             return
-        stats = self._stats()
+        stats = self._stats
         if stats.time_to_join_secs is not None:
             span.set_attribute("agenthuman.time_to_join_secs", stats.time_to_join_secs)
         heard_secs = stats.heard_secs - self._heard_before_secs
@@ -123,7 +122,7 @@ class CallTracer:
         if self._utterance is not None:
             return
         # An utterance that joins another one has no wait of its own.
-        latest_secs = self._stats().ttfb_secs
+        latest_secs = self._stats.ttfb_secs
         ttfb_secs = None if latest_secs == self._told_ttfb_secs else latest_secs
         self._told_ttfb_secs = latest_secs
         start_ns = time.time_ns() - round((ttfb_secs or 0.0) * _NANOSECS)
@@ -143,7 +142,7 @@ class CallTracer:
         span, self._utterance = self._utterance, None
         if span is None:
             return
-        first_secs = self._stats().first_confirmation_secs
+        first_secs = self._stats.first_confirmation_secs
         if first_secs is not None:
             span.set_attribute("agenthuman.first_confirmation_secs", first_secs)
         span.end()

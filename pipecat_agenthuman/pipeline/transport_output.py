@@ -1,11 +1,11 @@
-"""The transport speaks while there is no avatar."""
+"""What came out of the transport, or will: the output that speaks while there is no avatar."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,12 +19,48 @@ from pipecat.frames.frames import (
     TTSStartedFrame,
     TTSStoppedFrame,
 )
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.transports.base_output import BaseOutputTransport
 
-from pipecat_agenthuman.pipeline.avatar_output import Unheard
-from pipecat_agenthuman.pipeline.frame_traits import is_interruptible, speech_frame
-from pipecat_agenthuman.pipeline.outputs import duration_secs
+from pipecat_agenthuman.pipeline.frame_traits import (
+    duration_secs,
+    is_interruptible,
+    speech_frame,
+)
 from pipecat_agenthuman.playout.conversion import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
+
+
+def output_transport(processor: FrameProcessor) -> BaseOutputTransport | None:
+    """The output transport behind a processor, if the pipeline shows one.
+
+    A processor in a nested pipeline sees no further than to its end. Then the only output
+    transport of the whole pipeline is the one.
+    """
+    behind = processor.next
+    while behind is not None and not isinstance(behind, BaseOutputTransport):
+        behind = behind.next
+    if behind is not None:
+        return behind
+    transports = [
+        part
+        for part in _all_within(processor.pipeline_worker.pipeline)
+        if isinstance(part, BaseOutputTransport)
+    ]
+    return transports[0] if len(transports) == 1 else None
+
+
+def _all_within(compound: FrameProcessor) -> Iterator[FrameProcessor]:
+    for part in compound.processors:
+        yield part
+        yield from _all_within(part)
+
+
+def plays_audio(transport: BaseOutputTransport) -> bool:
+    """Whether an output transport plays the audio that it is given."""
+    params: object = getattr(transport, "_params", None)
+    return bool(getattr(params, "audio_out_enabled", True))
+
 
 _SILENCE_SECS: Final = 0.2
 """After the estimated end: the transport starts to play a little later than it is given."""
@@ -70,7 +106,7 @@ class TransportOutput:
         monotonic: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Create a silent transport voice.
+        """Create a silent output.
 
         Args:
             monotonic: Seconds that never run backwards.
@@ -125,23 +161,29 @@ class TransportOutput:
             self._sample_rate = frame.sample_rate
             self._num_channels = max(frame.num_channels, 1)
 
-    def take_over(self, unheard: Unheard) -> list[Frame]:
+    def take_over(self, frames: list[Frame]) -> list[Frame]:
         """Continue what the avatar began.
 
         Args:
-            unheard: What it did not say.
+            frames: What it did not say.
 
         Returns:
-            Its frames, to be passed now; then call ``go_on``.
+            The frames to be passed now; then call ``go_on``.
         """
         self._takes_over, self._shift_ns = True, 0
-        return _converted(unheard.frames, self._sample_rate, self._num_channels)
+        return _converted(frames, self._sample_rate, self._num_channels)
 
-    def go_on(self, unheard: Unheard) -> None:
-        """The rest of what the avatar began comes from the TTS service."""
-        self._takes_over, self._opens, self.is_open = False, False, unheard.is_open
-        self._last_timestamp_ns = unheard.last_timestamp_ns
-        self._shift_ns = unheard.timestamp_shift_ns if unheard.is_open else 0
+    def go_on(self, *, is_open: bool, timestamp_shift_ns: int, last_timestamp_ns: int) -> None:
+        """The rest of what the avatar began comes from the TTS service, if it is open.
+
+        Args:
+            is_open: Whether a stop of the TTS service is still to come.
+            timestamp_shift_ns: What to add to the timestamps until then.
+            last_timestamp_ns: The latest timestamp of a word, as the TTS service gave it.
+        """
+        self._takes_over, self._opens, self.is_open = False, False, is_open
+        self._last_timestamp_ns = last_timestamp_ns
+        self._shift_ns = timestamp_shift_ns if is_open else 0
 
     def adapt(self, frame: Frame) -> None:
         """Note a frame that is being passed, and correct its timestamp."""

@@ -58,7 +58,7 @@ class PlayoutClock:
     """
 
     def __init__(self) -> None:
-        """Create an empty schedule at position 0."""
+        """Create an empty clock at position 0."""
         self._stretches: deque[Stretch] = deque()
         self._end = 0
         self._ends_at = -math.inf

@@ -110,15 +110,15 @@ class _Due(Generic[ItemT]):
 
 
 class CueSheet(Generic[ItemT]):
-    """Held items and the state of speech, on the clock of a schedule."""
+    """Held items and the state of speech, on a playout clock."""
 
-    def __init__(self, schedule: PlayoutClock) -> None:
+    def __init__(self, clock: PlayoutClock) -> None:
         """Create an empty sheet.
 
         Args:
-            schedule: Turns positions into times.
+            clock: Turns positions into times.
         """
-        self._schedule = schedule
+        self._clock = clock
         self._marks: list[Mark[ItemT]] = []
         self._count = 0
         self._speaking = False
@@ -243,16 +243,16 @@ class CueSheet(Generic[ItemT]):
     def _next_step(self) -> _Due[ItemT] | None:
         steps = [self._next_on_axis()]
         if self._speaking:
-            tick = self._schedule.sounding_from(self._ticked_at + SPEAKING_PERIOD_SECS)
+            tick = self._clock.sounding_from(self._ticked_at + SPEAKING_PERIOD_SECS)
             if tick is not None:
                 steps.append(_Due(tick, lambda: self._tick(tick)))
-            steps.append(_Due(self._schedule.silent_from + STALL_LIMIT_SECS, self._stall))
+            steps.append(_Due(self._clock.silent_from + STALL_LIMIT_SECS, self._stall))
         known = (step for step in steps if step is not None)
         return min(known, key=lambda step: step.at, default=None)
 
     def _next_on_axis(self) -> _Due[ItemT] | None:
         mark = self._marks[0] if self._marks else None
-        sound = None if self._speaking else self._schedule.next_sound(self._stopped_at)
+        sound = None if self._speaking else self._clock.next_sound(self._stopped_at)
         if sound is not None:
             position, sounds_at = sound
             if mark is None or (position, _Phase.SOUND) < (mark.position, mark.phase):
@@ -260,9 +260,9 @@ class CueSheet(Generic[ItemT]):
         if mark is None:
             return None
         if mark.phase == _Phase.BEHIND:
-            due = self._schedule.end_time(mark.position)
+            due = self._clock.end_time(mark.position)
         else:
-            due = self._schedule.start_time(mark.position)
+            due = self._clock.start_time(mark.position)
         return None if due is None else _Due(due, self._release)
 
     def _start(self, sounds_at: float) -> Cue[ItemT]:
@@ -275,7 +275,7 @@ class CueSheet(Generic[ItemT]):
         return Speaking()
 
     def _stall(self) -> Cue[ItemT]:
-        return self._stop(self._schedule.end)
+        return self._stop(self._clock.end)
 
     def _release(self) -> Cue[ItemT]:
         mark = self._marks[0]

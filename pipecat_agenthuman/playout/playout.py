@@ -41,6 +41,7 @@ _REMEMBERED_SIZES: Final = 2
 class _InFlight:
     end: int
     latency_secs: float
+    first_audio_at: float | None
 
 
 class Playout(Generic[ItemT]):
@@ -66,8 +67,8 @@ class Playout(Generic[ItemT]):
         self.pace = pace or Pace()
         self.confirm_secs = 0.0
         self._tape = Tape()
-        self._schedule = PlayoutClock()
-        self._cues: CueSheet[ItemT] = CueSheet(self._schedule)
+        self._clock = PlayoutClock()
+        self._cues: CueSheet[ItemT] = CueSheet(self._clock)
         self._sent = 0
         self._in_flight: deque[_InFlight] = deque()
         self._utterances = Utterances()
@@ -95,12 +96,12 @@ class Playout(Generic[ItemT]):
 
     def unheard_secs(self, now: float) -> float:
         """Seconds of audio, sent or not, that nobody has heard yet."""
-        return to_secs(self._tape.end - self._schedule.heard(now))
+        return to_secs(self._tape.end - self._clock.heard(now))
 
     def remaining_secs(self, now: float) -> float:
         """Seconds until all that was written is heard, if nothing goes wrong."""
-        scheduled = max(self._schedule.ends_at - now, 0.0)
-        unconfirmed = to_secs(self._tape.end - self._schedule.end)
+        scheduled = max(self._clock.ends_at - now, 0.0)
+        unconfirmed = to_secs(self._tape.end - self._clock.end)
         if not unconfirmed:
             return scheduled
         latency_secs = self._utterances.pace_at(self._sent, self.pace).avatar_latency_secs
@@ -108,7 +109,7 @@ class Playout(Generic[ItemT]):
 
     def finished(self, now: float) -> bool:
         """Whether everything was heard and every held item was released."""
-        return not self._cues and self._schedule.heard(now) == self._tape.end
+        return not self._cues and self._clock.heard(now) == self._tape.end
 
     # --- writing -----------------------------------------------------------------------
 
@@ -133,12 +134,15 @@ class Playout(Generic[ItemT]):
             interruptible: Whether an interruption may cut it; ends the utterance, too, if the
                 latest audio is.
             origin_secs: The moment on the clock of ``hold_timed``. That of the first audio of
-                an utterance, empty or not, is where its timestamps begin.
+                an utterance, empty or not, is where its timestamps begin, unless
+                ``begin_timestamps`` came before.
         """
         utterance = self._utterances.open or self._utterances.begin(
             self._tape.end, self.pace, interruptible=interruptible
         )
         utterance.interruptible = interruptible
+        if utterance.first_audio_at is None:
+            utterance.first_audio_at = now
         if utterance.origin_secs is None and origin_secs is not None:
             self._set_origin(utterance, origin_secs)
         samples = len(audio) // BYTES_PER_SAMPLE
@@ -148,6 +152,12 @@ class Playout(Generic[ItemT]):
             self._backlog_since = now
         self._piece_secs = to_secs(samples)
         self._tape.append(audio, Kind.of(interruptible=interruptible))
+
+    def begin_timestamps(self, origin_secs: float) -> None:
+        """The timestamps of the open utterance begin here, though its audio has yet to come."""
+        utterance = self._utterances.open
+        if utterance is not None and utterance.origin_secs is None:
+            self._set_origin(utterance, origin_secs)
 
     def close_utterance(self) -> None:
         """End the open utterance: nothing more comes, so what is there goes out at once."""
@@ -231,19 +241,25 @@ class Playout(Generic[ItemT]):
         samples = distinct_size(samples, avoid, is_rest=is_rest)
         self._recent_sizes.append(samples)
         start, self._sent = self._sent, self._sent + samples
-        self._in_flight.append(_InFlight(self._sent, span.pace.avatar_latency_secs))
-        opens = self._utterances.begins_in(start, self._sent)
-        return SpeechMessage(self._tape.read(start, self._sent), opens)
+        first_audio_at = self._utterances.first_audio_in(start, self._sent)
+        latency_secs = span.pace.avatar_latency_secs
+        self._in_flight.append(_InFlight(self._sent, latency_secs, first_audio_at))
+        return SpeechMessage(self._tape.read(start, self._sent))
 
-    def confirmed(self, at: float) -> None:
+    def confirmed(self, at: float) -> float | None:
         """The oldest message in flight was confirmed: now it stands on the clock.
 
         Args:
             at: When the server confirmed it: half a round trip before that was received.
+
+        Returns:
+            If an utterance begins in it, when the first audio of that was written.
         """
-        if self._in_flight:
-            message = self._in_flight.popleft()
-            self._schedule.confirm(message.end, at + message.latency_secs)
+        if not self._in_flight:
+            return None
+        message = self._in_flight.popleft()
+        self._clock.confirm(message.end, at + message.latency_secs)
+        return message.first_audio_at
 
     def rejected(self, now: float) -> int:
         """The oldest message in flight was refused: it will not sound.
@@ -253,10 +269,10 @@ class Playout(Generic[ItemT]):
         """
         if not self._in_flight:
             return 0
-        start, end = self._schedule.end, self._in_flight.popleft().end
+        start, end = self._clock.end, self._in_flight.popleft().end
         self._tape.strike(start, end)
         self._cues.strike(start, end)
-        self._schedule.skip(end, now)
+        self._clock.skip(end, now)
         return end - start
 
     # --- the clock ---------------------------------------------------------------------
@@ -290,11 +306,11 @@ class Playout(Generic[ItemT]):
 
         To be called whenever ``poll`` has returned None: it is what frees memory.
         """
-        end = self._schedule.heard(now)
+        end = self._clock.heard(now)
         audible = self._tape.audible(self._tape.start, end)
         heard = b"".join(self._tape.read(piece.start, piece.end) for piece in audible)
         self._tape.forget(end)
-        self._schedule.forget(end)
+        self._clock.forget(end)
         self._utterances.forget(end)
         return heard
 
@@ -326,7 +342,7 @@ class Playout(Generic[ItemT]):
         if send_interrupt:
             self._sent = relaid.origin
             self._in_flight.clear()
-            self._schedule.reset(relaid.origin, now)
+            self._clock.reset(relaid.origin, now)
         stopped = not keeps and self._cues.cut(tape.end)
         return Interruption(send_interrupt, stopped, heard, relaid.dropped)
 
@@ -365,7 +381,7 @@ class Playout(Generic[ItemT]):
         utterance = self._utterances.open
         if utterance is None or utterance.origin_secs is None:
             return 0.0
-        heard_secs = to_secs(max(self._schedule.heard(now) - utterance.start, 0))
+        heard_secs = to_secs(max(self._clock.heard(now) - utterance.start, 0))
         return clock_secs - utterance.origin_secs - heard_secs
 
     # --- inside ------------------------------------------------------------------------
@@ -388,7 +404,7 @@ class Playout(Generic[ItemT]):
         self._in_flight.clear()
         self._early.clear()
         self._utterances.clear()
-        self._schedule.reset(self._tape.end)
+        self._clock.reset(self._tape.end)
 
     def _span(self) -> Span:
         return self._utterances.span(self._sent, self._tape.end, self.pace)
@@ -397,7 +413,7 @@ class Playout(Generic[ItemT]):
         """From when on the backlog may be sent; infinity if that needs news."""
         span = self._span()
         available = span.end - self._sent
-        reaches_silence = self._schedule.ends_at <= now + span.pace.avatar_latency_secs
+        reaches_silence = self._clock.ends_at <= now + span.pace.avatar_latency_secs
         if not self._in_flight and reaches_silence:
             enough = span.pace.first_message_secs(self.confirm_secs, self._piece_secs)
             if span.flushes or to_secs(available) >= enough:
@@ -409,12 +425,12 @@ class Playout(Generic[ItemT]):
             if self._in_flight:
                 return math.inf
             until_silence = span.pace.avatar_latency_secs + self.confirm_secs + SLACK_SECS
-            return max(self._schedule.ends_at - until_silence, now)
+            return max(self._clock.ends_at - until_silence, now)
         refill = min(available, to_samples(REFILL_SECS))
         if self._room(now) >= refill:
             return now
         limit = to_samples(span.pace.lead_limit_secs(self.confirm_secs))
-        refilled = self._schedule.end_time(self._sent + refill - limit)
+        refilled = self._clock.end_time(self._sent + refill - limit)
         return math.inf if refilled is None else max(refilled, now)
 
     def _room(self, now: float) -> int:
@@ -422,4 +438,4 @@ class Playout(Generic[ItemT]):
         limit_secs = self._span().pace.lead_limit_secs(self.confirm_secs)
         if limit_secs == math.inf:
             return self._tape.end - self._sent
-        return to_samples(limit_secs) - (self._sent - self._schedule.heard(now))
+        return to_samples(limit_secs) - (self._sent - self._clock.heard(now))

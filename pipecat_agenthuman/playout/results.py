@@ -16,11 +16,9 @@ class SpeechMessage:
 
     Attributes:
         audio: 16 kHz mono PCM.
-        opens_utterance: Whether an utterance begins in it.
     """
 
     audio: bytes = field(repr=False)
-    opens_utterance: bool
 
     @property
     def samples(self) -> int:

@@ -24,6 +24,7 @@ class Utterance:
         interruptible: Whether an interruption ends it.
         end: Position behind its last sample; None while it is open.
         origin_secs: The timestamp of its first sample; None before its first audio.
+        first_audio_at: When its first audio was written; None before that.
     """
 
     start: int
@@ -31,6 +32,7 @@ class Utterance:
     interruptible: bool
     end: int | None = None
     origin_secs: float | None = None
+    first_audio_at: float | None = None
 
     def position_of(self, at_secs: float) -> int:
         """The position to which a timestamp points; its start while the origin is unknown."""
@@ -109,9 +111,10 @@ class Utterances:
             flushes = flushes or (utterance.end is not None and utterance.end > start)
         return Span(end, flushes, pace)
 
-    def begins_in(self, start: int, end: int) -> bool:
-        """Whether an utterance begins between two positions."""
-        return any(start <= utterance.start < end for utterance in self._utterances)
+    def first_audio_in(self, start: int, end: int) -> float | None:
+        """When the last utterance that begins between two positions had its first audio."""
+        begun = [u.first_audio_at for u in self._utterances if start <= u.start < end]
+        return begun[-1] if begun else None
 
     def forget(self, before: int) -> None:
         """Drop the closed utterances that lie wholly before a position."""

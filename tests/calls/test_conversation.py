@@ -298,7 +298,7 @@ async def test_the_transport_speaks_until_a_renewed_avatar_is_in_the_room(
         await call.until(lambda: bot.service.stats.fallback_secs > answer_secs - ROUNDING_SECS)
 
         await call.until(lambda: bot.events.count("on_avatar_ready") == 2)
-        await call.until(lambda: not bot.service._floor.transport.busy)
+        await call.until(lambda: not bot.service._fallback.transport.busy)
         await bot.say(GREETING)
         await bot.has_said(GREETING, GREETING)
         _, second = call.sandbox.sessions

@@ -21,7 +21,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
 from pipecat_agenthuman import AgentHumanErrorFrame, AgentHumanVideoService
-from pipecat_agenthuman.pipeline.outputs import output_transport
+from pipecat_agenthuman.pipeline.transport_output import output_transport
 from pipecat_agenthuman.sandbox import Fault, Sandbox
 from tests.support.side_by_side import (
     LATENCY_SECS,

@@ -142,7 +142,7 @@ async def test_a_bug_while_secrets_are_at_hand_shows_none(shown: io.StringIO, mo
 
     async with Sandbox(api_key=API_KEY, render_latency_secs=LATENCY_SECS) as sandbox:
         async with calling(sandbox) as call:
-            monkeypatch.setattr(call.avatar._link._session, "_take", fail)
+            monkeypatch.setattr(call.avatar._supervisor._session, "_take", fail)
             monkeypatch.setattr("pipecat_agenthuman.client.session.Connection._converse", fail)
             await sandbox.drop()
             await until(lambda: not call.avatar.is_usable)
@@ -165,12 +165,12 @@ async def test_no_object_shows_a_secret_when_it_is_printed(shown: io.StringIO):
             avatar,
             avatar._settings,
             avatar._source,
-            avatar._link,
-            avatar._link._session,
-            avatar._link._session.connection,
-            avatar._link._session._opened,
-            vars(avatar._link),
-            vars(avatar._link._session),
+            avatar._supervisor,
+            avatar._supervisor._session,
+            avatar._supervisor._session.connection,
+            avatar._supervisor._session._opened,
+            vars(avatar._supervisor),
+            vars(avatar._supervisor._session),
             api,
             vars(api),
             ROOM,

@@ -274,8 +274,8 @@ async def one_call(seed: int) -> tuple[Call, Heard]:
         settings = {"avatar_latency_secs": latency_secs}
         async with calling(sandbox, settings=settings, renewal=TIRELESS) as call:
             heard = await converse(call, sandbox, random.Random(seed))
-            voice = call.avatar._voice
-            await until(lambda: voice.idle and not call.avatar._floor.transport.busy)
+            voice = call.avatar._output
+            await until(lambda: voice.idle and not call.avatar._fallback.transport.busy)
             await call.end()
         heard.empty(call)
         assert not sandbox.live_sessions
@@ -305,10 +305,10 @@ async def test_thousands_of_utterances_through_real_sockets():
         assert heard.overlaps <= 3
         assert heard.above.count("start") == heard.above.count("stop")
         assert len(heard.above) > UTTERANCES / 4
-        link, voice = call.avatar._link, call.avatar._voice
-        assert link._events.empty()
+        link, voice = call.avatar._supervisor, call.avatar._output
+        assert link._changes.empty()
         assert not link._tasks
-        assert voice.playout.held_items == 0
-        assert voice.playout.backlog_secs == 0
+        assert voice._playout.held_items == 0
+        assert voice._playout.backlog_secs == 0
     grown = remembered() - calls[-1][1].early - before
     assert grown.total() < 200, grown

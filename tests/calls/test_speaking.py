@@ -539,7 +539,7 @@ async def data_waits_when_too_much_speech_waits_and_system_frames_do_not(_: Sand
             await stage.behind.saw(Urgent)
             await until(lambda: stage.avatar.has_queued_frame(Mark))
             assert sandbox.sessions == []
-            assert 10.0 <= stage.avatar._voice.playout.backlog_secs <= 12.0
+            assert 10.0 <= stage.avatar._output.backlog_secs <= 12.0
             await stage.interrupt()
             await stage.behind.saw(InterruptionFrame)
             await stage.feed(*utterance(sound(0.4, seed=2)))

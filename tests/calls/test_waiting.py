@@ -42,13 +42,13 @@ def _quiet():
 def steps_of(call: Call, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Every step of the driver's loop from now on."""
     steps: list[float] = []
-    transmit = call.avatar._voice.driver._transmit
+    transmit = call.avatar._output._driver._transmit
 
     def noted() -> None:
         steps.append(time.monotonic())
         transmit()
 
-    monkeypatch.setattr(call.avatar._voice.driver, "_transmit", noted)
+    monkeypatch.setattr(call.avatar._output._driver, "_transmit", noted)
     return steps
 
 
@@ -164,7 +164,7 @@ def test_a_transport_that_plays_a_sound_first_begins_to_speak_later():
 
 async def test_what_waits_for_a_state_is_told_in_time():
     async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox, calling(sandbox) as call:
-        driver, voice = call.avatar._voice.driver, call.avatar._voice
+        driver, voice = call.avatar._output._driver, call.avatar._output
         assert not await driver.wait_until(lambda: False, 0.1)
         await call.say(0.3)
         async with asyncio.timeout(30):

@@ -14,7 +14,6 @@ from pipecat_agenthuman.frames import (
     AgentHumanInterruptConfirmedFrame,
     AgentHumanSpeakConfirmedFrame,
 )
-from pipecat_agenthuman.pipeline import supervisor
 from pipecat_agenthuman.pipeline.metrics import (
     FirstConfirmationMetricsData,
     InterruptMetricsData,
@@ -119,9 +118,8 @@ async def test_a_burst_is_told_once_and_its_rest_is_counted_in_the_end(log):
 
 
 async def test_the_rest_of_a_burst_is_told_when_it_is_over(log, monkeypatch):
-    monkeypatch.setattr("pipecat_agenthuman.pipeline.error_reports.BURST_SECS", 0.3)
+    monkeypatch.setattr("pipecat_agenthuman.pipeline.announcer.BURST_SECS", 0.3)
     async with avatars() as sandbox, calling(sandbox) as call:
-        call.avatar._link._teller.reporter._burst_secs = 0.3
         for _ in range(3):
             await sandbox.send(error("No audio data provided"))
         await until(lambda: len(told(log, "came 2 more times")) == 1)
@@ -170,22 +168,22 @@ async def test_words_of_a_server_without_measure_are_cut_in_the_log(log):
 
 
 async def test_a_flood_of_events_does_not_fill_the_memory(log, monkeypatch):
-    monkeypatch.setattr(supervisor, "UNTOLD_EVENTS", 10)
+    monkeypatch.setattr("pipecat_agenthuman.pipeline.announcer.UNTOLD_NEWS", 10)
     async with avatars() as sandbox, calling(sandbox) as call:
         held = asyncio.Event()
         call.avatar.add_event_handler("on_speak_confirmed", lambda *_: held.wait())
-        teller = call.avatar._link._teller
-        telling, gate = teller.tell, asyncio.Event()
+        teller = call.avatar._announcer
+        telling, gate = teller._tell, asyncio.Event()
 
         async def slow(event: object) -> None:
             await gate.wait()
             await telling(event)
 
-        monkeypatch.setattr(teller, "tell", slow)
+        monkeypatch.setattr(teller, "_tell", slow)
         for _ in range(200):
             await sandbox.send('{"type": "agent.nod"}')
         await until(lambda: any("too many at once" in line for line in log))
-        assert call.avatar._link._events.qsize() <= 10
+        assert call.avatar._announcer._news.qsize() <= 10
         held.set()
         gate.set()
         await call.say(0.3)

@@ -13,7 +13,6 @@ from pipecat.frames.frames import (
 
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline import supervisor
-from pipecat_agenthuman.pipeline.avatar_output import Unheard
 from pipecat_agenthuman.pipeline.frame_traits import is_interruptible, speech_frame
 from pipecat_agenthuman.pipeline.transport_output import TransportOutput
 from pipecat_agenthuman.sandbox import Sandbox
@@ -190,7 +189,7 @@ async def test_the_words_of_the_next_utterance_wait_for_its_sound(log):
         await say_words("one", range(call.said // 2))
         await sandbox.wait_until_heard(0.2)
         await sandbox.drop()
-        await until(lambda: not call.avatar._floor.avatar_speaks)
+        await until(lambda: not call.avatar._fallback.avatar_speaks)
         await say_words("two", range(call.said // 2, call.said))
         await until(lambda: len(call.behind.of(TTSTextFrame)) == 12)
         await call.end()
@@ -236,7 +235,7 @@ def test_speech_is_as_uninterruptible_as_before_at_another_rate():
     transport = TransportOutput()
     transport.note_format(TTSAudioRawFrame(b"", 24_000, 1))
     pieces = [speech_frame(bytes(3200), RATE, interruptible=kept) for kept in (True, False, True)]
-    passed = transport.take_over(Unheard(pieces, 4800, 4800, is_open=False, timestamp_shift_ns=0))
+    passed = transport.take_over(pieces)
     assert {frame.sample_rate for frame in passed} == {24_000}
     assert [is_interruptible(frame) for frame in passed] == [True, False, True]
 
@@ -245,7 +244,7 @@ def test_the_rest_has_as_many_channels_as_the_tts_service_delivers():
     transport = TransportOutput()
     transport.note_format(TTSAudioRawFrame(b"", RATE, 2))
     piece = speech_frame(sound(range(160)), RATE, interruptible=True)
-    (passed,) = transport.take_over(Unheard([piece], 160, 160, False, 0))
+    (passed,) = transport.take_over([piece])
     assert passed.num_channels == 2
     left, right = np.frombuffer(passed.audio, "<i2").reshape(-1, 2).T
     assert left.tobytes() == right.tobytes() == sound(range(160))
@@ -295,7 +294,7 @@ async def test_uninterruptible_speech_survives_an_interruption_of_the_transport_
         await call.interrupt()
         more = await call.say(0.3)
         await until(lambda: bool(call.given_to_transport()[more.start : more.stop].all()))
-        await until(lambda: not call.avatar._floor.transport.busy)
+        await until(lambda: not call.avatar._fallback.transport.busy)
         last = await call.say(0.3)
         await call.end()
     played = counted(np.frombuffer(call.transport.played, "<i2"), call.said)
@@ -424,7 +423,7 @@ async def test_a_renewed_avatar_that_never_appears_is_replaced_and_the_transport
         await until(lambda: len(sandbox.sessions) == 3)
         await call.feed(AgentHumanAvatarJoinedFrame("avatar-3"))
         await call.until_ready(2)
-        await until(lambda: not call.avatar._floor.transport.busy)
+        await until(lambda: not call.avatar._fallback.transport.busy)
         more = await call.say(0.3)
         await call.end()
     assert call.given_to_transport()[words.start : words.stop].all()
@@ -462,12 +461,12 @@ async def test_a_bug_in_a_task_is_reported_and_the_transport_speaks(where, log, 
         first = await call.say(0.8)
         await sandbox.wait_until_heard(0.2)
         if where == "driver":
-            monkeypatch.setattr(call.avatar._voice.playout, "poll", fail)
+            monkeypatch.setattr(call.avatar._output._playout, "poll", fail)
         elif where == "events":
-            monkeypatch.setattr(call.avatar._link._teller, "tell", fail)
+            monkeypatch.setattr(call.avatar._announcer, "_tell", fail)
             await sandbox.send('{"type": "agent.nod"}')
         else:
-            monkeypatch.setattr(call.avatar._link._session, "_settle", fail)
+            monkeypatch.setattr(call.avatar._supervisor._session, "_settle", fail)
             await sandbox.drop()
         await until(lambda: bool(call.reported))
         second = await call.say(0.3)

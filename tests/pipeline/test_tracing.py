@@ -72,7 +72,7 @@ async def test_a_call_leaves_a_span_for_each_session_and_each_utterance():
                     await until(lambda: avatar.stats.heard_secs > heard_secs + 0.1)  # noqa: B023
                     await worker.queue_frame(InterruptionFrame())
                 else:
-                    await until(lambda: avatar._voice.idle and avatar.stats.heard_secs > 0)
+                    await until(lambda: avatar._output.idle and avatar.stats.heard_secs > 0)
             await sandbox.drop(code=4000, reason="by order")
             await until(lambda: avatar.stats.sessions == 2)
             await worker.queue_frame(EndFrame())

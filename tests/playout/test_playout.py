@@ -1054,15 +1054,16 @@ def test_audio_that_arrives_while_a_message_is_in_flight_travels_together():
     assert stage.send() == 1600
 
 
-def test_a_message_says_whether_an_utterance_begins_in_it():
+def test_a_confirmation_says_since_when_the_utterance_that_begins_in_it_had_audio():
     stage = Stage(Pace(max_message_secs=0.6))
-    opens = []
-    for secs in (1.0, 0.3):
+    begun = []
+    for at, secs in ((5.0, 1.0), (7.0, 0.3)):
+        stage.now = at
         stage.say(secs, "speech")
-        while (message := stage.playout.take_message(stage.now)) is not None:
-            opens.append(message.opens_utterance)
-            stage.playout.confirmed(stage.now)
-    assert opens == [True, False, True]
+        stage.now += 0.5
+        while stage.playout.take_message(stage.now) is not None:
+            begun.append(stage.playout.confirmed(stage.now))
+    assert begun == [5.0, None, 7.0]
 
 
 def test_the_lead_is_bounded_and_refilled_in_time():
