@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields
 from typing import Any, Final, Literal, cast
 
 import aiohttp
@@ -36,7 +37,7 @@ from pipecat_agenthuman._arguments import (
     check_names,
     check_secs,
 )
-from pipecat_agenthuman._credentials import check_url
+from pipecat_agenthuman._environment import WS_URL
 from pipecat_agenthuman.client.connection import ConnectionLimits
 from pipecat_agenthuman.client.retry import RetryPolicy
 from pipecat_agenthuman.client.session import Session
@@ -57,12 +58,7 @@ from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
 from pipecat_agenthuman.pipeline.tracing import CallTracer
 from pipecat_agenthuman.playout.results import SpeechMessage
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
-from pipecat_agenthuman.settings import (
-    WS_URL,
-    WS_URL_VARIABLE,
-    AgentHumanVideoSettings,
-    from_environment,
-)
+from pipecat_agenthuman.settings import AgentHumanVideoSettings
 from pipecat_agenthuman.wire.pcm import to_secs
 
 DRAIN_GRACE_SECS: Final = 5.0
@@ -165,7 +161,8 @@ class AgentHumanVideoService(AIService):
             TypeError: If there is no such argument.
             ValueError: If an argument is missing, impossible or contradicts another.
         """
-        check_names(type(self), kwargs)
+        known_settings = [setting.name for setting in fields(AgentHumanVideoSettings)]
+        check_names(type(self), kwargs, settings=known_settings)
         check_kind("settings", settings, AgentHumanVideoSettings)
         check_kind("limits", limits, ConnectionLimits)
         check_kind("renewal", renewal, RetryPolicy)
@@ -173,7 +170,8 @@ class AgentHumanVideoService(AIService):
         check_choice("on_unavailable", on_unavailable, ("passthrough", "drop"))
         check_choice("session_start", session_start, ("pipeline", "client_connected"))
         check_count("max_unconfirmed", max_unconfirmed)
-        check_secs({"avatar_wait_secs": avatar_wait_secs, "drain_grace_secs": drain_grace_secs})
+        check_secs("avatar_wait_secs", avatar_wait_secs)
+        check_secs("drain_grace_secs", drain_grace_secs)
         complete = AgentHumanVideoSettings.defaults()
         if settings is not None:
             complete.apply_update(settings)
@@ -183,7 +181,7 @@ class AgentHumanVideoService(AIService):
         self._drain_grace_secs = drain_grace_secs
         self._stats = ServiceStats()
         self._meter = Meter(self, self._stats)
-        url, url_name = from_environment(ws_url, WS_URL_VARIABLE, WS_URL)
+        socket_url = WS_URL.url(ws_url)
         self._source = choose_source(
             complete,
             room=room,
@@ -206,7 +204,7 @@ class AgentHumanVideoService(AIService):
             self,
             make_session=lambda on_event: Session(
                 self._source,
-                ws_url=check_url(url, name=url_name, tls="wss", plain="ws"),
+                ws_url=socket_url,
                 on_event=on_event,
                 max_unconfirmed=max_unconfirmed,
                 limits=limits,

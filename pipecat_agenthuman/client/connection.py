@@ -22,7 +22,7 @@ from websockets.exceptions import (
     WebSocketException,
 )
 
-from pipecat_agenthuman._redact import quoted, redact
+from pipecat_agenthuman._credentials import quoted, redact
 from pipecat_agenthuman.client.commands import Command, CommandKind, CommandLedger
 from pipecat_agenthuman.client.events import (
     ConnectionEvent,

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Final, cast
 
-from pipecat_agenthuman._redact import quoted
+from pipecat_agenthuman._credentials import quoted
 from pipecat_agenthuman.client.answers import usable_identifier
 from pipecat_agenthuman.errors import (
     ApiError,

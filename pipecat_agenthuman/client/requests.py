@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol, cast
 from urllib.parse import quote
 
 import aiohttp
+
+from pipecat_agenthuman._arguments import check_choice
+from pipecat_agenthuman._environment import is_placeholder
 
 ASPECT_RATIOS: Final = ("4:3", "3:4", "1:1")
 """The shapes of video that the service offers."""
@@ -41,9 +45,28 @@ def session_path(session_id: str) -> str:
     return f"/sessions/{quote(session_id, safe='')}"
 
 
-def is_placeholder(value: str) -> bool:
-    """Tell what ``.env.example`` has from what somebody filled in."""
-    return value.strip().endswith("...") or "//your-domain." in value
+def check_room(room: object) -> Room:
+    """Check that something is a room.
+
+    Args:
+        room: What was given as one.
+
+    Returns:
+        The room.
+
+    Raises:
+        ValueError: If it is not one.
+    """
+    if inspect.iscoroutine(room):
+        cast("Coroutine[Any, Any, Any]", room).close()
+        raise ValueError(
+            "room is a coroutine: an await is missing, as in room=await DailyRoom.mint(url)."
+        )
+    parts = [getattr(room, name, None) for name in ("platform", "url", "token")]
+    if isinstance(room, type) or not all(isinstance(part, str) for part in parts):
+        kind = room.__name__ if isinstance(room, type) else type(room).__name__
+        raise ValueError(f"room must be a DailyRoom or a LiveKitRoom, got {kind}.")
+    return cast("Room", room)
 
 
 def create_payload(
@@ -77,14 +100,8 @@ def _create_body(
         raise ValueError("avatar must not be empty: pass an ID such as avat_…")
     if is_placeholder(avatar):
         raise ValueError(f"avatar {avatar!r} is a placeholder: give the ID of one of yours.")
-    if aspect_ratio not in ASPECT_RATIOS:
-        raise ValueError(
-            f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}, got {aspect_ratio!r}."
-        )
-    if room.platform not in ROOM_PLATFORMS:
-        raise ValueError(
-            f"room.platform must be one of {', '.join(ROOM_PLATFORMS)}, got {room.platform!r}."
-        )
+    check_choice("aspect_ratio", aspect_ratio, ASPECT_RATIOS)
+    check_choice("room.platform", room.platform, ROOM_PLATFORMS)
     if not room.url or not room.token:
         raise ValueError("room must have a url, and a token for the avatar.")
     body: dict[str, Any] = {

@@ -5,7 +5,6 @@ Knows HTTP, the key and what must not be shown; knows nothing of sessions.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,14 +12,10 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 
-from pipecat_agenthuman._credentials import check_url
-from pipecat_agenthuman._redact import quoted, redact
+from pipecat_agenthuman._credentials import quoted, redact
 from pipecat_agenthuman.client.answers import ShapeError
 from pipecat_agenthuman.client.refusals import HttpAnswer, refusal
-from pipecat_agenthuman.client.requests import is_placeholder
 from pipecat_agenthuman.errors import ApiError, RateLimitedError, ServerFailureError, TransportError
-
-DEFAULT_API_URL: Final = "https://api.agenthuman.com/v1"
 
 CONNECT_TIMEOUT_SECS: Final = 10.0
 """TCP and TLS need no more, and a request that fails here may be repeated."""
@@ -45,50 +40,6 @@ _Model = TypeVar("_Model")
 
 class PermanentTransportError(TransportError):
     """No answer, and there will be none: a certificate is wrong, or the client is closed."""
-
-
-def resolved_key(api_key: str | None) -> str:
-    """Find and check the API key.
-
-    Args:
-        api_key: The argument; unset, ``AGENTHUMAN_API_KEY``.
-
-    Returns:
-        The key.
-
-    Raises:
-        ValueError: If there is none, or it cannot be one.
-    """
-    if not isinstance(api_key, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"api_key must be text, got {type(api_key).__name__}.")
-    key = (api_key or os.environ.get("AGENTHUMAN_API_KEY") or "").strip()
-    if is_placeholder(key):
-        raise ValueError("api_key (or AGENTHUMAN_API_KEY) is still the placeholder.")
-    if not key:
-        raise ValueError("No API key: pass api_key, or set AGENTHUMAN_API_KEY.")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError("api_key (or AGENTHUMAN_API_KEY) has characters that no key has.")
-    return key
-
-
-def resolved_url(api_url: str | None) -> str:
-    """Find and check the API's URL.
-
-    Args:
-        api_url: The argument; unset, ``AGENTHUMAN_API_URL``, then the hosted service.
-
-    Returns:
-        The URL without a trailing slash.
-
-    Raises:
-        ValueError: If the key would travel to it unencrypted, or it is no URL.
-    """
-    return check_url(
-        api_url or os.environ.get("AGENTHUMAN_API_URL") or DEFAULT_API_URL,
-        name="api_url" if api_url else "AGENTHUMAN_API_URL",
-        tls="https",
-        plain="http",
-    )
 
 
 @dataclass(frozen=True)

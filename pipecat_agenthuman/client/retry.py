@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from loguru import logger
 
+from pipecat_agenthuman._arguments import check_count, check_secs
 from pipecat_agenthuman.errors import ApiError, RateLimitedError
 
 T = TypeVar("T")
@@ -40,15 +41,9 @@ class RetryPolicy:
     max_pause_secs: float = 8.0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("max_attempts", 1),
-            ("max_total_secs", 0),
-            ("first_pause_secs", 0),
-            ("max_pause_secs", 0),
-        ):
-            value: object = getattr(self, name)
-            if not isinstance(value, int | float) or not value >= least:
-                raise ValueError(f"{name} must be a number, at least {least}, got {value!r}.")
+        check_count("max_attempts", self.max_attempts)
+        for name in ("max_total_secs", "first_pause_secs", "max_pause_secs"):
+            check_secs(name, getattr(self, name))
 
     def pause_secs(self, attempts: int, *, asked_secs: float | None, jitter: float) -> float:
         """Compute how long to wait before the next attempt.

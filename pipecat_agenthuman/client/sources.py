@@ -11,11 +11,11 @@ from typing import Any, Final, Protocol
 import aiohttp
 from loguru import logger
 
-from pipecat_agenthuman._arguments import check_kind, check_room
-from pipecat_agenthuman._redact import redact
+from pipecat_agenthuman._arguments import check_kind, check_text
+from pipecat_agenthuman._credentials import redact
 from pipecat_agenthuman.client.api import AgentHumanApi, Room
 from pipecat_agenthuman.client.renewal import ORPHAN_SWEEP_SECS, may_have_created
-from pipecat_agenthuman.client.requests import create_payload
+from pipecat_agenthuman.client.requests import check_room, create_payload
 from pipecat_agenthuman.client.retry import NO_RETRY, RetryPolicy
 from pipecat_agenthuman.errors import (
     ApiError,
@@ -66,13 +66,9 @@ class SessionCredentials:
         Raises:
             ValueError: If one is.
         """
-        for name in ("session_id", "session_token"):
-            value: object = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                raise ValueError(
-                    f"SessionCredentials.{name} is no text, or empty; pass what creating the "
-                    "session returned."
-                )
+        remedy = "Pass what creating the session returned."
+        check_text("SessionCredentials.session_id", self.session_id, remedy=remedy)
+        check_text("SessionCredentials.session_token", self.session_token, remedy=remedy)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pipecat.frames.frames import ErrorFrame
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.utils.errors import ErrorCategory
 
-from pipecat_agenthuman._redact import MAX_WORDS_CHARS
+from pipecat_agenthuman._credentials import MAX_WORDS_CHARS
 from pipecat_agenthuman.client.renewal import AvatarLeftError, LostConnectionError, ShortLivedError
 from pipecat_agenthuman.errors import (
     AgentHumanError,

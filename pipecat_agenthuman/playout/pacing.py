@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Final
 
+from pipecat_agenthuman._arguments import check_secs
 from pipecat_agenthuman.wire.pcm import to_samples
 
 REFILL_SECS: Final = 0.25
@@ -60,12 +61,8 @@ class Pace:
         """
         for field in fields(self):
             value: object = getattr(self, field.name)
-            if value is None and field.name == "max_lead_secs":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"{field.name} must be a number of seconds, got {value!r}.")
-            if not math.isfinite(value) or value < 0:
-                raise ValueError(f"{field.name} must be zero or more seconds, got {value}.")
+            if value is not None or field.name != "max_lead_secs":
+                check_secs(field.name, value)
         if self.avatar_latency_secs > LONGEST_LATENCY_SECS:
             raise ValueError(
                 f"avatar_latency_secs must be at most {LONGEST_LATENCY_SECS:g} seconds, got "

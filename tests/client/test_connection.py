@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from pipecat_agenthuman._redact import redact
+from pipecat_agenthuman._credentials import redact
 from pipecat_agenthuman.client.connection import Connection, ConnectionLimits
 from pipecat_agenthuman.client.events import (
     ConnectionEvent,
