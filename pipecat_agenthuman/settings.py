@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import asdict, dataclass, field, fields
 
 from pipecat.services.settings import ServiceSettings
 from pipecat.utils.types import NOT_GIVEN, NotGiven
@@ -45,17 +44,7 @@ class AgentHumanVideoSettings(ServiceSettings):
     @classmethod
     def defaults(cls) -> AgentHumanVideoSettings:
         """Complete settings: the avatar from the environment, everything else built in."""
-        pace = Pace()
-        return cls(
-            model=None,
-            avatar=AVATAR.text(),
-            aspect_ratio="4:3",
-            avatar_latency_secs=pace.avatar_latency_secs,
-            max_lead_secs=pace.max_lead_secs,
-            min_first_message_secs=pace.min_first_message_secs,
-            max_first_message_secs=pace.max_first_message_secs,
-            max_message_secs=pace.max_message_secs,
-        )
+        return cls(model=None, avatar=AVATAR.text(), aspect_ratio="4:3", **asdict(Pace()))
 
     def given(self, name: str) -> str:
         """A textual setting, or an empty string if it was not given."""
@@ -86,10 +75,4 @@ class AgentHumanVideoSettings(ServiceSettings):
         Raises:
             ValueError: If a value is impossible.
         """
-        return Pace(
-            avatar_latency_secs=cast("float", self.avatar_latency_secs),
-            max_lead_secs=cast("float | None", self.max_lead_secs),
-            min_first_message_secs=cast("float", self.min_first_message_secs),
-            max_first_message_secs=cast("float", self.max_first_message_secs),
-            max_message_secs=cast("float", self.max_message_secs),
-        )
+        return Pace(**{part.name: getattr(self, part.name) for part in fields(Pace)})
