@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .client.answers import Usage as Usage
     from .client.api import AgentHumanApi as AgentHumanApi
     from .client.retry import NO_RETRY as NO_RETRY
+    from .client.retry import RenewalPolicy as RenewalPolicy
     from .client.retry import RetryPolicy as RetryPolicy
     from .client.sockets import ConnectionLimits as ConnectionLimits
     from .client.sources import SessionCredentials as SessionCredentials
@@ -28,15 +29,19 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .errors import AgentHumanError as AgentHumanError
     from .errors import ApiError as ApiError
     from .errors import AuthenticationError as AuthenticationError
+    from .errors import AvatarLeftError as AvatarLeftError
     from .errors import BadRequestError as BadRequestError
     from .errors import ConnectError as ConnectError
+    from .errors import LostConnectionError as LostConnectionError
     from .errors import NotFoundError as NotFoundError
     from .errors import OutOfMinutesError as OutOfMinutesError
+    from .errors import PermanentTransportError as PermanentTransportError
     from .errors import PermissionDeniedError as PermissionDeniedError
     from .errors import RateLimitedError as RateLimitedError
     from .errors import RoomTokenError as RoomTokenError
     from .errors import ServerFailureError as ServerFailureError
     from .errors import SessionLingersError as SessionLingersError
+    from .errors import ShortLivedError as ShortLivedError
     from .errors import TransportError as TransportError
     from .frames import AgentHumanAvatarJoinedFrame as AgentHumanAvatarJoinedFrame
     from .frames import AgentHumanAvatarLeftFrame as AgentHumanAvatarLeftFrame
@@ -68,6 +73,7 @@ else:
         "Usage": "client.answers",
         "AgentHumanApi": "client.api",
         "NO_RETRY": "client.retry",
+        "RenewalPolicy": "client.retry",
         "RetryPolicy": "client.retry",
         "ConnectionLimits": "client.sockets",
         "SessionCredentials": "client.sources",
@@ -77,15 +83,19 @@ else:
         "AgentHumanError": "errors",
         "ApiError": "errors",
         "AuthenticationError": "errors",
+        "AvatarLeftError": "errors",
         "BadRequestError": "errors",
         "ConnectError": "errors",
+        "LostConnectionError": "errors",
         "NotFoundError": "errors",
         "OutOfMinutesError": "errors",
+        "PermanentTransportError": "errors",
         "PermissionDeniedError": "errors",
         "RateLimitedError": "errors",
         "RoomTokenError": "errors",
         "ServerFailureError": "errors",
         "SessionLingersError": "errors",
+        "ShortLivedError": "errors",
         "TransportError": "errors",
         "AgentHumanAvatarJoinedFrame": "frames",
         "AgentHumanAvatarLeftFrame": "frames",

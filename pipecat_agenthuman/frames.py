@@ -83,10 +83,12 @@ class AgentHumanDisconnectedFrame(AgentHumanServerEventFrame):
     Parameters:
         reason: Why, as far as it is known.
         will_reconnect: Whether a new session is being brought up.
+        planned: Whether nothing was wrong: the session is replaced as planned.
     """
 
     reason: str = ""
     will_reconnect: bool = False
+    planned: bool = False
 
 
 @dataclass

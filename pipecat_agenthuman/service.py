@@ -38,10 +38,17 @@ from pipecat_agenthuman._arguments import (
     check_secs,
 )
 from pipecat_agenthuman._environment import WS_URL
+from pipecat_agenthuman.client.api import AgentHumanApi
 from pipecat_agenthuman.client.connection import ConnectionLimits
-from pipecat_agenthuman.client.retry import RetryPolicy
+from pipecat_agenthuman.client.requests import Room, check_room, create_payload
+from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.client.session import Session
-from pipecat_agenthuman.client.sources import OwnSessions, SessionCredentials, choose_source
+from pipecat_agenthuman.client.sources import (
+    CREATE_TIMEOUT_SECS,
+    GivenSession,
+    OwnSessions,
+    SessionCredentials,
+)
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.error_reports import ErrorReport
@@ -125,7 +132,7 @@ class AgentHumanVideoService(AIService):
         avatar_wait_secs: float = 10.0,
         drain_grace_secs: float = DRAIN_GRACE_SECS,
         limits: ConnectionLimits | None = None,
-        renewal: RetryPolicy | None = None,
+        renewal: RenewalPolicy | None = None,
         # Escape hatches
         aiohttp_session: aiohttp.ClientSession | None = None,
         **kwargs: Any,
@@ -165,7 +172,7 @@ class AgentHumanVideoService(AIService):
         check_names(type(self), kwargs, settings=known_settings)
         check_kind("settings", settings, AgentHumanVideoSettings)
         check_kind("limits", limits, ConnectionLimits)
-        check_kind("renewal", renewal, RetryPolicy)
+        check_kind("renewal", renewal, RenewalPolicy)
         check_kind("aiohttp_session", aiohttp_session, aiohttp.ClientSession)
         check_choice("on_unavailable", on_unavailable, ("passthrough", "drop"))
         check_choice("session_start", session_start, ("pipeline", "client_connected"))
@@ -182,7 +189,7 @@ class AgentHumanVideoService(AIService):
         self._stats = ServiceStats()
         self._meter = Meter(self, self._stats)
         socket_url = WS_URL.url(ws_url)
-        self._source = choose_source(
+        self._source = _choose_source(
             complete,
             room=room,
             credentials=credentials,
@@ -451,3 +458,60 @@ class AgentHumanVideoService(AIService):
         elif not was_usable:
             await self.set_usable(False)  # Nothing else brings a session.
         return changed
+
+
+def _choose_source(
+    settings: AgentHumanVideoSettings,
+    *,
+    room: Room | None,
+    credentials: SessionCredentials | None,
+    api_key: str | None,
+    api_url: str | None,
+    metadata: Mapping[str, Any] | None,
+    aiohttp_session: aiohttp.ClientSession | None,
+) -> OwnSessions | GivenSession:
+    """Decide where the sessions come from, by what the service was given.
+
+    Args:
+        settings: Complete settings.
+        room: Where the avatar joins, for sessions of our own.
+        credentials: One session made elsewhere.
+        api_key: Key of the account, or None for the environment's.
+        api_url: REST base URL, or None for the environment's or the hosted service's.
+        metadata: A JSON object to keep with each session.
+        aiohttp_session: Used for REST and not closed.
+
+    Raises:
+        ValueError: If something is missing, impossible or contradicts something else.
+    """
+    if credentials is not None:
+        check_kind("credentials", credentials, SessionCredentials)
+        extra = {"room": room, "api_key": api_key, "api_url": api_url, "metadata": metadata}
+        contradicting = [f"{name}=" for name, value in extra.items() if value is not None]
+        if contradicting:
+            raise ValueError(
+                f"credentials= names one session made elsewhere; {', '.join(contradicting)} "
+                "is for sessions that the service makes itself. Give one or the other."
+            )
+        return GivenSession(credentials)
+    if room is None:
+        raise ValueError(
+            "Give room=DailyRoom(url, token) for the service to make its sessions, or "
+            "credentials=SessionCredentials(...) for one made elsewhere."
+        )
+    check_room(room)
+    settings.check(needs_avatar=True)
+    avatar, aspect_ratio = settings.given("avatar"), settings.given("aspect_ratio")
+    create_payload(avatar, room, aspect_ratio, metadata)  # Raises what a create would refuse.
+    return OwnSessions(
+        AgentHumanApi(
+            api_key,
+            api_url=api_url,
+            session=aiohttp_session,
+            timeout_secs=CREATE_TIMEOUT_SECS,
+        ),
+        room=room,
+        avatar=avatar,
+        aspect_ratio=aspect_ratio,
+        metadata=metadata,
+    )

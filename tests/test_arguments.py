@@ -13,13 +13,14 @@ from pipecat_agenthuman import (
     AgentHumanApi,
     AgentHumanDailyTransport,
     AgentHumanVideoService,
+    ConnectionLimits,
     DailyRoom,
     LiveKitRoom,
+    RenewalPolicy,
+    RetryPolicy,
     SessionCredentials,
 )
 from pipecat_agenthuman._arguments import check_choice, check_secs, check_text
-from pipecat_agenthuman.client.retry import RetryPolicy
-from pipecat_agenthuman.client.sockets import ConnectionLimits
 from pipecat_agenthuman.playout.pacing import Pace
 
 
@@ -67,7 +68,7 @@ DURATIONS = [
     (_livekit_room, "expiry_secs"),
     *(
         (_made(kind), field.name)
-        for kind in (RetryPolicy, ConnectionLimits, Pace)
+        for kind in (RetryPolicy, RenewalPolicy, ConnectionLimits, Pace)
         for field in fields(kind)
         if field.name.endswith("_secs")
     ),
@@ -87,7 +88,12 @@ async def test_every_duration_is_a_possible_one(
 
 @pytest.mark.parametrize("count", [True, 2.5, "3", 0, None, math.inf])
 @pytest.mark.parametrize(
-    ("make", "name"), [(_service, "max_unconfirmed"), (_made(RetryPolicy), "max_attempts")]
+    ("make", "name"),
+    [
+        (_service, "max_unconfirmed"),
+        (_made(RetryPolicy), "max_attempts"),
+        (_made(RenewalPolicy), "max_attempts"),
+    ],
 )
 async def test_every_count_is_a_whole_number(
     make: Callable[..., Awaitable[object]], name: str, count: object

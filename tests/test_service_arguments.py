@@ -64,7 +64,7 @@ def test_missing_or_contradictory_arguments_are_named(arguments, named):
         ({"api_key": 5}, ["api_key", "got int"]),
         ({"api_url": 5}, ["api_url", "got int"]),
         ({"limits": {"confirm_timeout_secs": 1}}, ["limits", "ConnectionLimits"]),
-        ({"renewal": 6}, ["renewal", "RetryPolicy"]),
+        ({"renewal": 6}, ["renewal", "RenewalPolicy"]),
         ({"aiohttp_session": "x"}, ["aiohttp_session", "ClientSession"]),
         ({"drain_grace_secs": None}, ["drain_grace_secs", "None"]),
         ({"drain_grace_secs": -5}, ["drain_grace_secs", "-5"]),

@@ -36,7 +36,6 @@ from pipecat_agenthuman.client.events import (
     PlaybackStopped,
     SpeechConfirmed,
 )
-from pipecat_agenthuman.client.renewal import LostConnectionError
 from pipecat_agenthuman.errors import (
     AgentHumanError,
     ConnectError,
@@ -334,7 +333,7 @@ class _Trial:
             if isinstance(event, kind):
                 return event
             if isinstance(event, Loss):
-                raise LostConnectionError(event)
+                raise event.as_error()
             if isinstance(event, ErrorReported):
                 entry = event.error.entry
                 raise ConnectError(f"The server says: {event.error.error}.", remedy=entry.remedy)

@@ -34,15 +34,25 @@ from pipecat_agenthuman.client.answers import (
     session_record,
     uploaded_face,
 )
-from pipecat_agenthuman.client.faces import face_payload
-from pipecat_agenthuman.client.requests import ASPECT_RATIOS, Room, create_payload, session_path
+from pipecat_agenthuman.client.requests import (
+    ASPECT_RATIOS,
+    Room,
+    create_payload,
+    face_payload,
+    session_path,
+)
 from pipecat_agenthuman.client.rest import (
     Call,
     RestEndpoint,
+)
+from pipecat_agenthuman.client.retry import (
+    NO_RETRY,
+    RetryPolicy,
+    Timing,
     may_pass,
     never_took_effect,
+    repeat,
 )
-from pipecat_agenthuman.client.retry import NO_RETRY, RetryPolicy, Timing, repeat
 from pipecat_agenthuman.errors import ApiError, NotFoundError
 
 __all__ = [

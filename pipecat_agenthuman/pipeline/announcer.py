@@ -13,10 +13,10 @@ from pipecat_agenthuman.client.events import (
     ErrorReported,
     Established,
     PlaybackStopped,
+    SessionLost,
     SpeechConfirmed,
     Unexpected,
 )
-from pipecat_agenthuman.client.session import SessionLost
 from pipecat_agenthuman.frames import (
     AgentHumanConnectedFrame,
     AgentHumanDisconnectedFrame,
@@ -97,7 +97,7 @@ class Announcer:
     async def tell_lost(self, event: SessionLost) -> None:
         """Tell that a session is gone, or could not be brought up."""
         if event.was_ready or not event.will_renew:
-            await self.tell_disconnected(event.reason, event.will_renew)
+            await self.tell_disconnected(event.reason, event.will_renew, planned=event.planned)
         if event.error is None:
             return
         if event.was_ready:
@@ -111,9 +111,12 @@ class Announcer:
         await self.tell_disconnected(trouble.error, False)
         await self.tell_trouble(trouble)
 
-    async def tell_disconnected(self, reason: str, will_reconnect: bool) -> None:
+    async def tell_disconnected(
+        self, reason: str, will_reconnect: bool, *, planned: bool = False
+    ) -> None:
         """Tell that the connection is gone."""
-        await self._processor.push_frame(AgentHumanDisconnectedFrame(reason, will_reconnect))
+        frame = AgentHumanDisconnectedFrame(reason, will_reconnect, planned)
+        await self._processor.push_frame(frame)
         await self._notify("on_disconnected", reason, will_reconnect)
 
     async def tell_trouble(self, trouble: ErrorReport) -> None:

@@ -15,12 +15,14 @@ from pipecat_agenthuman.client.events import (
     ErrorReported,
     Established,
     PlaybackStopped,
+    SessionEvent,
+    SessionLost,
     SpeechConfirmed,
     Unexpected,
 )
-from pipecat_agenthuman.client.renewal import AvatarLeftError
-from pipecat_agenthuman.client.session import Session, SessionEvent, SessionLost, SessionState
+from pipecat_agenthuman.client.session import Session, SessionState
 from pipecat_agenthuman.client.sources import SessionSource
+from pipecat_agenthuman.errors import AvatarLeftError
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline.announcer import Announcer
 from pipecat_agenthuman.pipeline.availability import Availability

@@ -22,7 +22,6 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.utils.tracing.tracing_context import TracingContext
 
-from pipecat_agenthuman.client.session import PLANNED_REASON
 from pipecat_agenthuman.frames import (
     AgentHumanConnectedFrame,
     AgentHumanDisconnectedFrame,
@@ -76,7 +75,7 @@ class CallTracer:
             case AgentHumanConnectedFrame():
                 self._open_session(frame.session_id)
             case AgentHumanDisconnectedFrame():
-                if self._session is not None and frame.reason != PLANNED_REASON:
+                if self._session is not None and not frame.planned:
                     self._session.set_status(self._trace.StatusCode.ERROR, frame.reason)
                 self._close_session(frame.reason)
             case AgentHumanErrorFrame():

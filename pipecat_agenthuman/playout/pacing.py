@@ -100,37 +100,6 @@ class Pace:
         return max(self.max_lead_secs, needed)
 
 
-class AnswerTime:
-    """How long the server takes to confirm, smoothed as TCP smooths its round trip."""
-
-    _GAIN: Final = 0.125
-    _SPREAD_GAIN: Final = 0.25
-
-    def __init__(self) -> None:
-        """Create an estimate that knows nothing yet."""
-        self._guess = 0.0
-        self._mean: float | None = None
-        self._spread = 0.0
-
-    @property
-    def expected_secs(self) -> float:
-        """What a confirmation takes, spread included; a guess before the first measurement."""
-        return self._guess if self._mean is None else self._mean + self._spread
-
-    def guess(self, secs: float) -> None:
-        """Go by something similar until there is a measurement; 0 if there is nothing."""
-        self._guess = secs
-
-    def observe(self, took_secs: float) -> None:
-        """Take a measurement: a ping, or the time from a message to its confirmation."""
-        if self._mean is None:
-            self._mean = took_secs
-            return
-        error = took_secs - self._mean
-        self._mean += self._GAIN * error
-        self._spread += self._SPREAD_GAIN * (abs(error) - self._spread)
-
-
 def leave_no_crumb(samples: int, available: int) -> int:
     """A message size that leaves nothing over, or enough for a message of its own.
 
