@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipecat_agenthuman._redact import redact
+from pipecat_agenthuman._credentials import redact
 from pipecat_agenthuman.client.conversation import Conversation
 from pipecat_agenthuman.client.events import (
     ConnectionEvent,
