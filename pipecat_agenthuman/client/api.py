@@ -349,7 +349,7 @@ class AgentHumanApi:
             The new avatar.
 
         Raises:
-            ValueError: If not exactly one is given, or the file is too large or no such image.
+            ValueError: If not exactly one is given, or the file is too large or not such an image.
             OSError: If the file cannot be read.
             ApiError: See the class.
         """

@@ -27,7 +27,10 @@ the minute begun, so a server that drops each of them must not be asked for ever
 
 
 class Attempts:
-    """Counts failures in a row, and decides whether and when there is another attempt."""
+    """Counts failures in a row, and decides whether and when there is another attempt.
+
+    The time without a session counts from the moment when it is made.
+    """
 
     def __init__(self, policy: RenewalPolicy, timing: Timing) -> None:
         """Create a count of zero.
@@ -41,12 +44,6 @@ class Attempts:
         self._failures = 0
         self._waited_secs = 0.0
         self._without_since = timing.monotonic()
-
-    def begin(self) -> None:
-        """Forget what failed before."""
-        self._failures = 0
-        self._waited_secs = 0.0
-        self._without_since = self._timing.monotonic()
 
     def pause_secs(
         self, error: AgentHumanError, *, renewable: bool, ready_since: float | None
@@ -65,7 +62,7 @@ class Attempts:
         self._note_failure(now, ready_since)
         if not renewable or is_permanent(error):
             return None
-        pause = self._pause_secs(error)
+        pause = self._backoff_secs(error)
         has_attempts = self._failures <= self._policy.max_attempts
         if has_attempts and may_have_created(error):
             # Another create could make two live sessions, so the sweep comes first.
@@ -110,7 +107,7 @@ class Attempts:
         self._without_since = now
         self._failures += 1
 
-    def _pause_secs(self, error: AgentHumanError) -> float:
+    def _backoff_secs(self, error: AgentHumanError) -> float:
         if self._failures == 1 and not isinstance(error, ApiError):
             return 0.0
         return backoff_secs(self._policy, self._failures, error, jitter=self._timing.jitter())

@@ -79,7 +79,8 @@ class Session:
         self._max_unconfirmed = max_unconfirmed
         self._limits = limits
         self._timing = timing or Timing()
-        self._attempts = Attempts(renewal or RenewalPolicy(), self._timing)
+        self._renewal = renewal or RenewalPolicy()
+        self._attempts = Attempts(self._renewal, self._timing)
         self._state = SessionState.IDLE
         self._connection: Connection | None = None
         self._opened: OpenedSession | None = None
@@ -126,7 +127,7 @@ class Session:
         May be called again after there was none.
         """
         self._state = SessionState.STARTING
-        self._attempts.begin()
+        self._attempts = Attempts(self._renewal, self._timing)
         try:
             while not self._ending.is_set():
                 pause_secs = await self._live()

@@ -81,7 +81,7 @@ async def open_socket(url: str, limits: ConnectionLimits) -> ClientConnection:
     Raises:
         OSError: If the TCP connection or TLS fails, or takes too long.
         WebSocketException: If the handshake fails.
-        UnicodeError: If the host name is none.
+        UnicodeError: If the host name cannot be one.
         ImportError: If the environment names a SOCKS proxy and its library is missing.
     """
     return await _Connect(
