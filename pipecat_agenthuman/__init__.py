@@ -1,73 +1,129 @@
 """Agent Human talking avatars for Pipecat.
 
-Names are imported when they are first used, so that ``daily-python`` is needed only for
-``AgentHumanDailyTransport``.
+Everything that a bot needs comes from here; the sandbox, for its tests, from
+``pipecat_agenthuman.sandbox``. A name is imported when it is first used: so importing this
+package costs next to nothing, and ``daily-python`` is needed only for what listens to a Daily
+room.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pipecat_agenthuman.client.api import AgentHumanApi
-    from pipecat_agenthuman.client.sources import SessionCredentials
-    from pipecat_agenthuman.daily import AgentHumanDailyTransport
-    from pipecat_agenthuman.errors import AgentHumanError
-    from pipecat_agenthuman.frames import (
-        AgentHumanConnectedFrame,
-        AgentHumanDisconnectedFrame,
-        AgentHumanErrorFrame,
-        AgentHumanInterruptConfirmedFrame,
-        AgentHumanServerEventFrame,
-        AgentHumanSpeakConfirmedFrame,
-        StartInterruptionFrame,
-    )
-    from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
-    from pipecat_agenthuman.service import AgentHumanVideoService
+if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant for users.
+    from .client.answers import Avatar as Avatar
+    from .client.answers import AvatarList as AvatarList
+    from .client.answers import CreatedSession as CreatedSession
+    from .client.answers import SessionRecord as SessionRecord
+    from .client.answers import UploadedFace as UploadedFace
+    from .client.answers import Usage as Usage
+    from .client.api import AgentHumanApi as AgentHumanApi
+    from .client.retry import NO_RETRY as NO_RETRY
+    from .client.retry import RenewalPolicy as RenewalPolicy
+    from .client.retry import RetryPolicy as RetryPolicy
+    from .client.sockets import ConnectionLimits as ConnectionLimits
+    from .client.sources import SessionCredentials as SessionCredentials
+    from .daily import AgentHumanDailyTransport as AgentHumanDailyTransport
+    from .daily import AvatarIdentity as AvatarIdentity
+    from .daily import is_avatar as is_avatar
+    from .errors import AgentHumanError as AgentHumanError
+    from .errors import ApiError as ApiError
+    from .errors import AuthenticationError as AuthenticationError
+    from .errors import AvatarLeftError as AvatarLeftError
+    from .errors import BadRequestError as BadRequestError
+    from .errors import ConnectError as ConnectError
+    from .errors import LostConnectionError as LostConnectionError
+    from .errors import NotFoundError as NotFoundError
+    from .errors import OutOfMinutesError as OutOfMinutesError
+    from .errors import PermanentTransportError as PermanentTransportError
+    from .errors import PermissionDeniedError as PermissionDeniedError
+    from .errors import RateLimitedError as RateLimitedError
+    from .errors import RoomTokenError as RoomTokenError
+    from .errors import ServerFailureError as ServerFailureError
+    from .errors import SessionLingersError as SessionLingersError
+    from .errors import ShortLivedError as ShortLivedError
+    from .errors import TransportError as TransportError
+    from .frames import AgentHumanAvatarJoinedFrame as AgentHumanAvatarJoinedFrame
+    from .frames import AgentHumanAvatarLeftFrame as AgentHumanAvatarLeftFrame
+    from .frames import AgentHumanConnectedFrame as AgentHumanConnectedFrame
+    from .frames import AgentHumanDisconnectedFrame as AgentHumanDisconnectedFrame
+    from .frames import AgentHumanErrorFrame as AgentHumanErrorFrame
+    from .frames import AgentHumanInterruptConfirmedFrame as AgentHumanInterruptConfirmedFrame
+    from .frames import AgentHumanServerEventFrame as AgentHumanServerEventFrame
+    from .frames import AgentHumanSpeakConfirmedFrame as AgentHumanSpeakConfirmedFrame
+    from .frames import StartInterruptionFrame as StartInterruptionFrame
+    from .pipeline.metrics import FirstConfirmationMetricsData as FirstConfirmationMetricsData
+    from .pipeline.metrics import InterruptMetricsData as InterruptMetricsData
+    from .pipeline.metrics import RoundTripMetricsData as RoundTripMetricsData
+    from .pipeline.metrics import ServiceStats as ServiceStats
+    from .pipeline.metrics import TimeToJoinMetricsData as TimeToJoinMetricsData
+    from .rooms import DailyRoom as DailyRoom
+    from .rooms import LiveKitRoom as LiveKitRoom
+    from .service import AgentHumanVideoService as AgentHumanVideoService
+    from .wire.error_catalogue import ServerErrorCode as ServerErrorCode
+else:
+    from importlib import import_module
 
-_HOMES = {
-    "AgentHumanApi": "client.api",
-    "AgentHumanConnectedFrame": "frames",
-    "AgentHumanDailyTransport": "daily",
-    "AgentHumanDisconnectedFrame": "frames",
-    "AgentHumanError": "errors",
-    "AgentHumanErrorFrame": "frames",
-    "AgentHumanInterruptConfirmedFrame": "frames",
-    "AgentHumanServerEventFrame": "frames",
-    "AgentHumanSpeakConfirmedFrame": "frames",
-    "AgentHumanVideoService": "service",
-    "DailyRoom": "rooms",
-    "LiveKitRoom": "rooms",
-    "SessionCredentials": "client.sources",
-    "StartInterruptionFrame": "frames",
-}
+    _HOMES = {
+        "Avatar": "client.answers",
+        "AvatarList": "client.answers",
+        "CreatedSession": "client.answers",
+        "SessionRecord": "client.answers",
+        "UploadedFace": "client.answers",
+        "Usage": "client.answers",
+        "AgentHumanApi": "client.api",
+        "NO_RETRY": "client.retry",
+        "RenewalPolicy": "client.retry",
+        "RetryPolicy": "client.retry",
+        "ConnectionLimits": "client.sockets",
+        "SessionCredentials": "client.sources",
+        "AgentHumanDailyTransport": "daily",
+        "AvatarIdentity": "daily",
+        "is_avatar": "daily",
+        "AgentHumanError": "errors",
+        "ApiError": "errors",
+        "AuthenticationError": "errors",
+        "AvatarLeftError": "errors",
+        "BadRequestError": "errors",
+        "ConnectError": "errors",
+        "LostConnectionError": "errors",
+        "NotFoundError": "errors",
+        "OutOfMinutesError": "errors",
+        "PermanentTransportError": "errors",
+        "PermissionDeniedError": "errors",
+        "RateLimitedError": "errors",
+        "RoomTokenError": "errors",
+        "ServerFailureError": "errors",
+        "SessionLingersError": "errors",
+        "ShortLivedError": "errors",
+        "TransportError": "errors",
+        "AgentHumanAvatarJoinedFrame": "frames",
+        "AgentHumanAvatarLeftFrame": "frames",
+        "AgentHumanConnectedFrame": "frames",
+        "AgentHumanDisconnectedFrame": "frames",
+        "AgentHumanErrorFrame": "frames",
+        "AgentHumanInterruptConfirmedFrame": "frames",
+        "AgentHumanServerEventFrame": "frames",
+        "AgentHumanSpeakConfirmedFrame": "frames",
+        "StartInterruptionFrame": "frames",
+        "FirstConfirmationMetricsData": "pipeline.metrics",
+        "InterruptMetricsData": "pipeline.metrics",
+        "RoundTripMetricsData": "pipeline.metrics",
+        "TimeToJoinMetricsData": "pipeline.metrics",
+        "ServiceStats": "pipeline.metrics",
+        "DailyRoom": "rooms",
+        "LiveKitRoom": "rooms",
+        "AgentHumanVideoService": "service",
+        "ServerErrorCode": "wire.error_catalogue",
+    }
+    __all__ = sorted(_HOMES)
 
-__all__ = [
-    "AgentHumanApi",
-    "AgentHumanConnectedFrame",
-    "AgentHumanDailyTransport",
-    "AgentHumanDisconnectedFrame",
-    "AgentHumanError",
-    "AgentHumanErrorFrame",
-    "AgentHumanInterruptConfirmedFrame",
-    "AgentHumanServerEventFrame",
-    "AgentHumanSpeakConfirmedFrame",
-    "AgentHumanVideoService",
-    "DailyRoom",
-    "LiveKitRoom",
-    "SessionCredentials",
-    "StartInterruptionFrame",
-]
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOMES})

@@ -1,18 +1,16 @@
-"""Whether arguments can be right: found out when they are given, not in the middle of a call."""
+"""Whether arguments can be right: found out when they are given, not in the middle of a call.
+
+Each check raises an error that names the argument and what was given for it.
+"""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import fields
-from typing import Any, cast
-
-from pipecat_agenthuman.client.requests import Room
-from pipecat_agenthuman.settings import AgentHumanVideoSettings
+from collections.abc import Collection, Iterable
 
 
-def check_names(owner: type, options: Iterable[str]) -> None:
+def check_names(owner: type, options: Iterable[str], *, settings: Collection[str] = ()) -> None:
     """Check that further keyword arguments are known to a base class.
 
     Pipecat ignores those that it does not know, so a misspelt one would change nothing.
@@ -20,6 +18,7 @@ def check_names(owner: type, options: Iterable[str]) -> None:
     Args:
         owner: The class whose bases may know them.
         options: Their names.
+        settings: What is known as a setting, and belongs into ``owner.Settings``.
 
     Raises:
         TypeError: If one is unknown, naming it.
@@ -33,40 +32,43 @@ def check_names(owner: type, options: Iterable[str]) -> None:
     for name in options:
         if name in known:
             continue
-        ours = {setting.name for setting in fields(AgentHumanVideoSettings)}
-        hint = f" Give it in settings={owner.__name__}.Settings(...)." if name in ours else ""
+        hint = f" Give it in settings={owner.__name__}.Settings(...)." if name in settings else ""
         raise TypeError(f"{owner.__name__} has no argument {name!r}.{hint}")
 
 
 def check_kind(name: str, value: object, kind: type) -> None:
-    """Check that an optional argument is of its class; raises ``ValueError`` if not."""
+    """Check that an argument is of its class, or None; raises ``ValueError`` if not."""
     if value is not None and not isinstance(value, kind):
         raise ValueError(
-            f"{name} must be of the class {kind.__name__}, got {type(value).__name__}."
+            f"{name} must be an instance of {kind.__name__}, got {type(value).__name__}."
         )
 
 
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Check that an argument is one of its choices; raises ``ValueError`` if not."""
     if value not in choices:
-        wanted = " or ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{name} must be {wanted}, got {value!r}.")
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}.")
 
 
-def check_secs(durations: Mapping[str, object]) -> None:
-    """Check that durations are possible ones.
+def check_secs(name: str, value: object, *, positive: bool = False) -> None:
+    """Check that a duration is a possible one.
 
     Args:
-        durations: Seconds by the name of their argument.
+        name: Name of the argument.
+        value: Seconds.
+        positive: Whether it must be more than 0.
 
     Raises:
-        ValueError: If one is no number, negative or infinite, naming it.
+        ValueError: If it is not a number, not finite, or too small.
     """
-    for name, secs in durations.items():
-        if isinstance(secs, bool) or not isinstance(secs, int | float):
-            raise ValueError(f"{name} must be a number of seconds, got {secs!r}.")
-        if not 0 <= secs < math.inf:
-            raise ValueError(f"{name} must be zero or more seconds, got {secs}.")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value < math.inf
+        or (positive and value == 0)
+    ):
+        least = "more than 0" if positive else "0 or more"
+        raise ValueError(f"{name} must be a number of seconds, {least}, got {value!r}.")
 
 
 def check_count(name: str, value: object) -> None:
@@ -75,25 +77,23 @@ def check_count(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}.")
 
 
-def check_room(room: object) -> Room:
-    """Check that something is a room.
+def check_text(name: str, value: object, *, remedy: str = "") -> str:
+    """Check that an argument is text, and that there is any.
 
     Args:
-        room: What was given as one.
+        name: Name of the argument.
+        value: The text; it is not shown, as it may be a secret.
+        remedy: What to give, a sentence for the error.
 
     Returns:
-        The room.
+        The text without white space around it.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not text, or empty.
     """
-    if inspect.iscoroutine(room):
-        cast("Coroutine[Any, Any, Any]", room).close()
-        raise ValueError(
-            "room is a coroutine: an await is missing, as in room=await DailyRoom.mint(url)."
-        )
-    parts = [getattr(room, name, None) for name in ("platform", "url", "token")]
-    if isinstance(room, type) or not all(isinstance(part, str) for part in parts):
-        kind = room.__name__ if isinstance(room, type) else type(room).__name__
-        raise ValueError(f"room must be a DailyRoom or a LiveKitRoom, got {kind}.")
-    return cast("Room", room)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be text, got {type(value).__name__}. {remedy}".rstrip())
+    text = value.strip()
+    if not text:
+        raise ValueError(f"{name} must not be empty. {remedy}".rstrip())
+    return text

@@ -135,7 +135,7 @@ def _write_log(lines: str) -> None:
 
 
 def _write_anything(*streams: TextIO) -> None:
-    """Replace what the terminal's encoding lacks, for one on older Windows consoles."""
+    """Replace what the terminal's encoding lacks, for example on older Windows consoles."""
     for stream in streams:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -21,6 +21,7 @@ from loguru import logger
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.daily.transport import DailyOutputTransport, DailyParams, DailyTransport
 
+from pipecat_agenthuman._arguments import check_kind
 from pipecat_agenthuman.frames import (
     AgentHumanAvatarJoinedFrame,
     AgentHumanAvatarLeftFrame,
@@ -164,7 +165,11 @@ class AgentHumanDailyTransport(DailyTransport):
                 behaves like a ``DailyTransport``.
             keep_avatar_video: Leave the avatar's video alone, for bots that record it: call
                 ``capture_participant_video`` in ``on_avatar_connected``.
+
+        Raises:
+            ValueError: If ``avatar`` is not an ``AvatarIdentity``.
         """
+        check_kind("avatar", avatar, AvatarIdentity)
         super().__init__(room_url, token, bot_name, _with_voice(params), input_name, output_name)
         self._avatar = avatar or _MINTED_BY_DAILY_ROOM
         self._keep_avatar_video = keep_avatar_video

@@ -1,15 +1,27 @@
-"""The exceptions of this package. Every one says what was wrong and what to do."""
+"""The exceptions of this package. Every one says what was wrong and what to do.
+
+Each has a ``kind``: a stable name, by which errors are counted and told apart. It is that of
+the class, but for a lost connection, which has one for each way of losing it.
+"""
 
 from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from pipecat_agenthuman.wire.protocol import ServerError
 
 
 class AgentHumanError(Exception):
     """Base of all exceptions of this package.
 
     Attributes:
+        kind: Stable name of what went wrong.
         message: What went wrong.
         remedy: What to do about it, or an empty string.
     """
+
+    kind: str = "failed"
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         """Create the exception.
@@ -28,8 +40,10 @@ class ApiError(AgentHumanError):
 
     Attributes:
         status: HTTP status, or None when no answer came.
-        code: The server's error code (for one ``INSUFFICIENT_MINUTES``), or None.
+        code: The server's error code (for example ``INSUFFICIENT_MINUTES``), or None.
     """
+
+    kind = "request_failed"
 
     def __init__(
         self,
@@ -55,21 +69,31 @@ class ApiError(AgentHumanError):
 class AuthenticationError(ApiError):
     """401: the API key is missing, wrong or deactivated."""
 
+    kind = "authentication"
+
 
 class PermissionDeniedError(ApiError):
-    """403: the key is valid but may not use what it asked for, for one an avatar."""
+    """403: the key is valid but may not use what it asked for, for example an avatar."""
+
+    kind = "permission_denied"
 
 
 class BadRequestError(ApiError):
     """400 and other 4xx: a field is missing or wrong. Repeating it cannot help."""
 
+    kind = "bad_request"
+
 
 class NotFoundError(ApiError):
     """404: no such session or avatar."""
 
+    kind = "not_found"
+
 
 class OutOfMinutesError(ApiError):
     """The account has no minutes left (code ``INSUFFICIENT_MINUTES``, any status)."""
+
+    kind = "out_of_minutes"
 
 
 class RateLimitedError(ApiError):
@@ -79,6 +103,8 @@ class RateLimitedError(ApiError):
         retry_after_secs: Seconds after which the server takes requests again, or None if it
             did not say.
     """
+
+    kind = "rate_limited"
 
     def __init__(
         self,
@@ -105,6 +131,8 @@ class RateLimitedError(ApiError):
 class ServerFailureError(ApiError):
     """5xx, or an answer that is not what the API documents."""
 
+    kind = "server_failure"
+
 
 class TransportError(ApiError):
     """No answer: connection refused, name not resolved, TLS failure or time-out.
@@ -113,6 +141,8 @@ class TransportError(ApiError):
         never_sent: True when the request certainly did not reach the server, so that
             repeating it cannot start a second session.
     """
+
+    kind = "connection_failed"
 
     def __init__(self, message: str, *, remedy: str = "", never_sent: bool = False) -> None:
         """Create the exception.
@@ -126,12 +156,27 @@ class TransportError(ApiError):
         self.never_sent = never_sent
 
 
+class PermanentTransportError(TransportError):
+    """No answer, and there will be none: a certificate is wrong, or the client is closed."""
+
+
+class ShapeError(ValueError):
+    """A body is not what the API documents. The text names fields, never their values.
+
+    The REST client turns it into a ``ServerFailureError``.
+    """
+
+    kind = "unusable_answer"
+
+
 class SessionLingersError(ApiError):
     """The session before could not be ended, so no other was made: there are never two at once.
 
     Attributes:
         gone_in_secs: Seconds after which the service has ended it by itself.
     """
+
+    kind = "session_lingers"
 
     def __init__(self, message: str, *, gone_in_secs: float, remedy: str = "") -> None:
         """Create the exception.
@@ -148,6 +193,78 @@ class SessionLingersError(ApiError):
 class ConnectError(AgentHumanError):
     """The WebSocket could not be opened, or the server did not accept the session."""
 
+    kind = "connection_failed"
+
+
+class AvatarLeftError(ConnectError):
+    """The avatar left the room although its session was up, and did not come back."""
+
+    kind = "avatar_left"
+
+
+class ShortLivedError(ConnectError):
+    """Sessions expire almost as soon as they are made."""
+
+    kind = "expires_at_once"
+
+
+class LossKind(StrEnum):
+    """Why a connection ended."""
+
+    LEFT = "left"
+    CONNECT_FAILED = "connect_failed"
+    CLOSED = "closed"
+    SILENT = "silent"
+    SESSION_REFUSED = "session_refused"
+    INTERRUPT_REFUSED = "interrupt_refused"
+    SPEECH_REFUSED = "speech_refused"
+
+
+_LOSS_REMEDIES: Final = {
+    LossKind.LEFT: "",
+    LossKind.CONNECT_FAILED: "Check the network, the proxy, and that ws_url is right.",
+    LossKind.CLOSED: "Check the session's minutes and expiration if it happens again.",
+    LossKind.SILENT: "Check the network between the bot and Agent Human.",
+    LossKind.SESSION_REFUSED: "Check that api_url and ws_url belong together.",
+    LossKind.SPEECH_REFUSED: "See the server's words; check what the TTS service delivers.",
+    LossKind.INTERRUPT_REFUSED: "Update pipecat-agenthuman: the protocol may have changed.",
+}
+
+
+class LostConnectionError(ConnectError):
+    """A connection ended that should not have.
+
+    Its ``kind`` is that of the loss, or the code of the server's error that ended the session.
+
+    Attributes:
+        error: The server's error, if it sent one that ended the session.
+        final: Whether another attempt would end in the same way.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        loss: LossKind,
+        error: ServerError | None = None,
+        final: bool = False,
+    ) -> None:
+        """Create the exception.
+
+        Args:
+            reason: How it ended, in a sentence without a full stop, free of secrets.
+            loss: How it ended.
+            error: The server's error, if it sent one that ended the session.
+            final: Whether another attempt would end in the same way.
+        """
+        remedy = _LOSS_REMEDIES[loss] if error is None else error.entry.remedy
+        super().__init__(f"Agent Human connection: {reason}.", remedy=remedy)
+        self.kind = loss.value if error is None else error.entry.code.value
+        self.error = error
+        self.final = final
+
 
 class RoomTokenError(AgentHumanError):
     """The token with which the avatar joins the room could not be made."""
+
+    kind = "room_token"

@@ -83,8 +83,7 @@ class AgentHumanDisconnectedFrame(AgentHumanServerEventFrame):
     Parameters:
         reason: Why, as far as it is known.
         will_reconnect: Whether a new session is being brought up.
-        planned: Whether nothing was wrong: a session that is about to expire, or whose avatar
-            changes, is replaced.
+        planned: Whether nothing was wrong: the session is replaced as planned.
     """
 
     reason: str = ""

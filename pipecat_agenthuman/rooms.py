@@ -8,19 +8,23 @@ service would name it otherwise.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from pipecat_agenthuman._credentials import check_url
-from pipecat_agenthuman._redact import quoted, redact
+from pipecat_agenthuman._arguments import check_secs, check_text
+from pipecat_agenthuman._credentials import check_secret, check_url, quoted, redact
+from pipecat_agenthuman._environment import (
+    DAILY_API_KEY,
+    DAILY_API_URL,
+    LIVEKIT_API_KEY,
+    LIVEKIT_API_SECRET,
+)
 from pipecat_agenthuman.errors import RoomTokenError
 
 if TYPE_CHECKING:
@@ -38,8 +42,6 @@ only, but a session renewed late in a call joins with it again."""
 
 MINT_TIMEOUT_SECS: Final = 15.0
 """Limit of asking Daily for a token: two short requests."""
-
-DEFAULT_DAILY_API_URL: Final = "https://api.daily.co/v1"
 
 _MAX_DAILY_USER_ID_CHARS: Final = 36
 _DAILY_DOMAIN: Final = ".daily.co"
@@ -61,9 +63,8 @@ class DailyRoom:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _daily_url(self.url))
-        object.__setattr__(
-            self, "token", _checked_token(self.token, make="await DailyRoom.mint(url)")
-        )
+        token = _checked_token(self.token, make="await DailyRoom.mint(url)")
+        object.__setattr__(self, "token", token)
 
     @property
     def platform(self) -> Literal["daily"]:
@@ -108,14 +109,13 @@ class DailyRoom:
             RoomTokenError: If Daily does not know the room, refuses, or does not answer.
         """
         room_url = _daily_url(url)
-        key = _from_environment(api_key, argument="api_key", variable="DAILY_API_KEY")
-        base_url = check_url(
-            api_url or os.environ.get("DAILY_API_URL") or DEFAULT_DAILY_API_URL,
-            name="api_url" if api_url else "DAILY_API_URL",
-            tls="https",
-            plain="http",
-        )
-        _check_participant(user_id, user_name, expiry_secs)
+        key = DAILY_API_KEY.key(api_key)
+        base_url = DAILY_API_URL.url(api_url)
+        check_text("user_id", user_id, remedy=_NAMELESS)
+        check_text("user_name", user_name, remedy=_NAMELESS)
+        if expiry_secs is not None:
+            check_secs("expiry_secs", expiry_secs, positive=True)
+        check_secs("timeout_secs", timeout_secs, positive=True)
         if len(user_id) > _MAX_DAILY_USER_ID_CHARS:
             raise ValueError(f"user_id must have at most {_MAX_DAILY_USER_ID_CHARS} characters.")
         async with AsyncExitStack() as stack:
@@ -143,8 +143,8 @@ class LiveKitRoom:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _livekit_url(self.url))
-        make = "await LiveKitRoom.mint(url, room_name=…)"
-        object.__setattr__(self, "token", _checked_token(self.token, make=make))
+        token = _checked_token(self.token, make="await LiveKitRoom.mint(url, room_name=…)")
+        object.__setattr__(self, "token", token)
 
     @property
     def platform(self) -> Literal["livekit"]:
@@ -185,11 +185,12 @@ class LiveKitRoom:
             RoomTokenError: If LiveKit's ``api`` package is not installed.
         """
         server_url = _livekit_url(url)
-        if not room_name.strip():
-            raise ValueError("room_name must not be empty: pass the name of the LiveKit room.")
-        key = _from_environment(api_key, argument="api_key", variable="LIVEKIT_API_KEY")
-        secret = _from_environment(api_secret, argument="api_secret", variable="LIVEKIT_API_SECRET")
-        _check_participant(identity, name, expiry_secs)
+        check_text("room_name", room_name, remedy="Pass the name of the LiveKit room.")
+        key = LIVEKIT_API_KEY.key(api_key)
+        secret = LIVEKIT_API_SECRET.key(api_secret)
+        check_text("identity", identity, remedy=_NAMELESS)
+        check_text("name", name, remedy=_NAMELESS)
+        check_secs("expiry_secs", expiry_secs, positive=True)
         api = _livekit_api()
         grants = api.VideoGrants(
             room_join=True,
@@ -205,9 +206,14 @@ class LiveKitRoom:
 
 # --- arguments ---------------------------------------------------------------------------
 
+_NAMELESS: Final = (
+    "The avatar needs an identifier and a name in the room: without them it cannot be told from "
+    "people."
+)
+
 
 def _daily_url(url: str) -> str:
-    checked = _room_url(url, tls="https", plain="http")
+    checked = _room_url(url, scheme="https")
     if not urlsplit(checked).path.strip("/"):
         raise ValueError(
             "url names no room: a Daily room looks like https://your-domain.daily.co/room."
@@ -216,11 +222,11 @@ def _daily_url(url: str) -> str:
 
 
 def _livekit_url(url: str) -> str:
-    return _room_url(url, tls="wss", plain="ws")
+    return _room_url(url, scheme="wss")
 
 
-def _room_url(url: str, *, tls: str, plain: str) -> str:
-    checked = check_url(url, name="url", tls=tls, plain=plain)
+def _room_url(url: str, *, scheme: str) -> str:
+    checked = check_url(url, name="url", scheme=scheme)
     parts = urlsplit(checked)
     if parts.query or parts.fragment:
         # Not quoted: Daily's own links carry the token as ?t=.
@@ -229,35 +235,8 @@ def _room_url(url: str, *, tls: str, plain: str) -> str:
 
 
 def _checked_token(token: str, *, make: str) -> str:
-    if not isinstance(token, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"token must be text, got {type(token).__name__}. Use {make}.")
-    token = token.strip()
-    if not token:
-        raise ValueError(
-            f"token must not be empty: the service requires one for the avatar. Use {make}."
-        )
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        raise ValueError("token has characters that no token has.")
-    return token
-
-
-def _from_environment(value: str | None, *, argument: str, variable: str) -> str:
-    found = (value or os.environ.get(variable) or "").strip()
-    if not found:
-        raise ValueError(f"No {argument}: pass {argument}, or set {variable}.")
-    if not (found.isascii() and found.isprintable()):
-        raise ValueError(f"{argument} (or {variable}) has characters that no key has.")
-    return found
-
-
-def _check_participant(user_id: str, user_name: str, expiry_secs: float | None) -> None:
-    if not user_id or not user_name:
-        raise ValueError(
-            "The avatar needs an identifier and a name in the room: without them it cannot be "
-            "told from people."
-        )
-    if expiry_secs is not None and not (expiry_secs > 0 and isfinite(expiry_secs)):
-        raise ValueError(f"expiry_secs must be positive, got {expiry_secs}.")
+    remedy = f"The service requires one for the avatar: use {make}."
+    return check_secret(token, name="token", remedy=remedy)
 
 
 # --- tokens ------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields
 from typing import Any, Final, Literal, cast
 
 import aiohttp
@@ -33,10 +34,17 @@ from pipecat_agenthuman._arguments import (
     check_names,
     check_secs,
 )
-from pipecat_agenthuman._credentials import check_url
+from pipecat_agenthuman._environment import WS_URL
+from pipecat_agenthuman.client.api import AgentHumanApi
 from pipecat_agenthuman.client.connection import ConnectionLimits
-from pipecat_agenthuman.client.retry import RetryPolicy
-from pipecat_agenthuman.client.sources import OwnSessions, SessionCredentials, choose_source
+from pipecat_agenthuman.client.requests import Room, check_room, create_payload
+from pipecat_agenthuman.client.retry import RenewalPolicy
+from pipecat_agenthuman.client.sources import (
+    CREATE_TIMEOUT_SECS,
+    GivenSession,
+    OwnSessions,
+    SessionCredentials,
+)
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline.announcer import Announcer
 from pipecat_agenthuman.pipeline.availability import Availability
@@ -49,12 +57,7 @@ from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
 from pipecat_agenthuman.pipeline.tracing import CallTracer
 from pipecat_agenthuman.pipeline.transport_output import output_transport
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
-from pipecat_agenthuman.settings import (
-    WS_URL,
-    WS_URL_VARIABLE,
-    AgentHumanVideoSettings,
-    from_environment,
-)
+from pipecat_agenthuman.settings import AgentHumanVideoSettings
 
 DRAIN_GRACE_SECS: Final = 5.0
 """What an ``EndFrame`` waits beyond the time that is still to be played."""
@@ -120,7 +123,7 @@ class AgentHumanVideoService(AIService):
         avatar_wait_secs: float = 10.0,
         drain_grace_secs: float = DRAIN_GRACE_SECS,
         limits: ConnectionLimits | None = None,
-        renewal: RetryPolicy | None = None,
+        renewal: RenewalPolicy | None = None,
         # Escape hatches
         aiohttp_session: aiohttp.ClientSession | None = None,
         **kwargs: Any,
@@ -156,24 +159,26 @@ class AgentHumanVideoService(AIService):
             TypeError: If there is no such argument.
             ValueError: If an argument is missing, impossible or contradicts another.
         """
-        check_names(type(self), kwargs)
+        known_settings = [setting.name for setting in fields(AgentHumanVideoSettings)]
+        check_names(type(self), kwargs, settings=known_settings)
         check_kind("settings", settings, AgentHumanVideoSettings)
         check_kind("limits", limits, ConnectionLimits)
-        check_kind("renewal", renewal, RetryPolicy)
+        check_kind("renewal", renewal, RenewalPolicy)
         check_kind("aiohttp_session", aiohttp_session, aiohttp.ClientSession)
         check_choice("on_unavailable", on_unavailable, ("passthrough", "drop"))
         check_choice("session_start", session_start, ("pipeline", "client_connected"))
         check_count("max_unconfirmed", max_unconfirmed)
-        check_secs({"avatar_wait_secs": avatar_wait_secs, "drain_grace_secs": drain_grace_secs})
+        check_secs("avatar_wait_secs", avatar_wait_secs)
+        check_secs("drain_grace_secs", drain_grace_secs)
         complete = AgentHumanVideoSettings.defaults()
         if settings is not None:
             complete.apply_update(settings)
         super().__init__(settings=complete, **kwargs)
         transport_speaks = on_unavailable == "passthrough"
-        url, url_name = from_environment(ws_url, WS_URL_VARIABLE, WS_URL)
         self._starts_with_client = session_start == "client_connected"
         self._drain_grace_secs = drain_grace_secs
-        self._source = choose_source(
+        socket_url = WS_URL.url(ws_url)
+        self._source = _choose_source(
             complete,
             room=room,
             credentials=credentials,
@@ -215,7 +220,7 @@ class AgentHumanVideoService(AIService):
             announcer=self._announcer,
             meter=self._meter,
             options=SupervisorOptions(
-                ws_url=check_url(url, name=url_name, tls="wss", plain="ws"),
+                ws_url=socket_url,
                 max_unconfirmed=max_unconfirmed,
                 limits=limits,
                 renewal=renewal,
@@ -427,3 +432,60 @@ class AgentHumanVideoService(AIService):
         elif not was_usable:
             await self.set_usable(False)  # Nothing else brings a session.
         return changed
+
+
+def _choose_source(
+    settings: AgentHumanVideoSettings,
+    *,
+    room: Room | None,
+    credentials: SessionCredentials | None,
+    api_key: str | None,
+    api_url: str | None,
+    metadata: Mapping[str, Any] | None,
+    aiohttp_session: aiohttp.ClientSession | None,
+) -> OwnSessions | GivenSession:
+    """Decide where the sessions come from, by what the service was given.
+
+    Args:
+        settings: Complete settings.
+        room: Where the avatar joins, for sessions of our own.
+        credentials: One session made elsewhere.
+        api_key: Key of the account, or None for the environment's.
+        api_url: REST base URL, or None for the environment's or the hosted service's.
+        metadata: A JSON object to keep with each session.
+        aiohttp_session: Used for REST and not closed.
+
+    Raises:
+        ValueError: If something is missing, impossible or contradicts something else.
+    """
+    if credentials is not None:
+        check_kind("credentials", credentials, SessionCredentials)
+        extra = {"room": room, "api_key": api_key, "api_url": api_url, "metadata": metadata}
+        contradicting = [f"{name}=" for name, value in extra.items() if value is not None]
+        if contradicting:
+            raise ValueError(
+                f"credentials= names one session made elsewhere; {', '.join(contradicting)} "
+                "is for sessions that the service makes itself. Give one or the other."
+            )
+        return GivenSession(credentials)
+    if room is None:
+        raise ValueError(
+            "Give room=DailyRoom(url, token) for the service to make its sessions, or "
+            "credentials=SessionCredentials(...) for one made elsewhere."
+        )
+    check_room(room)
+    settings.check(needs_avatar=True)
+    avatar, aspect_ratio = settings.given("avatar"), settings.given("aspect_ratio")
+    create_payload(avatar, room, aspect_ratio, metadata)  # Raises what a create would refuse.
+    return OwnSessions(
+        AgentHumanApi(
+            api_key,
+            api_url=api_url,
+            session=aiohttp_session,
+            timeout_secs=CREATE_TIMEOUT_SECS,
+        ),
+        room=room,
+        avatar=avatar,
+        aspect_ratio=aspect_ratio,
+        metadata=metadata,
+    )

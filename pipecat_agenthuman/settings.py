@@ -1,24 +1,16 @@
-"""What can be set: the service's settings, and where unset arguments come from."""
+"""What can be set while the pipeline runs."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
-from typing import Final, cast
+from dataclasses import asdict, dataclass, field, fields
 
 from pipecat.services.settings import ServiceSettings
 from pipecat.utils.types import NOT_GIVEN, NotGiven
 
+from pipecat_agenthuman._arguments import check_choice
+from pipecat_agenthuman._environment import AVATAR
 from pipecat_agenthuman.client.requests import ASPECT_RATIOS
 from pipecat_agenthuman.playout.pacing import Pace
-
-API_URL: Final = "https://api.agenthuman.com/v1"
-WS_URL: Final = "wss://wss.agenthuman.com"
-
-API_KEY_VARIABLE: Final = "AGENTHUMAN_API_KEY"
-AVATAR_VARIABLE: Final = "AGENTHUMAN_AVATAR"
-API_URL_VARIABLE: Final = "AGENTHUMAN_API_URL"
-WS_URL_VARIABLE: Final = "AGENTHUMAN_WS_URL"
 
 
 def _not_given() -> NotGiven:
@@ -52,17 +44,7 @@ class AgentHumanVideoSettings(ServiceSettings):
     @classmethod
     def defaults(cls) -> AgentHumanVideoSettings:
         """Complete settings: the avatar from the environment, everything else built in."""
-        pace = Pace()
-        return cls(
-            model=None,
-            avatar=os.environ.get(AVATAR_VARIABLE, "").strip(),
-            aspect_ratio="4:3",
-            avatar_latency_secs=pace.avatar_latency_secs,
-            max_lead_secs=pace.max_lead_secs,
-            min_first_message_secs=pace.min_first_message_secs,
-            max_first_message_secs=pace.max_first_message_secs,
-            max_message_secs=pace.max_message_secs,
-        )
+        return cls(model=None, avatar=AVATAR.text(), aspect_ratio="4:3", **asdict(Pace()))
 
     def given(self, name: str) -> str:
         """A textual setting, or an empty string if it was not given."""
@@ -76,19 +58,16 @@ class AgentHumanVideoSettings(ServiceSettings):
             needs_avatar: Whether sessions are made of these settings.
 
         Raises:
-            ValueError: If the avatar is missing where one is needed, or the aspect ratio is none
-                that the service knows.
+            ValueError: If the avatar is missing where one is needed, or the service does not
+                know the aspect ratio.
         """
         if needs_avatar and not self.given("avatar"):
             raise ValueError(
                 "No avatar: give settings=AgentHumanVideoService.Settings(avatar='avat_...'), or "
-                f"set {AVATAR_VARIABLE}."
+                f"set {AVATAR.name}."
             )
-        if self.given("aspect_ratio") not in ASPECT_RATIOS:
-            raise ValueError(
-                f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}, "
-                f"got {self.aspect_ratio!r}."
-            )
+        ratio = self.given("aspect_ratio") or self.aspect_ratio
+        check_choice("aspect_ratio", ratio, ASPECT_RATIOS)
 
     def pace(self) -> Pace:
         """The pace that complete settings describe.
@@ -96,23 +75,4 @@ class AgentHumanVideoSettings(ServiceSettings):
         Raises:
             ValueError: If a value is impossible.
         """
-        return Pace(
-            avatar_latency_secs=cast("float", self.avatar_latency_secs),
-            max_lead_secs=cast("float | None", self.max_lead_secs),
-            min_first_message_secs=cast("float", self.min_first_message_secs),
-            max_first_message_secs=cast("float", self.max_first_message_secs),
-            max_message_secs=cast("float", self.max_message_secs),
-        )
-
-
-def from_environment(value: str | None, variable: str, default: str = "") -> tuple[str, str]:
-    """Resolve an argument: given, or from the environment, or built in.
-
-    Returns:
-        The value, and the name to use for it in an error.
-    """
-    argument = variable.removeprefix("AGENTHUMAN_").lower()
-    if value is not None:
-        return value, argument
-    found = os.environ.get(variable, "").strip()
-    return (found, variable) if found else (default, argument)
+        return Pace(**{part.name: getattr(self, part.name) for part in fields(Pace)})

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from dotenv import dotenv_values
 
+from pipecat_agenthuman._environment import DAILY_AVATAR_TOKEN, DAILY_ROOM_URL
 from pipecat_agenthuman._terminal import Sign, Signs, takes_colours
 from pipecat_agenthuman.check.diagnosis import Diagnosis, Finding, Status, Step
 from pipecat_agenthuman.check.environment import Environment, read_environment
@@ -106,7 +107,7 @@ def _variables(args: argparse.Namespace) -> dict[str, str]:
         with path.open(encoding="utf-8") as file:
             variables |= {name: value or "" for name, value in dotenv_values(stream=file).items()}
     variables |= {name: value for name, value in os.environ.items() if value.strip()}
-    chosen = {"DAILY_ROOM_URL": args.room, "DAILY_AVATAR_TOKEN": args.token}
+    chosen = {DAILY_ROOM_URL.name: args.room, DAILY_AVATAR_TOKEN.name: args.token}
     return variables | {name: value for name, value in chosen.items() if value}
 
 

@@ -17,7 +17,8 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from pipecat_agenthuman._redact import redact
+from pipecat_agenthuman._credentials import redact
+from pipecat_agenthuman._environment import DAILY_ROOM_URL
 from pipecat_agenthuman.check.environment import Environment, check_room_token
 from pipecat_agenthuman.client.api import (
     NO_RETRY,
@@ -35,7 +36,6 @@ from pipecat_agenthuman.client.events import (
     PlaybackStopped,
     SpeechConfirmed,
 )
-from pipecat_agenthuman.client.renewal import LostConnectionError
 from pipecat_agenthuman.errors import (
     AgentHumanError,
     ConnectError,
@@ -238,7 +238,7 @@ class Diagnosis:
         try:
             return await self._find_room(environment)
         except ValueError as error:
-            raise RoomTokenError(f"DAILY_ROOM_URL or --room: {error}") from None
+            raise RoomTokenError(f"{DAILY_ROOM_URL}: {error}") from None
 
     async def _find_room(self, environment: Environment) -> str:
         if environment.room_is_made_up:
@@ -251,7 +251,7 @@ class Diagnosis:
         self._room = await DailyRoom.mint(
             environment.room_url,
             api_key=environment.daily_api_key,
-            api_url=environment.daily_api_url or None,
+            api_url=environment.daily_api_url,
         )
         self._secrets.add(self._room.token)
         return f"{self._room.url}, with a token from Daily"
@@ -333,7 +333,7 @@ class _Trial:
             if isinstance(event, kind):
                 return event
             if isinstance(event, Loss):
-                raise LostConnectionError(event)
+                raise event.as_error()
             if isinstance(event, ErrorReported):
                 entry = event.error.entry
                 raise ConnectError(f"The server says: {event.error.error}.", remedy=entry.remedy)
@@ -352,8 +352,8 @@ async def _find_avatar(api: AgentHumanApi, environment: Environment) -> str:
         return f"{avatar} is a public one"
     known = [*sorted(own), *sorted(public)]
     raise ConnectError(
-        f"{avatar} is none of the {len(known)} avatars that this key may use.",
-        remedy=f"For one {', '.join(known[:_SHOWN_AVATARS])}." if known else "",
+        f"{avatar} is not one of the {len(known)} avatars that this key may use.",
+        remedy=f"For example {', '.join(known[:_SHOWN_AVATARS])}." if known else "",
     )
 
 

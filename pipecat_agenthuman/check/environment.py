@@ -6,27 +6,35 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from pipecat_agenthuman._credentials import check_url, is_loopback
-from pipecat_agenthuman.client.requests import is_placeholder
-from pipecat_agenthuman.client.rest import DEFAULT_API_URL, resolved_key
+from pipecat_agenthuman._credentials import is_loopback
+from pipecat_agenthuman._environment import (
+    API_KEY,
+    API_URL,
+    AVATAR,
+    DAILY_API_KEY,
+    DAILY_API_URL,
+    DAILY_AVATAR_TOKEN,
+    DAILY_ROOM_URL,
+    WS_URL,
+    Variable,
+    is_placeholder,
+)
 from pipecat_agenthuman.errors import AgentHumanError, RoomTokenError
 from pipecat_agenthuman.rooms import DailyRoom
-
-DEFAULT_WS_URL: Final = "wss://wss.agenthuman.com"
 
 MADE_UP_ROOM_URL: Final = "https://sandbox.daily.co/check"
 MADE_UP_TOKEN: Final = "made-up"
 
 _MEANINGS: Final = {
-    "AGENTHUMAN_API_KEY": "the key of the Agent Human account",
-    "AGENTHUMAN_AVATAR": "an avatar, avat_...",
-    "DAILY_ROOM_URL": "where the avatar joins; or --room",
-    "DAILY_API_KEY": "to make its token; or DAILY_AVATAR_TOKEN or --token",
+    API_KEY: "the key of the Agent Human account",
+    AVATAR: "an avatar, avat_...",
+    DAILY_ROOM_URL: "where the avatar joins; or --room",
+    DAILY_API_KEY: f"to make its token; or {DAILY_AVATAR_TOKEN.name} or --token",
 }
 
 
@@ -46,7 +54,7 @@ class Environment:
         room_url: The Daily room.
         room_token: The avatar's token for it; empty if Daily is to be asked for one.
         daily_api_key: For asking Daily.
-        daily_api_url: Where to ask, or empty for Daily itself.
+        daily_api_url: Where to ask.
         room_is_made_up: Whether room and token are invented, because only the sandbox will
             see them.
     """
@@ -87,30 +95,30 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         MissingVariablesError: If something is missing; a ``ValueError``.
         ValueError: If something cannot be right, naming the variable.
     """
-    found = {name: value.strip() for name, value in variables.items() if not is_placeholder(value)}
-
-    def get(name: str) -> str:
-        return found.get(name, "")
-
-    api_url = _service_url(get("AGENTHUMAN_API_URL") or DEFAULT_API_URL, "API", "https", "http")
-    ws_url = _service_url(get("AGENTHUMAN_WS_URL") or DEFAULT_WS_URL, "WS", "wss", "ws")
+    found = {name: value for name, value in variables.items() if not is_placeholder(value)}
+    api_url, ws_url = API_URL.url(variables=found), WS_URL.url(variables=found)
     if _is_local(api_url) != _is_local(ws_url):
         raise ValueError(
-            "AGENTHUMAN_API_URL and AGENTHUMAN_WS_URL lead to different places: "
+            f"{API_URL.name} and {WS_URL.name} lead to different places: "
             f"{api_url} and {ws_url}. Set both for the sandbox, and neither otherwise."
         )
-    room_url, token = get("DAILY_ROOM_URL"), get("DAILY_AVATAR_TOKEN")
-    made_up = _is_local(api_url) and not (room_url and (token or get("DAILY_API_KEY")))
-    _check_complete(found, needs_room=not made_up, needs_daily_key=not token)
+    room_url = DAILY_ROOM_URL.text(variables=found)
+    token = DAILY_AVATAR_TOKEN.text(variables=found)
+    daily_api_key = DAILY_API_KEY.text(variables=found)
+    made_up = _is_local(api_url) and not (room_url and (token or daily_api_key))
+    needed = [API_KEY, AVATAR]
+    if not made_up:
+        needed += [DAILY_ROOM_URL] if token else [DAILY_ROOM_URL, DAILY_API_KEY]
+    _check_complete(needed, found)
     return Environment(
-        api_key=resolved_key(get("AGENTHUMAN_API_KEY")),
-        avatar=get("AGENTHUMAN_AVATAR"),
+        api_key=API_KEY.key(variables=found),
+        avatar=AVATAR.text(variables=found),
         api_url=api_url,
         ws_url=ws_url,
         room_url=MADE_UP_ROOM_URL if made_up else room_url,
         room_token=MADE_UP_TOKEN if made_up else token,
-        daily_api_key=get("DAILY_API_KEY"),
-        daily_api_url=get("DAILY_API_URL"),
+        daily_api_key=daily_api_key,
+        daily_api_url=DAILY_API_URL.text(variables=found),
         room_is_made_up=made_up,
     )
 
@@ -150,20 +158,17 @@ def _claims(token: str) -> dict[str, Any]:
     return cast("dict[str, Any]", claims) if isinstance(claims, dict) else {}
 
 
-def _check_complete(found: Mapping[str, str], *, needs_room: bool, needs_daily_key: bool) -> None:
-    needed = ["AGENTHUMAN_API_KEY", "AGENTHUMAN_AVATAR"]
-    if needs_room:
-        needed += ["DAILY_ROOM_URL", *(["DAILY_API_KEY"] if needs_daily_key else [])]
-    missing = [f"{name} ({_MEANINGS[name]})" for name in needed if not found.get(name)]
+def _check_complete(needed: Sequence[Variable], found: Mapping[str, str]) -> None:
+    missing = [
+        f"{variable.name} ({_MEANINGS[variable]})"
+        for variable in needed
+        if not variable.text(variables=found)
+    ]
     if missing:
         raise MissingVariablesError(
             f"Not set: {', '.join(missing)}.",
-            remedy="Fill in .env, for one with what pipecat-agenthuman sandbox prints.",
+            remedy="Fill in .env, for example with what pipecat-agenthuman sandbox prints.",
         )
-
-
-def _service_url(url: str, which: str, tls: str, plain: str) -> str:
-    return check_url(url, name=f"AGENTHUMAN_{which}_URL", tls=tls, plain=plain)
 
 
 def _is_local(url: str) -> bool:

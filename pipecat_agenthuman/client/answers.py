@@ -23,6 +23,8 @@ from pydantic import (
     WrapValidator,
 )
 
+from pipecat_agenthuman.errors import ShapeError
+
 RUNNING_STATUSES = frozenset({"started", "active"})
 """The service calls a running session ``started`` in one place and ``active`` in another."""
 
@@ -52,12 +54,8 @@ def usable_identifier(value: object) -> str | None:
 def _checked_identifier(value: object) -> str:
     identifier = usable_identifier(value)
     if identifier is None:
-        raise ValueError("it is no identifier")
+        raise ValueError("it is not an identifier")
     return identifier
-
-
-class ShapeError(ValueError):
-    """A body is not what the API documents. The text names fields, never their values."""
 
 
 def _or_none(value: object, parse: ValidatorFunctionWrapHandler) -> object:
@@ -255,7 +253,7 @@ def session_record(body: Mapping[str, Any]) -> SessionRecord:
 
 
 def ended_session(body: Mapping[str, Any], session_id: str) -> SessionRecord:
-    """Read the answer to ``POST /sessions/{id}/end``: a success, unless it says that it is none.
+    """Read the answer to ``POST /sessions/{id}/end``: a success, unless it says otherwise.
 
     Args:
         body: The JSON object.

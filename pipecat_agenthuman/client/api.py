@@ -17,6 +17,8 @@ from typing import Any, Final, Self, TypeVar
 import aiohttp
 from loguru import logger
 
+from pipecat_agenthuman._arguments import check_secs
+from pipecat_agenthuman._environment import API_KEY, API_URL
 from pipecat_agenthuman.client.answers import (
     ENDED_STATUS,
     Avatar,
@@ -32,23 +34,29 @@ from pipecat_agenthuman.client.answers import (
     session_record,
     uploaded_face,
 )
-from pipecat_agenthuman.client.faces import face_payload
-from pipecat_agenthuman.client.requests import ASPECT_RATIOS, Room, create_payload, session_path
+from pipecat_agenthuman.client.requests import (
+    ASPECT_RATIOS,
+    Room,
+    create_payload,
+    face_payload,
+    session_path,
+)
 from pipecat_agenthuman.client.rest import (
-    DEFAULT_API_URL,
     Call,
     RestEndpoint,
+)
+from pipecat_agenthuman.client.retry import (
+    NO_RETRY,
+    RetryPolicy,
+    Timing,
     may_pass,
     never_took_effect,
-    resolved_key,
-    resolved_url,
+    repeat,
 )
-from pipecat_agenthuman.client.retry import NO_RETRY, RetryPolicy, Timing, repeat
 from pipecat_agenthuman.errors import ApiError, NotFoundError
 
 __all__ = [
     "ASPECT_RATIOS",
-    "DEFAULT_API_URL",
     "NO_RETRY",
     "AgentHumanApi",
     "Avatar",
@@ -115,19 +123,18 @@ class AgentHumanApi:
             timing: Clock, sleep and jitter.
 
         Raises:
-            ValueError: If the key is missing or malformed, a limit is not positive, or the URL
-                would send the key unencrypted.
+            ValueError: If the key is missing or malformed, a limit is not a positive number of
+                seconds, or the URL would send the key unencrypted.
         """
-        for name, secs in (("timeout_secs", timeout_secs), ("close_limit_secs", close_limit_secs)):
-            if not secs > 0:
-                raise ValueError(f"{name} must be positive, got {secs}.")
+        check_secs("timeout_secs", timeout_secs, positive=True)
+        check_secs("close_limit_secs", close_limit_secs, positive=True)
         self._timeout_secs = timeout_secs
         self._close_limit_secs = close_limit_secs
         self._retry = retry or RetryPolicy()
         self._timing = timing or Timing()
         self._rest = RestEndpoint(
-            url=resolved_url(api_url),
-            api_key=resolved_key(api_key),
+            url=API_URL.url(api_url),
+            api_key=API_KEY.key(api_key),
             http=session,
             wall_clock=self._timing.wall,
         )
@@ -269,9 +276,10 @@ class AgentHumanApi:
             status.
 
         Raises:
-            ValueError: If the identifier is empty.
+            ValueError: If the identifier is empty, or the limit not a positive number.
             ApiError: If it could not be ended; its identifier is in the log.
         """
+        check_secs("timeout_secs", timeout_secs, positive=True)
         call = Call("Ending the session", "POST", f"{session_path(session_id)}/end", timeout_secs)
 
         async def attempt() -> SessionRecord:
@@ -341,7 +349,7 @@ class AgentHumanApi:
             The new avatar.
 
         Raises:
-            ValueError: If not exactly one is given, or the file is too large or no such image.
+            ValueError: If not exactly one is given, or the file is too large or not such an image.
             OSError: If the file cannot be read.
             ApiError: See the class.
         """

@@ -1,4 +1,4 @@
-"""Which command does an answer belong to? Pure: time is an argument.
+"""Which command does an answer belong to, and when is it to be expected? Pure.
 
 The protocol has no correlation ids. Commands are answered in order, so the oldest one that
 waits is the natural match; but an interruption overtakes confirmations that are still under
@@ -125,7 +125,7 @@ class CommandLedger:
         """
         self._forget_old(now)
         speech = [command for command in self._waiting if command.kind is CommandKind.SPEAK]
-        self._abandoned.extend(speech[: len(speech) - unsent])
+        self._abandoned.extend(speech[: max(len(speech) - unsent, 0)])
         self._waiting = deque(
             command for command in self._waiting if command.kind is CommandKind.INTERRUPT
         )
@@ -160,12 +160,20 @@ class CommandLedger:
         self._waiting.remove(command)
         return command
 
-    def confirm_interrupt(self) -> Command | None:
-        """Match an interrupt confirmation; None if no interrupt waits."""
-        command = next((c for c in self._waiting if c.kind is CommandKind.INTERRUPT), None)
-        if command is not None:
-            self._waiting.remove(command)
-        return command
+    def confirm_interrupt(self, *, unsent: int = 0) -> Command | None:
+        """Match an interrupt confirmation.
+
+        Args:
+            unsent: How many interrupts, the latest, never left: nothing answers them.
+
+        Returns:
+            The interrupt that it confirms; None if none waits.
+        """
+        interrupts = [c for c in self._waiting if c.kind is CommandKind.INTERRUPT]
+        if len(interrupts) <= unsent:
+            return None
+        self._waiting.remove(interrupts[0])
+        return interrupts[0]
 
     def reject(self, error: ServerError, now: float) -> Command | None:
         """Match an error to the command that it most plausibly answers.
@@ -213,3 +221,34 @@ class CommandLedger:
             self._abandoned.popleft()
         while self._answers and self._answers[0].at + _REPEATED_FOR_SECS < now:
             self._answers.popleft()
+
+
+class AnswerTime:
+    """How long the server takes to confirm, smoothed as TCP smooths its round trip."""
+
+    _GAIN: Final = 0.125
+    _SPREAD_GAIN: Final = 0.25
+
+    def __init__(self) -> None:
+        """Create an estimate that knows nothing yet."""
+        self._guess = 0.0
+        self._mean: float | None = None
+        self._spread = 0.0
+
+    @property
+    def expected_secs(self) -> float:
+        """What a confirmation takes, spread included; a guess before the first measurement."""
+        return self._guess if self._mean is None else self._mean + self._spread
+
+    def guess(self, secs: float) -> None:
+        """Go by something similar until there is a measurement; 0 if there is nothing."""
+        self._guess = secs
+
+    def observe(self, took_secs: float) -> None:
+        """Take a measurement: a ping, or the time from a message to its confirmation."""
+        if self._mean is None:
+            self._mean = took_secs
+            return
+        error = took_secs - self._mean
+        self._mean += self._GAIN * error
+        self._spread += self._SPREAD_GAIN * (abs(error) - self._spread)

@@ -1,10 +1,11 @@
-"""What a connection tells: the server's answers, matched to commands, and its end. Pure."""
+"""What a connection and a session tell: answers matched to commands, and their ends. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Final
 
+from pipecat_agenthuman.errors import AgentHumanError, LossKind, LostConnectionError
 from pipecat_agenthuman.wire import protocol
 from pipecat_agenthuman.wire.protocol import ServerError
 
@@ -73,18 +74,6 @@ class Unexpected:
 ConnectionEvent = Established | SpeechConfirmed | PlaybackStopped | ErrorReported | Unexpected
 
 
-class LossKind(StrEnum):
-    """Why a connection ended."""
-
-    LEFT = "left"
-    CONNECT_FAILED = "connect_failed"
-    CLOSED = "closed"
-    SILENT = "silent"
-    SESSION_REFUSED = "session_refused"
-    INTERRUPT_REFUSED = "interrupt_refused"
-    SPEECH_REFUSED = "speech_refused"
-
-
 @dataclass(frozen=True, slots=True)
 class Loss:
     """The end of a connection, as far as it is known.
@@ -102,3 +91,41 @@ class Loss:
     code: int | None = None
     error: ServerError | None = None
     final: bool = False
+
+    def as_error(self) -> LostConnectionError:
+        """The exception for a connection that should not have ended."""
+        return LostConnectionError(self.reason, loss=self.kind, error=self.error, final=self.final)
+
+
+# --- what a session tells besides ------------------------------------------------------
+
+PLANNED_REASON: Final = "renewal as planned"
+"""What is told of a session with which nothing was wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLost:
+    """The session is gone, or could not be brought up.
+
+    Attributes:
+        error: What to report; None for a planned renewal.
+        will_renew: Whether another one is being brought up.
+        was_ready: Whether audio could be sent before.
+    """
+
+    error: AgentHumanError | None
+    will_renew: bool
+    was_ready: bool
+
+    @property
+    def planned(self) -> bool:
+        """Whether nothing was wrong with it: another one takes over as planned."""
+        return self.error is None
+
+    @property
+    def reason(self) -> str:
+        """Why, in a sentence."""
+        return PLANNED_REASON if self.error is None else self.error.message
+
+
+SessionEvent = ConnectionEvent | SessionLost

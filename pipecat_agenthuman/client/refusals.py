@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Final, cast
 
-from pipecat_agenthuman._redact import quoted
+from pipecat_agenthuman._credentials import quoted
 from pipecat_agenthuman.client.answers import usable_identifier
 from pipecat_agenthuman.errors import (
     ApiError,
@@ -78,7 +78,7 @@ class HttpAnswer:
         """Parse the body.
 
         Returns:
-            The JSON object, or None if it is none.
+            The JSON object, or None if it is anything else.
         """
         try:
             value = json.loads(self.body)
@@ -120,11 +120,11 @@ class _Words:
 def refusal(
     answer: HttpAnswer, *, doing: str, redacted: Callable[[str], str], now_secs: float
 ) -> ApiError:
-    """Turn an answer that is no success into the exception that fits.
+    """Turn an answer that is not a success into the exception that fits.
 
     Args:
-        answer: The answer; its status may be a success if its body says that it is none.
-        doing: What was asked for, for one ``Creating a session``.
+        answer: The answer; its status may be a success if its body says otherwise.
+        doing: What was asked for, for example ``Creating a session``.
         redacted: Removes the secrets from a text.
         now_secs: Seconds since 1970, to read a point in time in the headers.
 

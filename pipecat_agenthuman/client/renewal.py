@@ -4,77 +4,35 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipecat_agenthuman.client.events import Loss, LossKind
-from pipecat_agenthuman.client.rest import PermanentTransportError, never_took_effect
-from pipecat_agenthuman.client.retry import RetryPolicy, Timing
+from pipecat_agenthuman.client.retry import (
+    RenewalPolicy,
+    Timing,
+    backoff_secs,
+    is_permanent,
+    may_have_created,
+)
 from pipecat_agenthuman.errors import (
     AgentHumanError,
     ApiError,
-    ConnectError,
-    RateLimitedError,
-    ServerFailureError,
     SessionLingersError,
-    TransportError,
+    ShortLivedError,
 )
-from pipecat_agenthuman.wire.protocol import UNRECOGNIZED_ERROR
 
 ORPHAN_SWEEP_SECS: Final = 180.0
 """The service ends a session that nobody uses within 3 minutes (documented)."""
-
-SERVICE_UNAVAILABLE: Final = 503
 
 QUICK_FAILURE_SECS: Final = 60.0
 """A session that lives shorter than this does not count as a recovery. Sessions are billed by
 the minute begun, so a server that drops each of them must not be asked for ever."""
 
 
-class AvatarLeftError(ConnectError):
-    """The avatar left the room although its session was up, and did not come back."""
-
-
-class ShortLivedError(ConnectError):
-    """Sessions expire almost as soon as they are made."""
-
-
-class LostConnectionError(ConnectError):
-    """A connection ended that should not have.
-
-    Attributes:
-        loss: What is known about it.
-    """
-
-    def __init__(self, loss: Loss) -> None:
-        """Create the exception from a loss."""
-        remedy = loss.error.entry.remedy if loss.error is not None else _REMEDIES[loss.kind]
-        super().__init__(f"Agent Human connection: {loss.reason}.", remedy=remedy)
-        self.loss = loss
-
-
-_REMEDIES: Final = {
-    LossKind.LEFT: "",
-    LossKind.CONNECT_FAILED: "Check the network, the proxy, and that ws_url is right.",
-    LossKind.CLOSED: "Check the session's minutes and expiration if it happens again.",
-    LossKind.SILENT: "Check the network between the bot and Agent Human.",
-    LossKind.SESSION_REFUSED: "Check that api_url and ws_url belong together.",
-    LossKind.SPEECH_REFUSED: "See the server's words; check what the TTS service delivers.",
-    LossKind.INTERRUPT_REFUSED: "Update pipecat-agenthuman: the protocol may have changed.",
-}
-
-
-RENEWAL_POLICY: Final = RetryPolicy(
-    max_attempts=6, max_total_secs=60.0, first_pause_secs=0.5, max_pause_secs=10.0
-)
-"""A caller waits no longer than a minute for a face; the voice goes on without it."""
-
-
 class Attempts:
     """Counts failures in a row, and decides whether and when there is another attempt.
 
-    The policy's ``max_attempts`` limits the attempts after the first failure, its
-    ``max_total_secs`` the time without a session that they may take together.
+    The time without a session counts from the moment when it is made.
     """
 
-    def __init__(self, policy: RetryPolicy, timing: Timing) -> None:
+    def __init__(self, policy: RenewalPolicy, timing: Timing) -> None:
         """Create a count of zero.
 
         Args:
@@ -86,12 +44,6 @@ class Attempts:
         self._failures = 0
         self._waited_secs = 0.0
         self._without_since = timing.monotonic()
-
-    def begin(self) -> None:
-        """Forget what failed before."""
-        self._failures = 0
-        self._waited_secs = 0.0
-        self._without_since = self._timing.monotonic()
 
     def pause_secs(
         self, error: AgentHumanError, *, renewable: bool, ready_since: float | None
@@ -108,9 +60,9 @@ class Attempts:
         """
         now = self._timing.monotonic()
         self._note_failure(now, ready_since)
-        if not renewable or _is_permanent(error):
+        if not renewable or is_permanent(error):
             return None
-        pause = self._pause_secs(error)
+        pause = self._backoff_secs(error)
         has_attempts = self._failures <= self._policy.max_attempts
         if has_attempts and may_have_created(error):
             # Another create could make two live sessions, so the sweep comes first.
@@ -155,33 +107,7 @@ class Attempts:
         self._without_since = now
         self._failures += 1
 
-    def _pause_secs(self, error: AgentHumanError) -> float:
+    def _backoff_secs(self, error: AgentHumanError) -> float:
         if self._failures == 1 and not isinstance(error, ApiError):
             return 0.0
-        asked = error.retry_after_secs if isinstance(error, RateLimitedError) else None
-        jitter = self._timing.jitter()
-        return self._policy.pause_secs(self._failures, asked_secs=asked, jitter=jitter)
-
-
-def _is_permanent(error: AgentHumanError) -> bool:
-    """Whether trying again cannot help."""
-    if isinstance(error, SessionLingersError):
-        return False
-    if isinstance(error, ApiError):
-        return not (never_took_effect(error) or may_have_created(error))
-    if isinstance(error, LostConnectionError) and error.loss.final:
-        return True
-    if isinstance(error, LostConnectionError) and error.loss.error is not None:
-        entry = error.loss.error.entry
-        return entry is not UNRECOGNIZED_ERROR and not entry.new_session_helps
-    return False
-
-
-def may_have_created(error: AgentHumanError) -> bool:
-    """Whether a create that failed may have started a session all the same."""
-    if isinstance(error, TransportError):
-        return not (error.never_sent or isinstance(error, PermanentTransportError))
-    if isinstance(error, ServerFailureError):
-        redirected = error.status is not None and 300 <= error.status < 400
-        return not redirected and error.status != SERVICE_UNAVAILABLE
-    return False
+        return backoff_secs(self._policy, self._failures, error, jitter=self._timing.jitter())

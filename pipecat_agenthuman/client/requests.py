@@ -1,18 +1,34 @@
-"""What requests about sessions ask for, checked before anything is sent."""
+"""What requests ask for, checked before anything is sent."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol, cast
 from urllib.parse import quote
 
 import aiohttp
 
+from pipecat_agenthuman._arguments import check_choice
+from pipecat_agenthuman._environment import is_placeholder
+
 ASPECT_RATIOS: Final = ("4:3", "3:4", "1:1")
 """The shapes of video that the service offers."""
 
 ROOM_PLATFORMS: Final = ("daily", "livekit")
+
+MAX_IMAGE_BYTES: Final = 10_000_000
+"""An image is at most 10 MB (documented)."""
+
+# What a file of each accepted kind begins with.
+_BEGINNINGS: Final = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"GIF8", "image/gif"),
+)
 
 
 class Room(Protocol):
@@ -41,9 +57,28 @@ def session_path(session_id: str) -> str:
     return f"/sessions/{quote(session_id, safe='')}"
 
 
-def is_placeholder(value: str) -> bool:
-    """Tell what ``.env.example`` has from what somebody filled in."""
-    return value.strip().endswith("...") or "//your-domain." in value
+def check_room(room: object) -> Room:
+    """Check that something is a room.
+
+    Args:
+        room: What was given as one.
+
+    Returns:
+        The room.
+
+    Raises:
+        ValueError: If it is not one.
+    """
+    if inspect.iscoroutine(room):
+        cast("Coroutine[Any, Any, Any]", room).close()
+        raise ValueError(
+            "room is a coroutine: an await is missing, as in room=await DailyRoom.mint(url)."
+        )
+    parts = [getattr(room, name, None) for name in ("platform", "url", "token")]
+    if isinstance(room, type) or not all(isinstance(part, str) for part in parts):
+        kind = room.__name__ if isinstance(room, type) else type(room).__name__
+        raise ValueError(f"room must be a DailyRoom or a LiveKitRoom, got {kind}.")
+    return cast("Room", room)
 
 
 def create_payload(
@@ -77,14 +112,8 @@ def _create_body(
         raise ValueError("avatar must not be empty: pass an ID such as avat_…")
     if is_placeholder(avatar):
         raise ValueError(f"avatar {avatar!r} is a placeholder: give the ID of one of yours.")
-    if aspect_ratio not in ASPECT_RATIOS:
-        raise ValueError(
-            f"aspect_ratio must be one of {', '.join(ASPECT_RATIOS)}, got {aspect_ratio!r}."
-        )
-    if room.platform not in ROOM_PLATFORMS:
-        raise ValueError(
-            f"room.platform must be one of {', '.join(ROOM_PLATFORMS)}, got {room.platform!r}."
-        )
+    check_choice("aspect_ratio", aspect_ratio, ASPECT_RATIOS)
+    check_choice("room.platform", room.platform, ROOM_PLATFORMS)
     if not room.url or not room.token:
         raise ValueError("room must have a url, and a token for the avatar.")
     body: dict[str, Any] = {
@@ -108,3 +137,70 @@ def _json_object(metadata: object) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         reason = str(error)
     raise ValueError(f"metadata must be a JSON object: {reason}.")
+
+
+# --- an image of a face ----------------------------------------------------------------
+
+
+async def face_payload(
+    *, file: bytes | Path | None, image_url: str | None, image_base64: str | None
+) -> Callable[[], aiohttp.Payload | aiohttp.FormData]:
+    """Check an image and make the body of ``POST /avatars/upload-face``.
+
+    Args:
+        file: JPEG, PNG, GIF or WebP, or the path of one.
+        image_url: Public address of such an image.
+        image_base64: Such an image in base64.
+
+    Returns:
+        What makes the body, anew for each attempt.
+
+    Raises:
+        ValueError: If not exactly one is given, or the image cannot be right.
+        OSError: If the file cannot be read.
+    """
+    given = {"image_url": image_url, "image_base64": image_base64}
+    texts = {name: text for name, text in given.items() if text}
+    if len(texts) + (file is not None) != 1:
+        raise ValueError("Pass exactly one of file, image_url and image_base64.")
+    if file is None:
+        if image_base64 and len(image_base64) * 3 // 4 > MAX_IMAGE_BYTES + 2:
+            raise ValueError(_too_large("image_base64", len(image_base64) * 3 // 4))
+        return lambda: aiohttp.JsonPayload(texts)
+    if isinstance(file, Path):
+        size = (await asyncio.to_thread(file.stat)).st_size
+        if size > MAX_IMAGE_BYTES:  # before it is read into memory
+            raise ValueError(_too_large("file", size))
+        file = await asyncio.to_thread(file.read_bytes)
+    return _multipart(file)
+
+
+def _multipart(image: bytes) -> Callable[[], aiohttp.FormData]:
+    if len(image) > MAX_IMAGE_BYTES:
+        raise ValueError(_too_large("file", len(image)))
+    content_type = _content_type(image)
+
+    def form() -> aiohttp.FormData:
+        body = aiohttp.FormData()
+        body.add_field(
+            "file",
+            image,
+            filename=f"face.{content_type.removeprefix('image/')}",
+            content_type=content_type,
+        )
+        return body
+
+    return form
+
+
+def _content_type(image: bytes) -> str:
+    for beginning, content_type in _BEGINNINGS:
+        if image.startswith(beginning):
+            return content_type
+    if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        return "image/webp"
+    raise ValueError("file must be a JPEG, PNG, GIF or WebP image.")
+
+
+def _too_large(name: str, size: int) -> str:
+    return f"{name} is {size} bytes; the service takes at most {MAX_IMAGE_BYTES}."

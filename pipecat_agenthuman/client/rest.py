@@ -5,7 +5,6 @@ Knows HTTP, the key and what must not be shown; knows nothing of sessions.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,14 +12,15 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 
-from pipecat_agenthuman._credentials import check_url
-from pipecat_agenthuman._redact import quoted, redact
-from pipecat_agenthuman.client.answers import ShapeError
+from pipecat_agenthuman._credentials import quoted, redact
 from pipecat_agenthuman.client.refusals import HttpAnswer, refusal
-from pipecat_agenthuman.client.requests import is_placeholder
-from pipecat_agenthuman.errors import ApiError, RateLimitedError, ServerFailureError, TransportError
-
-DEFAULT_API_URL: Final = "https://api.agenthuman.com/v1"
+from pipecat_agenthuman.errors import (
+    ApiError,
+    PermanentTransportError,
+    ServerFailureError,
+    ShapeError,
+    TransportError,
+)
 
 CONNECT_TIMEOUT_SECS: Final = 10.0
 """TCP and TLS need no more, and a request that fails here may be repeated."""
@@ -41,54 +41,6 @@ _PERMANENT: Final = (aiohttp.ClientSSLError, ValueError)
 
 Payload = aiohttp.Payload | aiohttp.FormData
 _Model = TypeVar("_Model")
-
-
-class PermanentTransportError(TransportError):
-    """No answer, and there will be none: a certificate is wrong, or the client is closed."""
-
-
-def resolved_key(api_key: str | None) -> str:
-    """Find and check the API key.
-
-    Args:
-        api_key: The argument; unset, ``AGENTHUMAN_API_KEY``.
-
-    Returns:
-        The key.
-
-    Raises:
-        ValueError: If there is none, or it cannot be one.
-    """
-    if not isinstance(api_key, str | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"api_key must be text, got {type(api_key).__name__}.")
-    key = (api_key or os.environ.get("AGENTHUMAN_API_KEY") or "").strip()
-    if is_placeholder(key):
-        raise ValueError("api_key (or AGENTHUMAN_API_KEY) is still the placeholder.")
-    if not key:
-        raise ValueError("No API key: pass api_key, or set AGENTHUMAN_API_KEY.")
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError("api_key (or AGENTHUMAN_API_KEY) has characters that no key has.")
-    return key
-
-
-def resolved_url(api_url: str | None) -> str:
-    """Find and check the API's URL.
-
-    Args:
-        api_url: The argument; unset, ``AGENTHUMAN_API_URL``, then the hosted service.
-
-    Returns:
-        The URL without a trailing slash.
-
-    Raises:
-        ValueError: If the key would travel to it unencrypted, or it is no URL.
-    """
-    return check_url(
-        api_url or os.environ.get("AGENTHUMAN_API_URL") or DEFAULT_API_URL,
-        name="api_url" if api_url else "AGENTHUMAN_API_URL",
-        tls="https",
-        plain="http",
-    )
 
 
 @dataclass(frozen=True)
@@ -195,7 +147,7 @@ class RestEndpoint:
             ) as response:
                 return await _read(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # The last one is what the libraries make of a proxy in the environment that is none.
+            # The last one is what the libraries make of a wrong proxy in the environment.
             failure = self._no_answer(call, error)
         # Raised out here, unchained and without naming `error`: aiohttp's exceptions and frames
         # hold the headers, and a log that shows a traceback's variables would show the key.
@@ -256,7 +208,7 @@ class RestEndpoint:
             error, UnicodeError | aiohttp.ClientSSLError
         ):
             # Its words quote the URL, and that of a proxy can hold a password.
-            reason = f"{type(error).__name__}: api_url, or the URL of a proxy, is none."
+            reason = f"{type(error).__name__}: api_url, or the URL of a proxy, is not valid."
         elif isinstance(error, TimeoutError) and not never_sent:
             reason = f"no answer within {call.timeout_secs:g} s."
         else:
@@ -267,37 +219,6 @@ class RestEndpoint:
             remedy="Check the network and api_url." if never_sent else call.unanswered,
             never_sent=never_sent,
         )
-
-
-def never_took_effect(error: ApiError) -> bool:
-    """Whether a request certainly did nothing, and repeating it is not in vain.
-
-    Args:
-        error: What became of it.
-
-    Returns:
-        True if repeating can neither start a second session nor make a second avatar.
-    """
-    if isinstance(error, TransportError):
-        return error.never_sent and not isinstance(error, PermanentTransportError)
-    return isinstance(error, RateLimitedError) or error.status == 503
-
-
-def may_pass(error: ApiError) -> bool:
-    """Whether a request that is safe to repeat may fare better the next time.
-
-    Args:
-        error: What became of it.
-
-    Returns:
-        False for refusals and for what needs somebody to change the configuration.
-    """
-    if isinstance(error, TransportError):
-        return not isinstance(error, PermanentTransportError)
-    if isinstance(error, ServerFailureError):
-        redirected = error.status is not None and 300 <= error.status < 400
-        return not redirected
-    return isinstance(error, RateLimitedError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,9 @@
-"""How often and how long a refused request is repeated.
+"""May it be repeated, how often, and how long? For REST requests and for whole sessions.
 
-The policy is a value and the pauses are a pure function; the loop takes its clock, its sleep
+What must hold is that no second session is started: a create is repeated only where it
+certainly did nothing, or after the service has swept what it may have started.
+
+The policies are values and the pauses are pure functions; the loop takes its clock, its sleep
 and its jitter as arguments, so that no test waits for real seconds.
 """
 
@@ -11,13 +14,88 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from loguru import logger
 
-from pipecat_agenthuman.errors import ApiError, RateLimitedError
+from pipecat_agenthuman._arguments import check_count, check_secs
+from pipecat_agenthuman.errors import (
+    AgentHumanError,
+    ApiError,
+    LostConnectionError,
+    PermanentTransportError,
+    RateLimitedError,
+    ServerFailureError,
+    SessionLingersError,
+    TransportError,
+)
+from pipecat_agenthuman.wire.protocol import UNRECOGNIZED_ERROR
+
+_SERVICE_UNAVAILABLE: Final = 503
 
 T = TypeVar("T")
+
+# --- which errors ----------------------------------------------------------------------
+
+
+def may_pass(error: ApiError) -> bool:
+    """Whether a request that is safe to repeat may fare better the next time.
+
+    Args:
+        error: What became of it.
+
+    Returns:
+        False for refusals and for what needs somebody to change the configuration.
+    """
+    if isinstance(error, TransportError):
+        return not isinstance(error, PermanentTransportError)
+    if isinstance(error, ServerFailureError):
+        return not _is_redirect(error)
+    return isinstance(error, RateLimitedError)
+
+
+def never_took_effect(error: ApiError) -> bool:
+    """Whether a request certainly did nothing, and repeating it is not in vain.
+
+    Args:
+        error: What became of it.
+
+    Returns:
+        True if repeating can neither start a second session nor make a second avatar.
+    """
+    if isinstance(error, TransportError):
+        return error.never_sent and not isinstance(error, PermanentTransportError)
+    return isinstance(error, RateLimitedError) or error.status == _SERVICE_UNAVAILABLE
+
+
+def may_have_created(error: AgentHumanError) -> bool:
+    """Whether a create that failed may have started a session all the same."""
+    if isinstance(error, TransportError):
+        return not (error.never_sent or isinstance(error, PermanentTransportError))
+    if isinstance(error, ServerFailureError):
+        return not _is_redirect(error) and error.status != _SERVICE_UNAVAILABLE
+    return False
+
+
+def is_permanent(error: AgentHumanError) -> bool:
+    """Whether another session, too, would certainly fail, or be lost, in the same way."""
+    if isinstance(error, SessionLingersError):
+        return False
+    if isinstance(error, ApiError):
+        return not (never_took_effect(error) or may_have_created(error))
+    if not isinstance(error, LostConnectionError):
+        return False
+    if error.error is None:
+        return error.final
+    entry = error.error.entry
+    return error.final or (entry is not UNRECOGNIZED_ERROR and not entry.new_session_helps)
+
+
+def _is_redirect(error: ServerFailureError) -> bool:
+    return error.status is not None and 300 <= error.status < 400
+
+
+# --- how often, how long ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -25,8 +103,7 @@ class RetryPolicy:
     """Limits on repeating one request.
 
     Attributes:
-        max_attempts: Most times the request is sent, the first included. For the renewal of
-            sessions: most attempts after the first failure.
+        max_attempts: Most times the request is sent, the first included.
         max_total_secs: No attempt starts later than this many seconds after the first. A wait
             that the server asks for and that does not fit is not begun.
         first_pause_secs: Seconds before the second attempt; each further pause is twice as
@@ -40,35 +117,72 @@ class RetryPolicy:
     max_pause_secs: float = 8.0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("max_attempts", 1),
-            ("max_total_secs", 0),
-            ("first_pause_secs", 0),
-            ("max_pause_secs", 0),
-        ):
-            value: object = getattr(self, name)
-            if not isinstance(value, int | float) or not value >= least:
-                raise ValueError(f"{name} must be a number, at least {least}, got {value!r}.")
+        """Check the values.
 
-    def pause_secs(self, attempts: int, *, asked_secs: float | None, jitter: float) -> float:
-        """Compute how long to wait before the next attempt.
-
-        Args:
-            attempts: How many attempts have failed, at least 1.
-            asked_secs: Seconds that the server asked to wait, if it did.
-            jitter: A number from 0 to 1. It spreads clients that failed at the same moment.
-
-        Returns:
-            Seconds: half to all of the grown pause, and never less than ``asked_secs``.
+        Raises:
+            ValueError: If one cannot be right.
         """
-        # The exponent is bounded because 2.0**1024 overflows.
-        grown = min(self.first_pause_secs * 2.0 ** min(attempts - 1, 64), self.max_pause_secs)
-        spread = grown * (0.5 + 0.5 * jitter)
-        return spread if asked_secs is None else max(asked_secs, spread)
+        _check_limits(self)
 
 
-NO_RETRY = RetryPolicy(max_attempts=1)
+@dataclass(frozen=True)
+class RenewalPolicy:
+    """Limits on bringing up another session after one was lost or could not be made.
+
+    Attributes:
+        max_attempts: Most attempts after the first failure.
+        max_total_secs: Most seconds without a session that the attempts may take together. A
+            caller waits no longer than a minute for a face; the voice goes on without it.
+        first_pause_secs: Seconds before the first attempt after a failed create; a lost
+            connection is replaced at once. Each further pause is twice as long.
+        max_pause_secs: Longest pause in seconds that is not asked for by the server.
+    """
+
+    max_attempts: int = 6
+    max_total_secs: float = 60.0
+    first_pause_secs: float = 0.5
+    max_pause_secs: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: If one cannot be right.
+        """
+        _check_limits(self)
+
+
+def _check_limits(policy: RetryPolicy | RenewalPolicy) -> None:
+    check_count("max_attempts", policy.max_attempts)
+    for name in ("max_total_secs", "first_pause_secs", "max_pause_secs"):
+        check_secs(name, getattr(policy, name))
+
+
+NO_RETRY: Final = RetryPolicy(max_attempts=1)
 """One attempt and no more."""
+
+
+def backoff_secs(
+    policy: RetryPolicy | RenewalPolicy, failures: int, error: AgentHumanError, *, jitter: float
+) -> float:
+    """Compute how long to wait before the next attempt.
+
+    Args:
+        policy: The limits.
+        failures: How many attempts have failed, at least 1.
+        error: What became of the latest: a server can ask for a wait.
+        jitter: A number from 0 to 1. It spreads clients that failed at the same moment.
+
+    Returns:
+        Seconds: half to all of the grown pause, and never less than was asked for.
+    """
+    # The exponent is bounded because 2.0**1024 overflows.
+    grown = min(policy.first_pause_secs * 2.0 ** min(failures - 1, 64), policy.max_pause_secs)
+    asked_secs = error.retry_after_secs if isinstance(error, RateLimitedError) else None
+    return max(asked_secs or 0.0, grown * (0.5 + 0.5 * jitter))
+
+
+# --- doing it --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -118,12 +232,11 @@ async def repeat(
         except ApiError as error:
             if attempts >= policy.max_attempts or not may_repeat(error):
                 raise
-            asked_secs = error.retry_after_secs if isinstance(error, RateLimitedError) else None
-            pause_secs = policy.pause_secs(attempts, asked_secs=asked_secs, jitter=timing.jitter())
-            if timing.monotonic() - started_secs + pause_secs > policy.max_total_secs:
+            wait_secs = backoff_secs(policy, attempts, error, jitter=timing.jitter())
+            if timing.monotonic() - started_secs + wait_secs > policy.max_total_secs:
                 raise
             logger.warning(
                 f"{error} That was attempt {attempts} of {policy.max_attempts}; "
-                f"again in {pause_secs:.1f} s."
+                f"again in {wait_secs:.1f} s."
             )
-        await timing.sleep(pause_secs)
+        await timing.sleep(wait_secs)

@@ -7,47 +7,22 @@ new one. Every session that was created here is ended here, on every path.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
 
 from pipecat_agenthuman.client.connection import Connection, ConnectionLimits
-from pipecat_agenthuman.client.events import ConnectionEvent, Established, LossKind
-from pipecat_agenthuman.client.renewal import (
-    RENEWAL_POLICY,
-    Attempts,
-    LostConnectionError,
-    ShortLivedError,
+from pipecat_agenthuman.client.events import (
+    ConnectionEvent,
+    Established,
+    SessionEvent,
+    SessionLost,
 )
-from pipecat_agenthuman.client.retry import RetryPolicy, Timing
+from pipecat_agenthuman.client.renewal import Attempts
+from pipecat_agenthuman.client.retry import RenewalPolicy, Timing
 from pipecat_agenthuman.client.sources import OpenedSession, SessionSource
-from pipecat_agenthuman.errors import AgentHumanError
-
-PLANNED_REASON: Final = "renewal as planned"
-"""Why a session went with which nothing was wrong."""
-
-# --- what a session tells --------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SessionLost:
-    """The session is gone, or could not be brought up.
-
-    Attributes:
-        reason: Why, in a sentence.
-        error: What to report; None for a planned renewal.
-        will_renew: Whether another one is being brought up.
-        was_ready: Whether audio could be sent before.
-    """
-
-    reason: str
-    error: AgentHumanError | None
-    will_renew: bool
-    was_ready: bool
-
-
-SessionEvent = ConnectionEvent | SessionLost
+from pipecat_agenthuman.client.waiting import finish, unless
+from pipecat_agenthuman.errors import AgentHumanError, LossKind, ShortLivedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +59,7 @@ class Session:
         on_event: Callable[[SessionEvent], None],
         max_unconfirmed: int = 1,
         limits: ConnectionLimits | None = None,
-        renewal: RetryPolicy | None = None,
+        renewal: RenewalPolicy | None = None,
         timing: Timing | None = None,
     ) -> None:
         """Create a session; ``run`` brings it up.
@@ -104,7 +79,8 @@ class Session:
         self._max_unconfirmed = max_unconfirmed
         self._limits = limits
         self._timing = timing or Timing()
-        self._attempts = Attempts(renewal or RENEWAL_POLICY, self._timing)
+        self._renewal = renewal or RenewalPolicy()
+        self._attempts = Attempts(self._renewal, self._timing)
         self._state = SessionState.IDLE
         self._connection: Connection | None = None
         self._opened: OpenedSession | None = None
@@ -151,13 +127,13 @@ class Session:
         May be called again after there was none.
         """
         self._state = SessionState.STARTING
-        self._attempts.begin()
+        self._attempts = Attempts(self._renewal, self._timing)
         try:
             while not self._ending.is_set():
                 pause_secs = await self._live()
                 if pause_secs is None:
                     return
-                await self._pause(pause_secs)
+                await unless(self._ending, self._timing.sleep(pause_secs))
         finally:
             self._state = SessionState.ENDED
 
@@ -193,14 +169,16 @@ class Session:
             return self._settle(error)
         finally:
             self._connection = None
-            await _finish(self._source.end)
+            await finish(self._source.end)
             self._opened = None
 
     async def _talk(self) -> AgentHumanError | None:
         """Open a session and carry its connection; None if it ended as wanted."""
         # Its life counts from its start at the service, which is before the answer.
         self._opened_at = self._timing.monotonic()
-        self._opened = await self._open_unless_ended()
+        # The source remembers what it opened: what comes up at the very moment of giving up is
+        # ended like any other session.
+        self._opened = await unless(self._ending, self._source.open())
         if self._opened is None:
             return None
         if self._replacement is None and not self._ending.is_set():
@@ -214,24 +192,8 @@ class Session:
             )
             loss = await self._connection.run()
             if loss.kind is not LossKind.LEFT:
-                return LostConnectionError(loss)
+                return loss.as_error()
         return self._replacement.error if self._replacement is not None else None
-
-    async def _open_unless_ended(self) -> OpenedSession | None:
-        """Open a session, giving up as soon as ``end`` is called.
-
-        The source remembers what it opened, so that a session which comes up at the very
-        moment of giving up is ended like any other.
-        """
-        opening = asyncio.create_task(self._source.open())
-        ending = asyncio.create_task(self._ending.wait())
-        try:
-            await asyncio.wait({opening, ending}, return_when=asyncio.FIRST_COMPLETED)
-            return opening.result() if opening.done() else None
-        finally:
-            for task in (opening, ending):
-                task.cancel()
-            await asyncio.gather(opening, ending, return_exceptions=True)
 
     def _take(self, event: ConnectionEvent) -> None:
         if isinstance(event, Established):
@@ -262,41 +224,9 @@ class Session:
         self._state = SessionState.ENDED if pause_secs is None else SessionState.RENEWING
         self._on_event(
             SessionLost(
-                reason=PLANNED_REASON if error is None else error.message,
                 error=error,
                 will_renew=pause_secs is not None,
                 was_ready=was_ready,
             )
         )
         return pause_secs
-
-    async def _pause(self, secs: float) -> None:
-        """Wait, unless the session is ended meanwhile."""
-        ending = asyncio.create_task(self._ending.wait())
-        pausing = asyncio.ensure_future(self._timing.sleep(secs))
-        try:
-            await asyncio.wait({ending, pausing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (ending, pausing):
-                task.cancel()
-            await asyncio.gather(ending, pausing, return_exceptions=True)
-
-
-async def _finish(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Carry bounded work to its end, even if this task is cancelled meanwhile.
-
-    An event loop that is being closed cancels every task, this work's too: then it is done
-    again, because the loop still waits for this task.
-    """
-    cancelled = False
-    for _ in range(2):
-        task = asyncio.create_task(work())
-        while not task.done():
-            try:
-                await asyncio.shield(task)
-            except asyncio.CancelledError:
-                cancelled = True
-        if not task.cancelled():
-            break
-    if cancelled:
-        raise asyncio.CancelledError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from typing import Final
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from pipecat_agenthuman._arguments import check_secs
 from pipecat_agenthuman._credentials import is_loopback
 
 _MAX_INCOMING_BYTES: Final = 1 << 20
@@ -43,12 +43,10 @@ class ConnectionLimits:
         """Check the values.
 
         Raises:
-            ValueError: If one is not positive.
+            ValueError: If one is not a positive number of seconds.
         """
         for limit in fields(self):
-            secs: object = getattr(self, limit.name)
-            if not isinstance(secs, int | float) or not 0 < secs < math.inf:
-                raise ValueError(f"{limit.name} must be a positive number of seconds, got {secs}.")
+            check_secs(limit.name, getattr(self, limit.name), positive=True)
 
 
 class _NoFrameDumps(logging.LoggerAdapter[logging.Logger]):
@@ -83,7 +81,7 @@ async def open_socket(url: str, limits: ConnectionLimits) -> ClientConnection:
     Raises:
         OSError: If the TCP connection or TLS fails, or takes too long.
         WebSocketException: If the handshake fails.
-        UnicodeError: If the host name is none.
+        UnicodeError: If the host name cannot be one.
         ImportError: If the environment names a SOCKS proxy and its library is missing.
     """
     return await _Connect(

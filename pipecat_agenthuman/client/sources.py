@@ -8,22 +8,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-import aiohttp
 from loguru import logger
 
-from pipecat_agenthuman._arguments import check_kind, check_room
-from pipecat_agenthuman._redact import redact
+from pipecat_agenthuman._arguments import check_text
+from pipecat_agenthuman._credentials import redact
 from pipecat_agenthuman.client.api import AgentHumanApi, Room
-from pipecat_agenthuman.client.renewal import ORPHAN_SWEEP_SECS, may_have_created
-from pipecat_agenthuman.client.requests import create_payload
-from pipecat_agenthuman.client.retry import NO_RETRY, RetryPolicy
+from pipecat_agenthuman.client.renewal import ORPHAN_SWEEP_SECS
+from pipecat_agenthuman.client.retry import NO_RETRY, RetryPolicy, may_have_created
 from pipecat_agenthuman.errors import (
     ApiError,
     AuthenticationError,
     BadRequestError,
     SessionLingersError,
 )
-from pipecat_agenthuman.settings import AgentHumanVideoSettings
 from pipecat_agenthuman.wire.protocol import SessionInit
 
 CREATE_TIMEOUT_SECS: Final = 30.0
@@ -66,13 +63,9 @@ class SessionCredentials:
         Raises:
             ValueError: If one is.
         """
-        for name in ("session_id", "session_token"):
-            value: object = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                raise ValueError(
-                    f"SessionCredentials.{name} is no text, or empty; pass what creating the "
-                    "session returned."
-                )
+        remedy = "Pass what creating the session returned."
+        check_text("SessionCredentials.session_id", self.session_id, remedy=remedy)
+        check_text("SessionCredentials.session_token", self.session_token, remedy=remedy)
 
 
 @dataclass(frozen=True)
@@ -275,60 +268,3 @@ class GivenSession:
 
     async def close(self) -> None:
         """Nothing."""
-
-
-def choose_source(
-    settings: AgentHumanVideoSettings,
-    *,
-    room: Room | None,
-    credentials: SessionCredentials | None,
-    api_key: str | None,
-    api_url: str | None,
-    metadata: Mapping[str, Any] | None,
-    aiohttp_session: aiohttp.ClientSession | None,
-) -> OwnSessions | GivenSession:
-    """Decide where the sessions come from, by what the service was given.
-
-    Args:
-        settings: Complete settings.
-        room: Where the avatar joins, for sessions of our own.
-        credentials: One session made elsewhere.
-        api_key: Key of the account, or None for the environment's.
-        api_url: REST base URL, or None for the environment's or the hosted service's.
-        metadata: A JSON object to keep with each session.
-        aiohttp_session: Used for REST and not closed.
-
-    Raises:
-        ValueError: If something is missing, impossible or contradicts something else.
-    """
-    if credentials is not None:
-        check_kind("credentials", credentials, SessionCredentials)
-        extra = {"room": room, "api_key": api_key, "api_url": api_url, "metadata": metadata}
-        contradicting = [f"{name}=" for name, value in extra.items() if value is not None]
-        if contradicting:
-            raise ValueError(
-                f"credentials= names one session made elsewhere; {', '.join(contradicting)} "
-                "is for sessions that the service makes itself. Give one or the other."
-            )
-        return GivenSession(credentials)
-    if room is None:
-        raise ValueError(
-            "Give room=DailyRoom(url, token) for the service to make its sessions, or "
-            "credentials=SessionCredentials(...) for one made elsewhere."
-        )
-    check_room(room)
-    settings.check(needs_avatar=True)
-    avatar, aspect_ratio = settings.given("avatar"), settings.given("aspect_ratio")
-    create_payload(avatar, room, aspect_ratio, metadata)  # Raises what a create would refuse.
-    return OwnSessions(
-        AgentHumanApi(
-            api_key,
-            api_url=api_url,
-            session=aiohttp_session,
-            timeout_secs=CREATE_TIMEOUT_SECS,
-        ),
-        room=room,
-        avatar=avatar,
-        aspect_ratio=aspect_ratio,
-        metadata=metadata,
-    )

@@ -20,10 +20,10 @@ from pipecat_agenthuman.client.events import (
     ErrorReported,
     Established,
     PlaybackStopped,
+    SessionLost,
     SpeechConfirmed,
     Unexpected,
 )
-from pipecat_agenthuman.client.session import SessionLost
 from pipecat_agenthuman.frames import (
     AgentHumanConnectedFrame,
     AgentHumanDisconnectedFrame,
@@ -170,7 +170,7 @@ class Announcer:
         """Tell that a session is gone, or could not be brought up."""
         if event.was_ready or not event.will_renew:
             await self._tell_disconnected(
-                AgentHumanDisconnectedFrame(event.reason, event.will_renew, event.error is None)
+                AgentHumanDisconnectedFrame(event.reason, event.will_renew, event.planned)
             )
         if event.error is not None:
             meaning = self._meaning(will_renew=event.will_renew)

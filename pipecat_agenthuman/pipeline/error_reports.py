@@ -8,40 +8,27 @@ from typing import Any, Final
 
 from pipecat.utils.errors import ErrorCategory
 
-from pipecat_agenthuman._redact import MAX_WORDS_CHARS
-from pipecat_agenthuman.client.renewal import AvatarLeftError, LostConnectionError, ShortLivedError
-from pipecat_agenthuman.errors import (
-    AgentHumanError,
-    ApiError,
-    AuthenticationError,
-    BadRequestError,
-    NotFoundError,
-    OutOfMinutesError,
-    PermissionDeniedError,
-    RateLimitedError,
-    ServerFailureError,
-    SessionLingersError,
-)
+from pipecat_agenthuman._credentials import MAX_WORDS_CHARS
+from pipecat_agenthuman.errors import AgentHumanError, LostConnectionError
 from pipecat_agenthuman.wire.protocol import ServerError, ServerErrorCode
 
-_API_CODES: Final[tuple[tuple[type[ApiError], str, ErrorCategory], ...]] = (
-    (AuthenticationError, "authentication", ErrorCategory.AUTHENTICATION),
-    (PermissionDeniedError, "permission_denied", ErrorCategory.AUTHORIZATION),
-    (OutOfMinutesError, "out_of_minutes", ErrorCategory.QUOTA),
-    (RateLimitedError, "rate_limited", ErrorCategory.RATE_LIMIT),
-    (BadRequestError, "bad_request", ErrorCategory.INVALID_REQUEST),
-    (NotFoundError, "not_found", ErrorCategory.INVALID_REQUEST),
-    (ServerFailureError, "server_failure", ErrorCategory.SERVER),
-    (SessionLingersError, "session_lingers", ErrorCategory.SERVER),
-)
-
-_SERVER_CATEGORIES: Final[Mapping[ServerErrorCode, ErrorCategory]] = {
+_CATEGORIES: Final[Mapping[str, ErrorCategory]] = {
+    "authentication": ErrorCategory.AUTHENTICATION,
+    "permission_denied": ErrorCategory.AUTHORIZATION,
+    "out_of_minutes": ErrorCategory.QUOTA,
+    "rate_limited": ErrorCategory.RATE_LIMIT,
+    "bad_request": ErrorCategory.INVALID_REQUEST,
+    "not_found": ErrorCategory.INVALID_REQUEST,
+    "server_failure": ErrorCategory.SERVER,
+    "session_lingers": ErrorCategory.SERVER,
+    # What a message of ours caused on the WebSocket.
     ServerErrorCode.NO_AUDIO: ErrorCategory.APPLICATION,
     ServerErrorCode.AUDIO_NOT_PROCESSED: ErrorCategory.APPLICATION,
     ServerErrorCode.INVALID_JSON: ErrorCategory.APPLICATION,
     ServerErrorCode.UNKNOWN_MESSAGE_TYPE: ErrorCategory.APPLICATION,
 }
-"""What a message of ours caused; everything else is the server's."""
+"""By the kind of an error. Of the rest, what the server says is about the server, and everything
+else about the network."""
 
 
 @dataclass(frozen=True)
@@ -74,32 +61,20 @@ def server_report(error: ServerError, meaning: str) -> ErrorReport:
         error.error if len(error.error) <= MAX_WORDS_CHARS else f"{error.error[:MAX_WORDS_CHARS]}…"
     )
     told = f"Agent Human says {words!r}. {entry.meaning} {meaning} {entry.remedy}"
-    category = _SERVER_CATEGORIES.get(entry.code, ErrorCategory.SERVER)
+    category = _CATEGORIES.get(entry.code, ErrorCategory.SERVER)
     return ErrorReport(entry.code.value, error.error, told, category, error.event)
 
 
 def session_report(error: AgentHumanError, meaning: str, *, final: bool) -> ErrorReport:
     """A session that was lost, or could not be made."""
     told = f"{error.message} {meaning} {error.remedy}".strip()
-    code, category, event = "connection_failed", ErrorCategory.CONNECTIVITY, None
-    if isinstance(error, ApiError):
-        for kind, name, known in _API_CODES:
-            if isinstance(error, kind):
-                code, category = name, known
-                break
-    elif isinstance(error, AvatarLeftError):
-        code = "avatar_left"
-    elif isinstance(error, ShortLivedError):
-        code = "expires_at_once"
-    elif isinstance(error, LostConnectionError):
-        code = error.loss.kind.value
-        if error.loss.error is not None:
-            code, category = error.loss.error.entry.code.value, ErrorCategory.SERVER
-            event = error.loss.error.event
+    category, event = _CATEGORIES.get(error.kind, ErrorCategory.CONNECTIVITY), None
+    if isinstance(error, LostConnectionError) and error.error is not None:
+        category, event = ErrorCategory.SERVER, error.error.event
     if not final and category.is_permanent:
         # Pipecat would write the service off, which goes on trying.
         category = ErrorCategory.UNKNOWN
-    return ErrorReport(code, error.message, told, category, event, error, final)
+    return ErrorReport(error.kind, error.message, told, category, event, error, final)
 
 
 def internal_report(where: str, error: Exception, meaning: str) -> ErrorReport:

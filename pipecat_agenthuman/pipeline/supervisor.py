@@ -21,12 +21,14 @@ from pipecat_agenthuman.client.events import (
     ErrorReported,
     Established,
     PlaybackStopped,
+    SessionEvent,
+    SessionLost,
     SpeechConfirmed,
 )
-from pipecat_agenthuman.client.renewal import AvatarLeftError
-from pipecat_agenthuman.client.retry import RetryPolicy as RenewalPolicy
-from pipecat_agenthuman.client.session import Session, SessionEvent, SessionLost
+from pipecat_agenthuman.client.retry import RenewalPolicy
+from pipecat_agenthuman.client.session import Session
 from pipecat_agenthuman.client.sources import SessionSource
+from pipecat_agenthuman.errors import AvatarLeftError
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline.announcer import Announcer, AvatarReady
 from pipecat_agenthuman.pipeline.availability import Availability

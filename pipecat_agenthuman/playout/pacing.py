@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Final
 
+from pipecat_agenthuman._arguments import check_secs
 from pipecat_agenthuman.wire.pcm import to_samples
 
 REFILL_SECS: Final = 0.25
@@ -60,12 +61,8 @@ class Pace:
         """
         for field in fields(self):
             value: object = getattr(self, field.name)
-            if value is None and field.name == "max_lead_secs":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"{field.name} must be a number of seconds, got {value!r}.")
-            if not math.isfinite(value) or value < 0:
-                raise ValueError(f"{field.name} must be zero or more seconds, got {value}.")
+            if value is not None or field.name != "max_lead_secs":
+                check_secs(field.name, value)
         if self.avatar_latency_secs > LONGEST_LATENCY_SECS:
             raise ValueError(
                 f"avatar_latency_secs must be at most {LONGEST_LATENCY_SECS:g} seconds, got "
@@ -101,37 +98,6 @@ class Pace:
             return math.inf
         needed = self.avatar_latency_secs + confirm_secs + 2 * REFILL_SECS
         return max(self.max_lead_secs, needed)
-
-
-class AnswerTime:
-    """How long the server takes to confirm, smoothed as TCP smooths its round trip."""
-
-    _GAIN: Final = 0.125
-    _SPREAD_GAIN: Final = 0.25
-
-    def __init__(self) -> None:
-        """Create an estimate that knows nothing yet."""
-        self._guess = 0.0
-        self._mean: float | None = None
-        self._spread = 0.0
-
-    @property
-    def expected_secs(self) -> float:
-        """What a confirmation takes, spread included; a guess before the first measurement."""
-        return self._guess if self._mean is None else self._mean + self._spread
-
-    def guess(self, secs: float) -> None:
-        """Go by something similar until there is a measurement; 0 if there is nothing."""
-        self._guess = secs
-
-    def observe(self, took_secs: float) -> None:
-        """Take a measurement: a ping, or the time from a message to its confirmation."""
-        if self._mean is None:
-            self._mean = took_secs
-            return
-        error = took_secs - self._mean
-        self._mean += self._GAIN * error
-        self._spread += self._SPREAD_GAIN * (abs(error) - self._spread)
 
 
 def leave_no_crumb(samples: int, available: int) -> int:

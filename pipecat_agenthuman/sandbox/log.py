@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TextIO
 
 from loguru import logger
 
-from pipecat_agenthuman._redact import redact
+from pipecat_agenthuman._credentials import redact
 
 _SHOWN_CHARS: Final = 300
 

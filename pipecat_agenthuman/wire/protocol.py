@@ -314,7 +314,7 @@ def _children(value: object) -> Iterable[object]:
 
 
 def _printable(text: str) -> str:
-    """The beginning of a text; half of a surrogate pair, which JSON allows, is no character."""
+    """The beginning of a text; half of a surrogate pair, which JSON allows, is not a character."""
     return text[:_EXCERPT_CHARS].encode(errors="replace").decode()
 
 

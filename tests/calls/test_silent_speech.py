@@ -19,7 +19,7 @@ from pipecat.frames.frames import (
     TTSTextFrame,
 )
 
-from pipecat_agenthuman.client.api import NO_RETRY
+from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.demo.speech import EspeakTTSService
 from pipecat_agenthuman.sandbox import Fault, Sandbox
 from tests.support.side_by_side import LATENCY_SECS, Stage, avatar_in, staged, undisturbed
@@ -73,7 +73,11 @@ async def test_refused_speech_ends_and_is_not_remembered(word_timestamps: bool):
 
 async def test_swallowed_speech_ends_and_is_not_remembered():
     refused = Fault(on="create", kind="refuse", status=401)
-    options = {"on_unavailable": "drop", "renewal": NO_RETRY, "until_ready": False}
+    options = {
+        "on_unavailable": "drop",
+        "renewal": RenewalPolicy(max_attempts=1),
+        "until_ready": False,
+    }
     async with pausing(refused, **options) as stage:
         await stage.turn("One is lost.")
         await stage.stopped()

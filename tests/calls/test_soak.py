@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from pipecat.frames.frames import TTSStartedFrame, TTSStoppedFrame, TTSTextFrame
 
-from pipecat_agenthuman.client.api import RetryPolicy
 from pipecat_agenthuman.client.commands import CommandKind, CommandLedger
+from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.pipeline.frame_traits import speech_frame
 from pipecat_agenthuman.playout.cues import Release, Started, Stopped
 from pipecat_agenthuman.playout.pacing import Pace
@@ -198,7 +198,7 @@ def test_thousands_of_utterances_in_virtual_time(seed: int, rejections: bool):
 UTTERANCES = 250 * LONGER
 CALLS = 8
 
-TIRELESS = RetryPolicy(
+TIRELESS = RenewalPolicy(
     max_attempts=100_000, max_total_secs=100_000, first_pause_secs=0.01, max_pause_secs=0.05
 )
 """The sessions of this call die within seconds, again and again."""

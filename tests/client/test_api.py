@@ -33,6 +33,7 @@ from pipecat_agenthuman.client.api import (
     RetryPolicy,
     Timing,
 )
+from pipecat_agenthuman.client.retry import RenewalPolicy, backoff_secs
 from pipecat_agenthuman.errors import (
     AgentHumanError,
     ApiError,
@@ -786,7 +787,8 @@ def test_a_pause_is_never_shorter_than_asked_nor_longer_than_allowed(
     attempts: int, jitter: float, asked: float | None, first: float, longest: float
 ) -> None:
     policy = RetryPolicy(first_pause_secs=first, max_pause_secs=longest)
-    pause = policy.pause_secs(attempts, asked_secs=asked, jitter=jitter)
+    error = RateLimitedError("full", retry_after_secs=asked)
+    pause = backoff_secs(policy, attempts, error, jitter=jitter)
     grown = min(first * 2 ** min(attempts - 1, 64), longest)
     assert max(asked or 0, grown / 2) <= pause <= max(asked or 0, grown)
 
@@ -794,9 +796,10 @@ def test_a_pause_is_never_shorter_than_asked_nor_longer_than_allowed(
 @pytest.mark.parametrize(
     "limits", [{"max_attempts": 0}, {"max_total_secs": -1}, {"first_pause_secs": float("nan")}]
 )
-def test_a_policy_that_makes_no_sense_is_refused(limits: dict[str, Any]) -> None:
+@pytest.mark.parametrize("policy", [RetryPolicy, RenewalPolicy])
+def test_a_policy_that_makes_no_sense_is_refused(policy: type, limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(limits))):
-        RetryPolicy(**limits)
+        policy(**limits)
 
 
 # --- nothing is left billing -------------------------------------------------------------

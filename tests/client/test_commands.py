@@ -1,4 +1,4 @@
-"""Which command does an answer belong to?"""
+"""Which command does an answer belong to, and when is it to be expected?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipecat_agenthuman.client.commands import Command, CommandKind, CommandLedger
+from pipecat_agenthuman.client.commands import AnswerTime, Command, CommandKind, CommandLedger
 from pipecat_agenthuman.playout.pacing import distinct_size
 from pipecat_agenthuman.wire.protocol import ServerError, classify_error
 
@@ -437,3 +437,37 @@ def test_speech_that_never_left_before_an_interrupt_is_not_waited_for():
     confirmed = ledger.confirm_speak(320, 0.4)
     assert confirmed is not None
     assert confirmed.sent_at == 0.3
+
+
+def test_an_interrupt_that_never_left_is_not_confirmed(ledger):
+    ledger.interrupt(0.0)
+    assert ledger.confirm_interrupt(unsent=1) is None
+    ledger.interrupt(0.1)
+    confirmed = ledger.confirm_interrupt(unsent=1)
+    assert confirmed is not None
+    assert confirmed.sent_at == 0.0
+    assert not ledger.can_speak
+
+
+# --- the time of an answer ------------------------------------------------------------------
+
+
+def test_the_answer_time_follows_what_is_measured():
+    answers = AnswerTime()
+    assert answers.expected_secs == 0.0
+    answers.observe(0.3)
+    assert answers.expected_secs == 0.3
+    for _ in range(60):
+        answers.observe(0.1)
+    assert answers.expected_secs == pytest.approx(0.1, abs=0.01)
+    for took_secs in [0.05, 0.15] * 30:
+        answers.observe(took_secs)
+    assert 0.13 < answers.expected_secs < 0.17  # the spread counts
+
+
+def test_before_there_is_a_measurement_something_similar_counts():
+    answers = AnswerTime()
+    answers.guess(0.4)
+    assert answers.expected_secs == 0.4
+    answers.observe(0.1)
+    assert answers.expected_secs == 0.1

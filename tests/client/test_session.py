@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 from pipecat.frames.frames import ServiceUpdateSettingsFrame
 
 from pipecat_agenthuman import AgentHumanVideoService, SessionCredentials
-from pipecat_agenthuman.client.api import NO_RETRY, AgentHumanApi, RetryPolicy
-from pipecat_agenthuman.client.events import Established, Loss, LossKind
+from pipecat_agenthuman.client.api import AgentHumanApi
+from pipecat_agenthuman.client.events import Established, Loss, SessionEvent, SessionLost
 from pipecat_agenthuman.client.renewal import (
     ORPHAN_SWEEP_SECS,
     QUICK_FAILURE_SECS,
-    RENEWAL_POLICY,
     Attempts,
-    AvatarLeftError,
-    LostConnectionError,
 )
-from pipecat_agenthuman.client.retry import Timing
-from pipecat_agenthuman.client.session import Session, SessionEvent, SessionLost, SessionState
+from pipecat_agenthuman.client.retry import RenewalPolicy, Timing, backoff_secs
+from pipecat_agenthuman.client.session import Session, SessionState
 from pipecat_agenthuman.client.sources import GivenSession, OwnSessions
 from pipecat_agenthuman.errors import (
     AuthenticationError,
+    AvatarLeftError,
     BadRequestError,
+    LossKind,
+    LostConnectionError,
     NotFoundError,
     OutOfMinutesError,
     PermissionDeniedError,
@@ -52,6 +52,8 @@ from tests.support.faults import (
     until,
 )
 
+RENEWAL = RenewalPolicy()
+
 # --- the decision ----------------------------------------------------------------------
 
 
@@ -67,7 +69,7 @@ class Clock:
 
 def lost(kind: LossKind = LossKind.CLOSED, error: str | None = None) -> LostConnectionError:
     said = None if error is None else ServerError(error, classify_error(error))
-    return LostConnectionError(Loss(kind, "it broke", error=said))
+    return Loss(kind, "it broke", error=said).as_error()
 
 
 def pauses(clock: Clock, attempts: Attempts, error: Exception) -> list[float]:
@@ -81,7 +83,7 @@ def pauses(clock: Clock, attempts: Attempts, error: Exception) -> list[float]:
 
 def test_after_a_loss_the_first_attempt_comes_at_once_and_the_pauses_grow():
     clock = Clock()
-    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    attempts = Attempts(RENEWAL, clock.timing())
     clock.now = 3600.0
     first = attempts.pause_secs(lost(), renewable=True, ready_since=1.0)
     assert first == 0.0
@@ -91,20 +93,20 @@ def test_after_a_loss_the_first_attempt_comes_at_once_and_the_pauses_grow():
 def test_without_a_first_session_the_first_pause_is_short_and_not_none():
     clock = Clock()
     error = TransportError("refused", never_sent=True)
-    found = pauses(clock, Attempts(RENEWAL_POLICY, clock.timing()), error)
+    found = pauses(clock, Attempts(RENEWAL, clock.timing()), error)
     assert found == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0]
 
 
 @given(jitter=st.floats(0, 1), failures=st.integers(1, 12))
 def test_jitter_spreads_a_pause_by_half(jitter: float, failures: int):
-    grown = min(0.5 * 2 ** (failures - 1), RENEWAL_POLICY.max_pause_secs)
-    pause = RENEWAL_POLICY.pause_secs(failures, asked_secs=None, jitter=jitter)
+    grown = min(0.5 * 2 ** (failures - 1), RENEWAL.max_pause_secs)
+    pause = backoff_secs(RENEWAL, failures, lost(), jitter=jitter)
     assert grown / 2 <= pause <= grown
 
 
 @given(
     policy=st.builds(
-        RetryPolicy,
+        RenewalPolicy,
         max_attempts=st.integers(1, 20),
         max_total_secs=st.floats(0, 100),
         first_pause_secs=st.floats(0, 5),
@@ -127,17 +129,17 @@ def test_attempts_are_bounded_in_number_and_in_time(policy, took_secs, jitter):
 
 def test_time_with_a_session_does_not_count_against_the_limit_and_quick_failures_do():
     clock = Clock()
-    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    attempts = Attempts(RENEWAL, clock.timing())
     number = 0
     while attempts.pause_secs(lost(), renewable=True, ready_since=clock.now - 30) is not None:
         clock.now += 30
         number += 1
-    assert number == RENEWAL_POLICY.max_attempts
+    assert number == RENEWAL.max_attempts
 
 
 def test_a_session_that_lived_long_enough_is_a_recovery():
     clock = Clock()
-    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    attempts = Attempts(RENEWAL, clock.timing())
     for _ in range(100):
         ready_since = clock.now
         clock.now += QUICK_FAILURE_SECS
@@ -158,7 +160,7 @@ def test_a_session_that_lived_long_enough_is_a_recovery():
     ids=lambda error: f"{type(error).__name__}: {error}",
 )
 def test_what_cannot_get_better_stops_at_once(error):
-    attempts = Attempts(RENEWAL_POLICY, Clock().timing())
+    attempts = Attempts(RENEWAL, Clock().timing())
     assert attempts.pause_secs(error, renewable=True, ready_since=None) is None
 
 
@@ -176,14 +178,14 @@ def test_what_cannot_get_better_stops_at_once(error):
     ids=lambda error: f"{type(error).__name__}: {error}",
 )
 def test_what_may_get_better_is_tried_again(error):
-    attempts = Attempts(RENEWAL_POLICY, Clock().timing())
+    attempts = Attempts(RENEWAL, Clock().timing())
     pause = attempts.pause_secs(error, renewable=True, ready_since=None)
     assert pause is not None
-    assert pause <= RENEWAL_POLICY.first_pause_secs
+    assert pause <= RENEWAL.first_pause_secs
 
 
 def test_the_wait_that_the_server_asks_for_is_kept_or_not_begun():
-    attempts = Attempts(RENEWAL_POLICY, Clock().timing())
+    attempts = Attempts(RENEWAL, Clock().timing())
     patient = RateLimitedError("full", retry_after_secs=20)
     assert attempts.pause_secs(patient, renewable=True, ready_since=None) == 20
     endless = RateLimitedError("full", retry_after_secs=3600)
@@ -197,7 +199,7 @@ def test_the_wait_that_the_server_asks_for_is_kept_or_not_begun():
 )
 def test_after_a_create_of_unknown_fate_the_sweep_comes_first_and_does_not_count(error):
     clock = Clock()
-    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    attempts = Attempts(RENEWAL, clock.timing())
     assert attempts.pause_secs(error, renewable=True, ready_since=None) == ORPHAN_SWEEP_SECS
     clock.now += ORPHAN_SWEEP_SECS
     refused = TransportError("refused", never_sent=True)
@@ -206,7 +208,7 @@ def test_after_a_create_of_unknown_fate_the_sweep_comes_first_and_does_not_count
 
 def test_after_a_planned_renewal_a_failure_is_the_first_one():
     clock = Clock()
-    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    attempts = Attempts(RENEWAL, clock.timing())
     clock.now = 600.0
     assert attempts.planned_pause_secs(ready_since=1.0, expires=True) == 0.0
     refused = RateLimitedError("the old session still counts")
@@ -215,17 +217,17 @@ def test_after_a_planned_renewal_a_failure_is_the_first_one():
 
 def test_sessions_that_expire_as_soon_as_they_are_made_are_not_made_for_ever():
     clock = Clock()
-    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    attempts = Attempts(RENEWAL, clock.timing())
     number = 0
     while attempts.planned_pause_secs(ready_since=clock.now, expires=True) is not None:
         clock.now += 1.0
         number += 1
-    assert number == RENEWAL_POLICY.max_attempts
+    assert number == RENEWAL.max_attempts
 
 
 def test_an_avatar_may_be_changed_as_often_as_anybody_likes():
     clock = Clock()
-    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    attempts = Attempts(RENEWAL, clock.timing())
     for _ in range(100):
         clock.now += 1.0
         assert attempts.planned_pause_secs(ready_since=clock.now, expires=False) == 0.0
@@ -233,7 +235,7 @@ def test_an_avatar_may_be_changed_as_often_as_anybody_likes():
 
 def test_a_session_that_lingers_is_waited_for_when_all_attempts_are_spent():
     clock = Clock()
-    attempts = Attempts(RENEWAL_POLICY, clock.timing())
+    attempts = Attempts(RENEWAL, clock.timing())
     found: list[float] = []
     while clock.now < ORPHAN_SWEEP_SECS:
         gone_in_secs = ORPHAN_SWEEP_SECS - clock.now
@@ -246,13 +248,13 @@ def test_a_session_that_lingers_is_waited_for_when_all_attempts_are_spent():
 
 
 def test_what_ends_a_connection_for_good_is_not_tried_again():
-    attempts = Attempts(RENEWAL_POLICY, Clock().timing())
-    untrusted = LostConnectionError(Loss(LossKind.CONNECT_FAILED, "not trusted", final=True))
+    attempts = Attempts(RENEWAL, Clock().timing())
+    untrusted = Loss(LossKind.CONNECT_FAILED, "not trusted", final=True).as_error()
     assert attempts.pause_secs(untrusted, renewable=True, ready_since=None) is None
 
 
 def test_a_session_made_elsewhere_is_not_renewed():
-    attempts = Attempts(RENEWAL_POLICY, Clock().timing())
+    attempts = Attempts(RENEWAL, Clock().timing())
     assert attempts.pause_secs(lost(), renewable=False, ready_since=None) is None
 
 
@@ -292,7 +294,7 @@ async def living(
     sandbox: Sandbox,
     *,
     source: OwnSessions | GivenSession | None = None,
-    renewal: RetryPolicy | None = None,
+    renewal: RenewalPolicy | None = None,
     sleep: Callable[[float], Any] = asyncio.sleep,
 ) -> AsyncIterator[Life]:
     source = source or own_sessions(sandbox)
@@ -349,7 +351,7 @@ async def test_a_server_that_drops_every_session_is_left_after_so_many():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         sandbox.inject(fault("session.init", "close", code=1011, times=None))
         await life.over()
-        assert len(sandbox.sessions) == 1 + RENEWAL_POLICY.max_attempts
+        assert len(sandbox.sessions) == 1 + RENEWAL.max_attempts
     assert life.slept == [0.0, 1.0, 2.0, 4.0, 8.0, 10.0]
     assert [event.will_renew for event in life.of(SessionLost)] == [True] * 6 + [False]
 
@@ -372,8 +374,7 @@ async def test_hope_is_given_up_before_anybody_hears_of_it():
 async def test_a_create_is_not_repeated_behind_the_back_of_the_policy():
     async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("create", "refuse", status=503, times=None))
-        policy = replace(NO_RETRY, max_total_secs=60.0)
-        async with living(sandbox, renewal=policy) as life:
+        async with living(sandbox, renewal=RenewalPolicy(max_attempts=1)) as life:
             await life.over()
             creates = [e for e in sandbox.log if e["what"] == "POST /v1/sessions"]
         assert len([e for e in creates if e["direction"] == "in"]) == 2
@@ -386,6 +387,7 @@ async def test_a_planned_renewal_is_no_failure():
         await life.saw(Established, 2)
         event = await life.saw(SessionLost)
         assert (event.error, event.will_renew, event.was_ready) == (None, True, True)
+        assert event.planned
 
 
 async def test_a_session_can_be_declared_lost():
@@ -394,7 +396,9 @@ async def test_a_session_can_be_declared_lost():
         error = AvatarLeftError("The avatar left.")
         life.session.renew(error)
         await life.saw(Established, 2)
-        assert (await life.saw(SessionLost)).error is error
+        event = await life.saw(SessionLost)
+        assert event.error is error
+        assert not event.planned
 
 
 async def test_a_session_can_be_run_again_after_there_was_no_hope():
@@ -542,7 +546,7 @@ async def test_sessions_that_expire_at_once_end_in_an_error_that_says_so():
         last = life.of(SessionLost)[-1]
         assert "expired shortly after" in str(last.error)
         assert not last.will_renew
-        assert len(sandbox.sessions) == 1 + RENEWAL_POLICY.max_attempts
+        assert len(sandbox.sessions) == 1 + RENEWAL.max_attempts
 
 
 async def test_the_life_of_a_session_counts_from_its_start_and_not_from_the_answer():
@@ -626,7 +630,7 @@ def test_an_end_request_that_a_closing_event_loop_cancels_is_made_again():
 async def test_sessions_that_come_and_go_at_random_are_never_two_and_all_ended():
     chance = random.Random(4)
     async with Sandbox(max_sessions=3) as sandbox:
-        policy = RetryPolicy(max_attempts=1000, max_total_secs=1000)
+        policy = RenewalPolicy(max_attempts=1000, max_total_secs=1000)
         async with living(sandbox, renewal=policy) as life:
             for _ in range(40):
                 await until(lambda: bool(sandbox.live_sessions))

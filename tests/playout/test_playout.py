@@ -10,7 +10,7 @@ import pytest
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
 from pipecat_agenthuman.playout.cues import Release, Speaking, Started, Stopped
-from pipecat_agenthuman.playout.pacing import MIN_MESSAGE_SECS, AnswerTime, Pace, distinct_size
+from pipecat_agenthuman.playout.pacing import MIN_MESSAGE_SECS, Pace, distinct_size
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.playout.results import Held, Interruption, Speech, Surrender
 
@@ -1220,19 +1220,6 @@ def test_a_distinct_size_is_the_largest_that_is_free(is_rest):
 def test_an_impossible_pace_is_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Pace(**wrong)
-
-
-def test_the_answer_time_follows_what_is_measured():
-    answers = AnswerTime()
-    assert answers.expected_secs == 0.0
-    answers.observe(0.3)
-    assert answers.expected_secs == 0.3
-    for _ in range(60):
-        answers.observe(0.1)
-    assert answers.expected_secs == pytest.approx(0.1, abs=0.01)
-    for took_secs in [0.05, 0.15] * 30:
-        answers.observe(took_secs)
-    assert 0.13 < answers.expected_secs < 0.17  # the spread counts
 
 
 # --- the end --------------------------------------------------------------------------------

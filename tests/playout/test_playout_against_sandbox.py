@@ -18,9 +18,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from pipecat_agenthuman.client.commands import CommandLedger
+from pipecat_agenthuman.client.commands import AnswerTime, CommandLedger
 from pipecat_agenthuman.playout.cues import Release, Speaking, Started, Stopped
-from pipecat_agenthuman.playout.pacing import AnswerTime, Pace
+from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.sandbox.playback import Playback
 from pipecat_agenthuman.sandbox.sound import Heard

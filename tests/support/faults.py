@@ -39,8 +39,8 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from pipecat_agenthuman import AgentHumanErrorFrame, AgentHumanVideoService, DailyRoom
-from pipecat_agenthuman.client.api import RetryPolicy
 from pipecat_agenthuman.client.connection import ConnectionLimits
+from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.pipeline.frame_traits import speech_frame
 from pipecat_agenthuman.sandbox import Fault, Sandbox
 
@@ -69,7 +69,7 @@ SHORT_LIMITS = ConnectionLimits(
     ping_interval_secs=0.5,
     ping_timeout_secs=2.5,
 )
-QUICK_RENEWAL = RetryPolicy(
+QUICK_RENEWAL = RenewalPolicy(
     max_attempts=4, max_total_secs=20, first_pause_secs=0.05, max_pause_secs=0.2
 )
 
