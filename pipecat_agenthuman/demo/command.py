@@ -71,25 +71,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _perform(script: tuple[ScriptLine, ...], out: Path, *, quiet: bool) -> int:
     # Only here: they import Pipecat and rich.
-    from pipecat_agenthuman.demo.performance import measure, verify
+    from pipecat_agenthuman.demo.performance import find_faults
     from pipecat_agenthuman.demo.stage import perform
-    from pipecat_agenthuman.demo.terminal import Silent, Terminal
+    from pipecat_agenthuman.demo.terminal import Terminal
     from pipecat_agenthuman.sandbox.sound import Heard
 
     Heard().write_wav(out)  # finds out now whether the file can be written
     terminal = Terminal(sys.stdout)
     if not quiet:
         terminal.introduce()
-    performance = asyncio.run(perform(script, Silent() if quiet else terminal))
+    performance = asyncio.run(perform(script, _stay_silent if quiet else terminal.tell))
     performance.heard.write_wav(out)
-    findings = verify(performance)
-    wrong = [finding.text for finding in findings if not finding.is_good]
+    faults = find_faults(performance)
     if not quiet:
-        terminal.summarise(measure(performance), list(performance.context))
-        terminal.conclude(findings, out, performance.spanned_secs)
-    elif not wrong:
+        terminal.conclude(performance, faults, out)
+    elif not faults:
         sys.stdout.write(f"ok: {performance.heard.duration_secs:.2f} s heard, in {out}\n")
-    return _complain(f"The demo failed: {wrong[0]}", _EXIT_FAILED) if wrong else 0
+    return _complain(f"The demo failed: {faults[0]}", _EXIT_FAILED) if faults else 0
+
+
+def _stay_silent(*event: object) -> None:
+    """Tell nothing."""
 
 
 def _complain(text: str, status: int) -> int:
