@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ModuleNotFoundError: If the extra ``demo`` is not installed.
-        AgentHumanError: If there is no speech.
+        AgentHumanError: If the speech synthesiser fails.
     """
     try:
         script = write_script(args.text or DEFAULT_TEXTS)
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _perform(script: tuple[ScriptLine, ...], out: Path, *, quiet: bool) -> int:
     # Only here: they import Pipecat and rich.
-    from pipecat_agenthuman.demo.performance import find_faults
+    from pipecat_agenthuman.demo.performance import find_flaws
     from pipecat_agenthuman.demo.stage import perform
     from pipecat_agenthuman.demo.terminal import Terminal
     from pipecat_agenthuman.sandbox.sound import Heard
@@ -82,12 +82,12 @@ def _perform(script: tuple[ScriptLine, ...], out: Path, *, quiet: bool) -> int:
         terminal.introduce()
     performance = asyncio.run(perform(script, _stay_silent if quiet else terminal.tell))
     performance.heard.write_wav(out)
-    faults = find_faults(performance)
+    flaws = find_flaws(performance)
     if not quiet:
-        terminal.conclude(performance, faults, out)
-    elif not faults:
+        terminal.conclude(performance, flaws, out)
+    elif not flaws:
         sys.stdout.write(f"ok: {performance.heard.duration_secs:.2f} s heard, in {out}\n")
-    return _complain(f"The demo failed: {faults[0]}", _EXIT_FAILED) if faults else 0
+    return _complain(f"The demo failed: {flaws[0]}", _EXIT_FAILED) if flaws else 0
 
 
 def _stay_silent(*event: object) -> None:

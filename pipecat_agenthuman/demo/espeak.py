@@ -40,8 +40,8 @@ class Word:
     """A word of the text, with the punctuation that touches it.
 
     Attributes:
-        text: The word as written. A token that is not pronounced, for one a lone dash, is part
-            of the word before it, so joining the words with spaces gives back the text.
+        text: The word as written. A token that is not pronounced, for example a lone dash,
+            is part of the word before it, so joining the words with spaces gives back the text.
         start_secs: Seconds from the start of the audio to its first sound.
         end_secs: Seconds from the start of the audio to where the next word starts, or the
             audio ends: a pause belongs to the word before it.
@@ -92,12 +92,12 @@ class EspeakSynthesizer:
         """Check the voice and load the library if it is not loaded yet.
 
         Args:
-            voice: Language code, for one ``en-gb`` or ``en-us``, with or without a variant as
+            voice: Language code, such as ``en-gb`` or ``en-us``, with or without a variant as
                 in ``en-us+f3``.
             words_per_minute: Pace, from 80 to 450.
 
         Raises:
-            ValueError: If there is no such voice or pace.
+            ValueError: If the voice is not known, or the pace out of range.
             EspeakError: If the library is not installed or cannot be loaded.
         """
         if not SLOWEST_WORDS_PER_MINUTE <= words_per_minute <= FASTEST_WORDS_PER_MINUTE:
@@ -156,7 +156,7 @@ class EspeakSynthesizer:
 
 _UNSPEAKABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """What becomes a space: NUL would end the text, 0x01 starts a command of the library, and a
-lone surrogate has no UTF-8. One for one, so that positions in the text stay true."""
+lone surrogate has no UTF-8. One character for each, so that positions in the text stay true."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ class _Engine:
         library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_EspeakVoice)
 
     def find_voice(self, voice: str) -> str | None:
-        """Find the file of a voice, with its variant. None if there is no such voice."""
+        """Find the file of a voice, with its variant. None if it is not known."""
         parts = _VOICE.fullmatch(voice)
         if parts is None:
             return None

@@ -27,7 +27,7 @@ class Lane(StrEnum):
     ROOM = "room"
 
 
-class Moment(Enum):
+class Milestone(Enum):
     """What happens to a line, and how it is told; without a lane it is only measured."""
 
     FIRST_AUDIO = (None, "the avatar service has the first audio")
@@ -49,7 +49,7 @@ class Take:
 
     Attributes:
         line: The line.
-        moments: When what has happened happened.
+        milestones: When what has happened happened.
         synthesised: The audio that the TTS service has made of it.
         confirmed: The samples of each confirmation.
         words: What was passed on as heard.
@@ -57,7 +57,7 @@ class Take:
     """
 
     line: ScriptLine
-    moments: dict[Moment, float] = field(default_factory=dict[Moment, float])
+    milestones: dict[Milestone, float] = field(default_factory=dict[Milestone, float])
     synthesised: bytearray = field(default_factory=bytearray, repr=False)
     confirmed: list[int] = field(default_factory=list[int])
     words: list[str] = field(default_factory=list[str])
@@ -72,17 +72,17 @@ class Take:
     def is_confirmed(self) -> bool:
         """Whether the sandbox has all of the audio."""
         confirmed_bytes = sum(self.confirmed) * BYTES_PER_SAMPLE
-        return Moment.SYNTHESISED in self.moments and confirmed_bytes >= len(self.synthesised)
+        return Milestone.SYNTHESISED in self.milestones and confirmed_bytes >= len(self.synthesised)
 
     @property
     def single_words(self) -> list[str]:
         """The words passed on as heard, one by one."""
         return " ".join(self.words).split()
 
-    def secs_between(self, earlier: Moment, later: Moment) -> float | None:
-        """Seconds from one moment to another; None unless both have come."""
-        if earlier in self.moments and later in self.moments:
-            return self.moments[later] - self.moments[earlier]
+    def secs_between(self, earlier: Milestone, later: Milestone) -> float | None:
+        """Seconds from one milestone to another; None unless both have come."""
+        if earlier in self.milestones and later in self.milestones:
+            return self.milestones[later] - self.milestones[earlier]
         return None
 
 
@@ -109,7 +109,7 @@ class Performance:
 
 
 def describe_success(performance: Performance) -> list[str]:
-    """Say what has been verified of a performance without a fault.
+    """Say what has been verified of a performance without a flaw.
 
     Args:
         performance: What was said and heard.
@@ -128,7 +128,7 @@ def describe_success(performance: Performance) -> list[str]:
     ]
 
 
-def find_faults(performance: Performance) -> list[str]:
+def find_flaws(performance: Performance) -> list[str]:
     """Verify that the avatar said what it should, and nothing else.
 
     Args:
@@ -138,15 +138,15 @@ def find_faults(performance: Performance) -> list[str]:
         What is wrong, in the order in which to tell it; empty if all is well.
     """
     if performance.failure is not None:  # what broke off has no more to say than why
-        faults = [performance.failure]
+        flaws = [performance.failure]
     else:
-        faults = [*_faults_of_sound(performance), *_faults_of_context(performance)]
+        flaws = [*_flaws_of_sound(performance), *_flaws_of_context(performance)]
     if performance.live_sessions:
-        faults.append(f"{performance.live_sessions} session(s) never ended.")
-    return faults
+        flaws.append(f"{performance.live_sessions} session(s) never ended.")
+    return flaws
 
 
-def _faults_of_sound(performance: Performance) -> Iterator[str]:
+def _flaws_of_sound(performance: Performance) -> Iterator[str]:
     unsaid = performance.heard.pcm
     for take in performance.takes:
         unsaid = unsaid[len(take.heard) :]
@@ -157,21 +157,21 @@ def _faults_of_sound(performance: Performance) -> Iterator[str]:
         elif take.line.interrupted and (is_whole or not is_right):
             yield f"The interrupted text was not cut: {_shortened(take.line.text)}"
         elif take.line.interrupted:
-            yield from _faults_of_silence(take)
+            yield from _flaws_of_silence(take)
     if unsaid:
         yield f"{_secs(unsaid):.3f} s were heard that nobody said."
 
 
-def _faults_of_silence(cut: Take) -> Iterator[str]:
+def _flaws_of_silence(cut: Take) -> Iterator[str]:
     """Verify that an interrupted line is not heard any more once the sandbox knew."""
-    late_secs = cut.secs_between(Moment.SILENCED, Moment.LAST_SOUND)
+    late_secs = cut.secs_between(Milestone.SILENCED, Milestone.LAST_SOUND)
     if late_secs is None:
         yield "The interrupted text was not heard, or not interrupted."
     elif late_secs > to_secs(1):
         yield f"Heard {late_secs:.3f} s of the interrupted text too much."
 
 
-def _faults_of_context(performance: Performance) -> Iterator[str]:
+def _flaws_of_context(performance: Performance) -> Iterator[str]:
     heard: list[str] = []
     for take in performance.takes:
         said, passed_on = take.line.text.split(), take.single_words
@@ -188,10 +188,10 @@ def _faults_of_context(performance: Performance) -> Iterator[str]:
 # --- the numbers -----------------------------------------------------------------------
 
 _DELAYS: Final = {
-    "First audio to the wire": (Moment.FIRST_AUDIO, Moment.ARRIVED),
-    "First audio to the first sound in the room": (Moment.FIRST_AUDIO, Moment.FIRST_SOUND),
-    "Interruption to the wire": (Moment.INTERRUPTED, Moment.INTERRUPT_ARRIVED),
-    "Interruption to its confirmation": (Moment.INTERRUPTED, Moment.INTERRUPT_CONFIRMED),
+    "First audio to the wire": (Milestone.FIRST_AUDIO, Milestone.ARRIVED),
+    "First audio to the first sound in the room": (Milestone.FIRST_AUDIO, Milestone.FIRST_SOUND),
+    "Interruption to the wire": (Milestone.INTERRUPTED, Milestone.INTERRUPT_ARRIVED),
+    "Interruption to its confirmation": (Milestone.INTERRUPTED, Milestone.INTERRUPT_CONFIRMED),
 }
 
 
@@ -214,8 +214,8 @@ def measure(performance: Performance) -> dict[str, str]:
         abs(secs)
         for take in takes
         for told, real in (
-            (Moment.STARTED, Moment.FIRST_SOUND),
-            (Moment.STOPPED, Moment.LAST_SOUND),
+            (Milestone.STARTED, Milestone.FIRST_SOUND),
+            (Milestone.STOPPED, Milestone.LAST_SOUND),
         )
         if (secs := take.secs_between(real, told)) is not None
     ]

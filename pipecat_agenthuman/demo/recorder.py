@@ -17,7 +17,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from pipecat_agenthuman.demo.performance import Lane, Moment, Take
+from pipecat_agenthuman.demo.performance import Lane, Milestone, Take
 from pipecat_agenthuman.demo.script import ScriptLine
 from pipecat_agenthuman.errors import AgentHumanError
 from pipecat_agenthuman.frames import (
@@ -33,14 +33,14 @@ from pipecat_agenthuman.wire.pcm import to_secs
 Tell = Callable[[float, Lane, str], None]
 """Shows an event: when it happened, in seconds since the demo began, and what."""
 
-_MOMENTS_OF_FRAMES: Final[dict[type[Frame], Moment]] = {
-    AgentHumanInterruptConfirmedFrame: Moment.INTERRUPT_CONFIRMED,
-    BotStartedSpeakingFrame: Moment.STARTED,
-    BotStoppedSpeakingFrame: Moment.STOPPED,
+_MILESTONES_OF_FRAMES: Final[dict[type[Frame], Milestone]] = {
+    AgentHumanInterruptConfirmedFrame: Milestone.INTERRUPT_CONFIRMED,
+    BotStartedSpeakingFrame: Milestone.STARTED,
+    BotStoppedSpeakingFrame: Milestone.STOPPED,
 }
-_MOMENTS_OF_ENTRIES: Final = {
-    "agent.interrupt": Moment.INTERRUPT_ARRIVED,
-    "speech.cut": Moment.SILENCED,
+_MILESTONES_OF_ENTRIES: Final = {
+    "agent.interrupt": Milestone.INTERRUPT_ARRIVED,
+    "speech.cut": Milestone.SILENCED,
 }
 
 
@@ -81,13 +81,13 @@ class Recorder:
         """Take note that the take that is going on is being interrupted."""
         if not self.takes[-1].is_confirmed:
             self._tell_confirmed(self.takes[-1])
-        self.note(Moment.INTERRUPTED)
+        self.note(Milestone.INTERRUPTED)
 
-    def note(self, moment: Moment, at: float | None = None, details: str = "") -> None:
-        """Take note of a moment of the take that is going on: now, or on the monotonic clock."""
+    def note(self, milestone: Milestone, at: float | None = None, details: str = "") -> None:
+        """Take note of a milestone of the take that is going on: now, or on the monotonic clock."""
         at = time.monotonic() if at is None else at
-        self.takes[-1].moments[moment] = at
-        lane, words = moment.value
+        self.takes[-1].milestones[milestone] = at
+        lane, words = milestone.value
         if lane is not None:
             self.tell(lane, words + details, at)
         self._changed.set()
@@ -131,10 +131,10 @@ class Recorder:
         if isinstance(frame, TTSAudioRawFrame):
             take = self.takes[-1]
             if not take.synthesised:
-                self.note(Moment.FIRST_AUDIO)
+                self.note(Milestone.FIRST_AUDIO)
             take.synthesised += frame.audio
         elif isinstance(frame, TTSStoppedFrame):
-            self.note(Moment.SYNTHESISED)
+            self.note(Milestone.SYNTHESISED)
 
     def take_outcome(self, frame: Frame) -> None:
         """Take note of what comes out of the pipeline behind the avatar service."""
@@ -151,8 +151,8 @@ class Recorder:
             case TTSTextFrame():
                 self.takes[-1].words.append(frame.text)
                 self.tell(Lane.HEARD, frame.text)
-            case _ if type(frame) in _MOMENTS_OF_FRAMES:
-                self.note(_MOMENTS_OF_FRAMES[type(frame)])
+            case _ if type(frame) in _MILESTONES_OF_FRAMES:
+                self.note(_MILESTONES_OF_FRAMES[type(frame)])
             case _:
                 pass
         self._changed.set()
@@ -172,11 +172,11 @@ class Recorder:
         at, what = log_started_at + entry["at_secs"], entry["what"]
         if what == "avatar.joined":
             self.tell(Lane.ROOM, "the avatar joined", at)
-        elif what == "agent.speak" and Moment.ARRIVED not in self.takes[-1].moments:
+        elif what == "agent.speak" and Milestone.ARRIVED not in self.takes[-1].milestones:
             milliseconds = to_secs(entry.get("samples", 0)) * 1000
-            self.note(Moment.ARRIVED, at, f": {milliseconds:.0f} ms of it")
-        elif what in _MOMENTS_OF_ENTRIES:
-            self.note(_MOMENTS_OF_ENTRIES[what], at)
+            self.note(Milestone.ARRIVED, at, f": {milliseconds:.0f} ms of it")
+        elif what in _MILESTONES_OF_ENTRIES:
+            self.note(_MILESTONES_OF_ENTRIES[what], at)
 
 
 class Tap(FrameProcessor):

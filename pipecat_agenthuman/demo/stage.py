@@ -22,7 +22,7 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
-from pipecat_agenthuman.demo.performance import Lane, Moment, Performance, Take
+from pipecat_agenthuman.demo.performance import Lane, Milestone, Performance, Take
 from pipecat_agenthuman.demo.recorder import DemoError, Recorder, Tap, Tell
 from pipecat_agenthuman.demo.script import ScriptLine
 from pipecat_agenthuman.demo.speech import EspeakTTSService
@@ -65,7 +65,7 @@ async def perform(script: Sequence[ScriptLine], tell: Tell) -> Performance:
         What was said and heard. A failure ends the demo early and is in there too.
 
     Raises:
-        EspeakError: If there is no speech synthesiser.
+        EspeakError: If the speech synthesiser is missing or does not load.
     """
     recorder = Recorder(tell)
     context = LLMContext()
@@ -153,13 +153,13 @@ async def _direct(
         before = sandbox.heard()
         take = recorder.begin(line)
         await worker.queue_frame(TTSSpeakFrame(line.text))
-        await _until(recorder, {Moment.STARTED}, "the first sound", START_LIMIT_SECS)
+        await _until(recorder, {Milestone.STARTED}, "the first sound", START_LIMIT_SECS)
         if line.interrupted:
             await _interrupt(take, worker, recorder)
         else:
             await _until(
                 recorder,
-                {Moment.STOPPED, Moment.SYNTHESISED},
+                {Milestone.STOPPED, Milestone.SYNTHESISED},
                 "the end of a text",
                 take.synthesised_secs + GRACE_SECS,
             )
@@ -177,14 +177,16 @@ async def _interrupt(take: Take, worker: PipelineWorker, recorder: Recorder) -> 
     await asyncio.sleep(INTO_THE_WORD_SECS)
     recorder.interrupt()
     await worker.queue_frame(InterruptionFrame())
-    moments = {Moment.STOPPED, Moment.INTERRUPT_CONFIRMED}
-    await _until(recorder, moments, "the interrupt", GRACE_SECS)
+    milestones = {Milestone.STOPPED, Milestone.INTERRUPT_CONFIRMED}
+    await _until(recorder, milestones, "the interrupt", GRACE_SECS)
 
 
-async def _until(recorder: Recorder, moments: set[Moment], what: str, limit_secs: float) -> None:
-    """Wait until the take that is going on has come to all of the moments."""
+async def _until(
+    recorder: Recorder, milestones: set[Milestone], what: str, limit_secs: float
+) -> None:
+    """Wait until the take that is going on has come to all of the milestones."""
     take = recorder.takes[-1]
-    await recorder.until(lambda: moments <= take.moments.keys(), what, limit_secs)
+    await recorder.until(lambda: milestones <= take.milestones.keys(), what, limit_secs)
 
 
 def _note_heard(before: Heard, after: Heard, recorder: Recorder) -> None:
@@ -192,8 +194,8 @@ def _note_heard(before: Heard, after: Heard, recorder: Recorder) -> None:
     take = recorder.takes[-1]
     take.heard = after.pcm[len(before.pcm) :]
     if segments := after.segments[len(before.segments) :]:
-        recorder.note(Moment.FIRST_SOUND, segments[0].starts_at)
-        recorder.note(Moment.LAST_SOUND, segments[-1].ends_at)
+        recorder.note(Milestone.FIRST_SOUND, segments[0].starts_at)
+        recorder.note(Milestone.LAST_SOUND, segments[-1].ends_at)
     heard_secs = after.duration_secs - before.duration_secs
     recorder.tell(Lane.ROOM, f"{heard_secs:.2f} s of {take.synthesised_secs:.2f} s were heard")
 

@@ -33,7 +33,7 @@ _STYLES: Final = {
 
 
 class Terminal:
-    """Tells the demo on a stream; as plain text if that is no terminal."""
+    """Tells the demo on a stream; as plain text if that is not a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         """Prepare to tell.
@@ -87,12 +87,12 @@ class Terminal:
 
     # --- at its end --------------------------------------------------------------------
 
-    def conclude(self, performance: Performance, faults: Sequence[str], wav: Path) -> None:
+    def conclude(self, performance: Performance, flaws: Sequence[str], wav: Path) -> None:
         """Show the numbers, what Pipecat holds for said, and whether all was as it should be.
 
         Args:
             performance: What was said and heard.
-            faults: What is wrong with it.
+            flaws: What is wrong with it.
             wav: The file that holds what was heard.
         """
         self._close_line()
@@ -107,9 +107,9 @@ class Terminal:
         for message in performance.context:
             self._print_below(Text.assemble((f"{_MARGIN}assistant  ", "dim")), Text(message))
         self._heading("Verified")
-        sign = self._signs.draw(Sign.FAILED if faults else Sign.PASSED)
-        style = "bold red" if faults else "green"
-        for sentence in faults or describe_success(performance):
+        sign = self._signs.draw(Sign.FAILED if flaws else Sign.PASSED)
+        style = "bold red" if flaws else "green"
+        for sentence in flaws or describe_success(performance):
             self._print_below(Text(f"{_MARGIN}{sign}  ", style), Text(sentence))
         heard = performance.heard
         secs = heard.duration_secs + sum(gap.duration_secs for gap in heard.gaps)

@@ -125,11 +125,11 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def describe_session(record: SandboxSession, since: float) -> dict[str, Any]:
+def describe_session(session: SandboxSession, since: float) -> dict[str, Any]:
     """Return a session as JSON values, without its tokens.
 
     Args:
-        record: The session.
+        session: The session.
         since: When the sandbox started; times are given relative to it.
     """
 
@@ -137,16 +137,16 @@ def describe_session(record: SandboxSession, since: float) -> dict[str, Any]:
         return None if at is None or math.isinf(at) else round(at - since, 6)
 
     return {
-        "session_id": record.id,
-        "status": record.status,
-        "created_at_secs": relative(record.created_at),
-        "joins_at_secs": relative(record.joins_at),
-        "connected_at_secs": relative(record.connected_at),
-        "ended_at_secs": relative(record.ended_at),
-        "ended_by": record.ended_by,
-        "end_requests": record.end_requests,
-        "avatar": record.avatar[:80],
-        "aspect_ratio": record.aspect_ratio,
-        "room": {"platform": record.room_platform, "url": record.room_url.split("?")[0]},
-        "metadata": record.metadata,
+        "session_id": session.id,
+        "status": session.status,
+        "created_at_secs": relative(session.created_at),
+        "joins_at_secs": relative(session.joins_at),
+        "connected_at_secs": relative(session.connected_at),
+        "ended_at_secs": relative(session.ended_at),
+        "ended_by": session.ended_by,
+        "end_requests": session.end_requests,
+        "avatar": session.avatar[:80],
+        "aspect_ratio": session.aspect_ratio,
+        "room": {"platform": session.room_platform, "url": session.room_url.split("?")[0]},
+        "metadata": session.metadata,
     }

@@ -97,9 +97,10 @@ class Fault(BaseModel):
         delayed: What ``delay_secs`` holds up: the "command" (a slow server: it carries the
             command out only then, and later commands wait behind it) or only the "answer"
             (carried out at once, later commands overtake it).
-        carried_out: Whether the command takes effect although it is answered wrongly, for one
-            a session that is created although the answer is lost. None takes the kind's usual
-            way: not for error, close, abort, silent, cut, stall_reading and refuse, else it does.
+        carried_out: Whether the command takes effect although it is answered wrongly, for
+            example a session that is created although the answer is lost. None takes the kind's
+            usual way: not for error, close, abort, silent, cut, stall_reading and refuse, else it
+            does.
         text: The words of ``error``.
         payload: Text of ``garbage``.
         payload_base64: Bytes of ``garbage``, in base64.
@@ -109,7 +110,7 @@ class Fault(BaseModel):
         status: HTTP status of ``refuse``.
         body: Body of ``refuse``: a string is sent as it is, None makes one of the service's
             own form, everything else is sent as JSON.
-        headers: Additional headers of ``refuse``, for one ``Retry-After``.
+        headers: Additional headers of ``refuse``, for example ``Retry-After``.
         audio_samples: The count of ``wrong_samples``, any JSON value.
     """
 
@@ -164,7 +165,7 @@ def parse_fault(text: str) -> Fault:
         The fault.
 
     Raises:
-        ValueError: If it is none; the text fits on one line.
+        ValueError: If it is not a valid fault; the text fits on one line.
     """
     try:
         return Fault.model_validate_json(text)
@@ -235,7 +236,7 @@ class FaultBook:
             self._armed.append(ArmedFault(fault))
 
     def clear(self) -> None:
-        """Disarm all. What has already struck stays so, for one a silent connection."""
+        """Disarm all. What has already struck stays so, for example a silent connection."""
         with self._lock:
             self._armed.clear()
 

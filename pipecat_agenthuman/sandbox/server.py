@@ -24,7 +24,7 @@ from pipecat_agenthuman.sandbox.sessions import Ending, LiveSession, SandboxSess
 from pipecat_agenthuman.sandbox.wire import Wire
 
 AvatarHook = Callable[[SandboxSession], object]
-"""Called with the session's record; may be a coroutine function."""
+"""Called with the session as it is then; may be a coroutine function."""
 
 _GOING_AWAY: Final = 1001
 _FAREWELL_SECS: Final = 0.25
@@ -200,18 +200,18 @@ class Server:
 
     def _call(self, hook: AvatarHook | None, session: LiveSession) -> None:
         if hook is not None:
-            task = asyncio.create_task(self._run_hook(hook, session.record()))
+            task = asyncio.create_task(self._run_hook(hook, session.snapshot()))
             self._hook_tasks.add(task)
             task.add_done_callback(self._hook_tasks.discard)
 
-    async def _run_hook(self, hook: AvatarHook, record: SandboxSession) -> None:
+    async def _run_hook(self, hook: AvatarHook, session: SandboxSession) -> None:
         try:
-            result = hook(record)
+            result = hook(session)
             if inspect.isawaitable(result):
                 await result
         except Exception as error:  # noqa: BLE001 - a task's top, around the caller's own code
             logger.exception("An avatar hook of the sandbox failed")
-            self._log.add("sandbox", "hook.failed", record.id, error=repr(error))
+            self._log.add("sandbox", "hook.failed", session.id, error=repr(error))
 
 
 @web.middleware

@@ -20,11 +20,11 @@ from pipecat_agenthuman.cli import main
 from pipecat_agenthuman.demo import stage
 from pipecat_agenthuman.demo.performance import (
     Lane,
-    Moment,
+    Milestone,
     Performance,
     Take,
     describe_success,
-    find_faults,
+    find_flaws,
     measure,
 )
 from pipecat_agenthuman.demo.script import DEFAULT_TEXTS, ScriptLine, write_script
@@ -226,13 +226,13 @@ def performance() -> Performance:
     whole = Take(
         ScriptLine("Good morning.", False),
         {
-            Moment.FIRST_AUDIO: 9.0,
-            Moment.ARRIVED: 9.1,
-            Moment.SYNTHESISED: 9.2,
-            Moment.FIRST_SOUND: 10.0,
-            Moment.STARTED: 10.021,
-            Moment.LAST_SOUND: 10.0 + 1000 / 16_000,
-            Moment.STOPPED: 10.0 + 1000 / 16_000,
+            Milestone.FIRST_AUDIO: 9.0,
+            Milestone.ARRIVED: 9.1,
+            Milestone.SYNTHESISED: 9.2,
+            Milestone.FIRST_SOUND: 10.0,
+            Milestone.STARTED: 10.021,
+            Milestone.LAST_SOUND: 10.0 + 1000 / 16_000,
+            Milestone.STOPPED: 10.0 + 1000 / 16_000,
         },
         synthesised=bytearray(WHOLE.tobytes()),
         words=["Good", "morning."],
@@ -241,14 +241,14 @@ def performance() -> Performance:
     cut = Take(
         ScriptLine("How are you?", True),
         {
-            Moment.FIRST_AUDIO: 19.0,
-            Moment.ARRIVED: 19.3,
-            Moment.FIRST_SOUND: 20.5,
-            Moment.LAST_SOUND: 20.5 + 500 / 16_000,
-            Moment.INTERRUPTED: 20.5,
-            Moment.INTERRUPT_ARRIVED: 20.504,
-            Moment.SILENCED: 20.54,
-            Moment.INTERRUPT_CONFIRMED: 20.55,
+            Milestone.FIRST_AUDIO: 19.0,
+            Milestone.ARRIVED: 19.3,
+            Milestone.FIRST_SOUND: 20.5,
+            Milestone.LAST_SOUND: 20.5 + 500 / 16_000,
+            Milestone.INTERRUPTED: 20.5,
+            Milestone.INTERRUPT_ARRIVED: 20.504,
+            Milestone.SILENCED: 20.54,
+            Milestone.INTERRUPT_CONFIRMED: 20.55,
         },
         synthesised=bytearray(CUT.tobytes()),
         words=["How"],
@@ -261,7 +261,7 @@ def performance() -> Performance:
 
 
 def test_what_is_as_it_should_be_has_no_fault() -> None:
-    assert find_faults(performance()) == []
+    assert find_flaws(performance()) == []
     assert describe_success(performance()) == [
         "Every sample of the text said to the end was heard.",
         "Nothing of the interrupted text was heard after the interrupt.",
@@ -273,60 +273,60 @@ def test_what_is_as_it_should_be_has_no_fault() -> None:
 def test_one_wrong_sample_is_found() -> None:
     spoilt = performance()
     spoilt.takes[0].heard = WHOLE[:700].tobytes() + b"\x01\x00" + WHOLE[701:].tobytes()
-    assert find_faults(spoilt) == ["What was heard is not what was synthesised: Good morning."]
+    assert find_flaws(spoilt) == ["What was heard is not what was synthesised: Good morning."]
 
 
 def test_a_missing_end_is_found() -> None:
     spoilt = performance()
     spoilt.takes[0].synthesised += b"\x01\x00"
-    assert find_faults(spoilt) == ["What was heard is not what was synthesised: Good morning."]
+    assert find_flaws(spoilt) == ["What was heard is not what was synthesised: Good morning."]
 
 
 def test_sound_that_nobody_said_is_found() -> None:
     good = performance()
     more = Heard(np.concatenate([good.heard.audio, WHOLE]), good.heard.segments)
-    assert find_faults(replace(good, heard=more)) == ["0.062 s were heard that nobody said."]
+    assert find_flaws(replace(good, heard=more)) == ["0.062 s were heard that nobody said."]
 
 
 def test_an_interrupted_text_that_was_heard_to_its_end_is_found() -> None:
     spoilt = performance()
     spoilt.takes[1].synthesised = spoilt.takes[1].synthesised[:1000]
-    assert find_faults(spoilt) == ["The interrupted text was not cut: How are you?"]
+    assert find_flaws(spoilt) == ["The interrupted text was not cut: How are you?"]
 
 
 def test_other_sound_in_place_of_an_interrupted_text_is_found() -> None:
     spoilt = performance()
     spoilt.takes[1].heard = CUT[1:501].tobytes()
-    assert find_faults(spoilt) == ["The interrupted text was not cut: How are you?"]
+    assert find_flaws(spoilt) == ["The interrupted text was not cut: How are you?"]
 
 
 def test_sound_after_the_interrupt_is_found() -> None:
     spoilt = performance()
-    spoilt.takes[1].moments[Moment.SILENCED] = 20.53
-    assert find_faults(spoilt) == ["Heard 0.001 s of the interrupted text too much."]
+    spoilt.takes[1].milestones[Milestone.SILENCED] = 20.53
+    assert find_flaws(spoilt) == ["Heard 0.001 s of the interrupted text too much."]
 
 
-@pytest.mark.parametrize("moment", [Moment.SILENCED, Moment.LAST_SOUND])
-def test_an_interrupt_that_silenced_nothing_is_found(moment: Moment) -> None:
+@pytest.mark.parametrize("milestone", [Milestone.SILENCED, Milestone.LAST_SOUND])
+def test_an_interrupt_that_silenced_nothing_is_found(milestone: Milestone) -> None:
     spoilt = performance()
-    del spoilt.takes[1].moments[moment]
-    assert find_faults(spoilt) == ["The interrupted text was not heard, or not interrupted."]
+    del spoilt.takes[1].milestones[milestone]
+    assert find_flaws(spoilt) == ["The interrupted text was not heard, or not interrupted."]
 
 
 def test_a_word_too_much_in_the_context_is_found() -> None:
     spoilt = replace(performance(), context=["Good morning.", "How are"])
-    assert find_faults(spoilt) == ["The context is not what was heard: 'Good morning. How are'"]
+    assert find_flaws(spoilt) == ["The context is not what was heard: 'Good morning. How are'"]
 
 
 def test_a_word_that_was_never_passed_on_is_found() -> None:
     spoilt = performance()
     spoilt.takes[0].words.pop()
-    assert find_faults(spoilt)[0] == "Passed on as heard: 'Good'"
+    assert find_flaws(spoilt)[0] == "Passed on as heard: 'Good'"
 
 
 def test_an_error_and_a_session_left_behind_are_found() -> None:
     spoilt = replace(performance(), failure="It broke.", live_sessions=1)
-    assert find_faults(spoilt) == ["It broke.", "1 session(s) never ended."]
+    assert find_flaws(spoilt) == ["It broke.", "1 session(s) never ended."]
 
 
 def test_the_numbers_are_taken_from_the_sound() -> None:
