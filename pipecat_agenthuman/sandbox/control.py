@@ -17,8 +17,9 @@ None of it needs a key: the sandbox listens on loopback only.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
@@ -31,6 +32,9 @@ from pipecat_agenthuman.sandbox.sessions import SandboxSession
 from pipecat_agenthuman.sandbox.sound import Heard
 
 _FAULTS: TypeAdapter[list[Fault]] = TypeAdapter(list[Fault])
+
+_ENTRY_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+"""More digits than any log has entries, and few enough for every use of an integer."""
 
 
 class ControlApi:
@@ -105,7 +109,7 @@ class ControlApi:
 
     async def _get_log(self, request: web.Request) -> web.Response:
         after = request.query.get("after", "0")
-        if not after.isdecimal():
+        if not _ENTRY_NUMBER.fullmatch(after):
             raise Refusal(400, "after must be the number of an entry")
         return web.json_response(self._log.entries(int(after)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -51,6 +53,8 @@ _POSSIBLE: Final[dict[str, set[str]]] = {
     | _SOCKET_LOSSES,
     "ping": {"delay", "missing", "garbage"} | _SOCKET_LOSSES,
 }
+_HEADER_BREAKERS: Final = re.compile("[\r\n\0]")
+
 _CARRIED_OUT: Final = {
     "delay",
     "missing",
@@ -133,6 +137,14 @@ class Fault(BaseModel):
     body: JsonValue = None
     headers: dict[str, str] = Field(default_factory=dict[str, str])
     audio_samples: JsonValue = None
+
+    @field_validator("headers")
+    @classmethod
+    def _stay_on_their_lines(cls, headers: dict[str, str]) -> dict[str, str]:
+        # Such a header would become two, or end the head of the response: no server sends it.
+        if any(_HEADER_BREAKERS.search(name + value) for name, value in headers.items()):
+            raise ValueError("a name or value must not contain CR, LF or NUL")
+        return headers
 
     @model_validator(mode="after")
     def _fits_the_point(self) -> Fault:
