@@ -15,6 +15,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final
 
 from pipecat_agenthuman.errors import AgentHumanError
@@ -177,7 +178,9 @@ def _time_words(text: str, marks: Iterable[_WordMark], duration_secs: float) -> 
 
     The library reports what it pronounces, not what is written: several marks for a number,
     none for a dash, and positions that can be a character off inside a number. So the words
-    are those of the text, and a word starts at the first mark inside it.
+    are those of the text, and a word starts at the first mark inside it. A mark can also lie
+    some milliseconds before its predecessor (seen behind a guillemet at the highest pace), but
+    no word starts before the one that precedes it.
     """
     tokens = list(re.finditer(r"\S+", text))
     token_starts = [token.start() for token in tokens]
@@ -190,7 +193,7 @@ def _time_words(text: str, marks: Iterable[_WordMark], duration_secs: float) -> 
         return ()
     # What comes before the first pronounced token belongs to it; the rest to its predecessor.
     firsts = [0, *(index for index, _ in spoken[1:]), len(tokens)]
-    starts = [*(secs for _, secs in spoken), duration_secs]
+    starts = [*accumulate((secs for _, secs in spoken), max), duration_secs]
     return tuple(
         Word(
             text=" ".join(token.group() for token in tokens[firsts[i] : firsts[i + 1]]),
