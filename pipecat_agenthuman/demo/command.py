@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ModuleNotFoundError: If the extra ``demo`` is not installed.
-        AgentHumanError: If there is no speech.
+        AgentHumanError: If the speech synthesiser fails.
     """
     try:
         script = write_script(args.text or DEFAULT_TEXTS)
@@ -71,25 +71,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _perform(script: tuple[ScriptLine, ...], out: Path, *, quiet: bool) -> int:
     # Only here: they import Pipecat and rich.
-    from pipecat_agenthuman.demo.performance import measure, verify
+    from pipecat_agenthuman.demo.performance import find_flaws
     from pipecat_agenthuman.demo.stage import perform
-    from pipecat_agenthuman.demo.terminal import Silent, Terminal
+    from pipecat_agenthuman.demo.terminal import Terminal
     from pipecat_agenthuman.sandbox.sound import Heard
 
     Heard().write_wav(out)  # finds out now whether the file can be written
     terminal = Terminal(sys.stdout)
     if not quiet:
         terminal.introduce()
-    performance = asyncio.run(perform(script, Silent() if quiet else terminal))
+    performance = asyncio.run(perform(script, _stay_silent if quiet else terminal.tell))
     performance.heard.write_wav(out)
-    findings = verify(performance)
-    wrong = [finding.text for finding in findings if not finding.is_good]
+    flaws = find_flaws(performance)
     if not quiet:
-        terminal.summarise(measure(performance), list(performance.context))
-        terminal.conclude(findings, out, performance.spanned_secs)
-    elif not wrong:
+        terminal.conclude(performance, flaws, out)
+    elif not flaws:
         sys.stdout.write(f"ok: {performance.heard.duration_secs:.2f} s heard, in {out}\n")
-    return _complain(f"The demo failed: {wrong[0]}", _EXIT_FAILED) if wrong else 0
+    return _complain(f"The demo failed: {flaws[0]}", _EXIT_FAILED) if flaws else 0
+
+
+def _stay_silent(*event: object) -> None:
+    """Tell nothing."""
 
 
 def _complain(text: str, status: int) -> int:

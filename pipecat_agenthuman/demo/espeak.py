@@ -15,6 +15,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final
 
 from pipecat_agenthuman.errors import AgentHumanError
@@ -40,8 +41,8 @@ class Word:
     """A word of the text, with the punctuation that touches it.
 
     Attributes:
-        text: The word as written. A token that is not pronounced, for one a lone dash, is part
-            of the word before it, so joining the words with spaces gives back the text.
+        text: The word as written. A token that is not pronounced, for example a lone dash,
+            is part of the word before it, so joining the words with spaces gives back the text.
         start_secs: Seconds from the start of the audio to its first sound.
         end_secs: Seconds from the start of the audio to where the next word starts, or the
             audio ends: a pause belongs to the word before it.
@@ -92,12 +93,12 @@ class EspeakSynthesizer:
         """Check the voice and load the library if it is not loaded yet.
 
         Args:
-            voice: Language code, for one ``en-gb`` or ``en-us``, with or without a variant as
+            voice: Language code, such as ``en-gb`` or ``en-us``, with or without a variant as
                 in ``en-us+f3``.
             words_per_minute: Pace, from 80 to 450.
 
         Raises:
-            ValueError: If there is no such voice or pace.
+            ValueError: If the voice is not known, or the pace out of range.
             EspeakError: If the library is not installed or cannot be loaded.
         """
         if not SLOWEST_WORDS_PER_MINUTE <= words_per_minute <= FASTEST_WORDS_PER_MINUTE:
@@ -156,7 +157,7 @@ class EspeakSynthesizer:
 
 _UNSPEAKABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """What becomes a space: NUL would end the text, 0x01 starts a command of the library, and a
-lone surrogate has no UTF-8. One for one, so that positions in the text stay true."""
+lone surrogate has no UTF-8. One character for each, so that positions in the text stay true."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,9 @@ def _time_words(text: str, marks: Iterable[_WordMark], duration_secs: float) -> 
 
     The library reports what it pronounces, not what is written: several marks for a number,
     none for a dash, and positions that can be a character off inside a number. So the words
-    are those of the text, and a word starts at the first mark inside it.
+    are those of the text, and a word starts at the first mark inside it. A mark can also lie
+    some milliseconds before its predecessor (seen behind a guillemet at the highest pace), but
+    no word starts before the one that precedes it.
     """
     tokens = list(re.finditer(r"\S+", text))
     token_starts = [token.start() for token in tokens]
@@ -190,7 +193,7 @@ def _time_words(text: str, marks: Iterable[_WordMark], duration_secs: float) -> 
         return ()
     # What comes before the first pronounced token belongs to it; the rest to its predecessor.
     firsts = [0, *(index for index, _ in spoken[1:]), len(tokens)]
-    starts = [*(secs for _, secs in spoken), duration_secs]
+    starts = [*accumulate((secs for _, secs in spoken), max), duration_secs]
     return tuple(
         Word(
             text=" ".join(token.group() for token in tokens[firsts[i] : firsts[i + 1]]),
@@ -287,7 +290,7 @@ class _Engine:
         library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_EspeakVoice)
 
     def find_voice(self, voice: str) -> str | None:
-        """Find the file of a voice, with its variant. None if there is no such voice."""
+        """Find the file of a voice, with its variant. None if it is not known."""
         parts = _VOICE.fullmatch(voice)
         if parts is None:
             return None

@@ -1,4 +1,4 @@
-"""What was measured while the demo ran, and whether all of it was as it should be. Pure.
+"""What was said and heard while the demo ran, and whether it was as it should be. Pure.
 
 Times are seconds on one monotonic clock, audio is 16-bit mono PCM at 16 kHz.
 """
@@ -7,60 +7,83 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, StrEnum
 from statistics import median
+from typing import Final
 
 from pipecat_agenthuman.demo.script import ScriptLine
 from pipecat_agenthuman.sandbox.sound import Heard
-from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
+from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, to_secs
+
+
+class Lane(StrEnum):
+    """Who an event belongs to, as it is shown."""
+
+    SCRIPT = "says"
+    WIRE = "wire"
+    BOT = "bot"
+    HEARD = "heard"
+    USER = "user"
+    ROOM = "room"
+
+
+class Milestone(Enum):
+    """What happens to a line, and how it is told; without a lane it is only measured."""
+
+    FIRST_AUDIO = (None, "the avatar service has the first audio")
+    SYNTHESISED = (None, "the avatar service has all audio")
+    ARRIVED = (Lane.WIRE, "first audio arrived")
+    STARTED = (Lane.BOT, "started speaking")
+    FIRST_SOUND = (None, "the first sample begins to sound in the room")
+    LAST_SOUND = (None, "the last sample has sounded in the room")
+    STOPPED = (Lane.BOT, "stopped speaking")
+    INTERRUPTED = (Lane.USER, "interrupts")
+    INTERRUPT_ARRIVED = (Lane.WIRE, "interrupt arrived")
+    SILENCED = (None, "the sandbox has silenced its avatar")
+    INTERRUPT_CONFIRMED = (Lane.WIRE, "interrupt confirmed")
 
 
 @dataclass
 class Take:
-    """One line of the script, as it was spoken. What has not happened is None.
+    """A line of the script, as it was spoken.
 
     Attributes:
         line: The line.
-        synthesised: All audio that the TTS service made of it, converted for the wire.
-        is_synthesised: Whether that is complete.
-        first_audio_at: When the service got the first of it.
-        first_sent_at: When the first of it had arrived at the sandbox.
-        messages: How many confirmations came.
-        confirmed_samples: How much audio they confirmed.
-        started_at: When the service said that the bot started to speak.
-        stopped_at: When it said that the bot stopped.
-        interrupted_at: When the pipeline was interrupted.
-        interrupt_sent_at: When that had arrived at the sandbox.
-        cut_at: When the sandbox had silenced its avatar.
-        interrupt_confirmed_at: When that was confirmed.
+        milestones: When what has happened happened.
+        synthesised: The audio that the TTS service has made of it.
+        confirmed: The samples of each confirmation.
         words: What was passed on as heard.
-        heard_samples: How much of it the room heard, by the sandbox's own account.
+        heard: The audio of it that the room heard.
     """
 
     line: ScriptLine
+    milestones: dict[Milestone, float] = field(default_factory=dict[Milestone, float])
     synthesised: bytearray = field(default_factory=bytearray, repr=False)
-    is_synthesised: bool = False
-    first_audio_at: float | None = None
-    first_sent_at: float | None = None
-    messages: int = 0
-    confirmed_samples: int = 0
-    started_at: float | None = None
-    stopped_at: float | None = None
-    interrupted_at: float | None = None
-    interrupt_sent_at: float | None = None
-    cut_at: float | None = None
-    interrupt_confirmed_at: float | None = None
+    confirmed: list[int] = field(default_factory=list[int])
     words: list[str] = field(default_factory=list[str])
-    heard_samples: int = 0
+    heard: bytes = field(default=b"", repr=False)
 
     @property
-    def synthesised_samples(self) -> int:
-        """Number of samples at 16 kHz that the TTS service made."""
-        return len(self.synthesised) // BYTES_PER_SAMPLE
+    def synthesised_secs(self) -> float:
+        """Duration of the audio that the TTS service has made."""
+        return _secs(self.synthesised)
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether the sandbox has all of its audio."""
-        return self.is_synthesised and self.confirmed_samples >= self.synthesised_samples
+        """Whether the sandbox has all of the audio."""
+        confirmed_bytes = sum(self.confirmed) * BYTES_PER_SAMPLE
+        return Milestone.SYNTHESISED in self.milestones and confirmed_bytes >= len(self.synthesised)
+
+    @property
+    def single_words(self) -> list[str]:
+        """The words passed on as heard, one by one."""
+        return " ".join(self.words).split()
+
+    def secs_between(self, earlier: Milestone, later: Milestone) -> float | None:
+        """Seconds from one milestone to another; None unless both have come."""
+        if earlier in self.milestones and later in self.milestones:
+            return self.milestones[later] - self.milestones[earlier]
+        return None
 
 
 @dataclass(frozen=True)
@@ -71,208 +94,148 @@ class Performance:
         takes: What was said, in order.
         heard: What a listener in the room heard.
         context: What the assistant said according to Pipecat's context, in order.
-        errors: What was reported on the way.
+        failure: What broke the demo off; None if nothing did.
         live_sessions: Sessions that have not ended.
     """
 
     takes: Sequence[Take]
     heard: Heard
     context: Sequence[str]
-    errors: Sequence[str]
+    failure: str | None
     live_sessions: int
 
-    @property
-    def spanned_secs(self) -> float:
-        """Seconds from the first sound to the last, silences included."""
-        segments = self.heard.segments
-        return segments[-1].ends_at - segments[0].starts_at if segments else 0.0
+
+# --- the verdict -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was verified.
+def describe_success(performance: Performance) -> list[str]:
+    """Say what has been verified of a performance without a flaw.
 
-    Attributes:
-        is_good: Whether it holds.
-        text: What holds, or what is wrong.
+    Args:
+        performance: What was said and heard.
+
+    Returns:
+        A sentence for each thing.
     """
+    cut = sum(take.line.interrupted for take in performance.takes)
+    whole = len(performance.takes) - cut
+    texts = "the text" if whole == 1 else f"the {whole} texts"
+    return [
+        f"Every sample of {texts} said to the end was heard.",
+        *["Nothing of the interrupted text was heard after the interrupt."] * cut,
+        "The context holds the words that were heard, and no others.",
+        "The session was ended, and there was no error.",
+    ]
 
-    is_good: bool
-    text: str
 
-
-def verify(performance: Performance) -> list[Finding]:
+def find_flaws(performance: Performance) -> list[str]:
     """Verify that the avatar said what it should, and nothing else.
 
     Args:
-        performance: What was measured.
+        performance: What was said and heard.
 
     Returns:
-        What was found, in the order in which to tell it.
+        What is wrong, in the order in which to tell it; empty if all is well.
     """
-    findings = [Finding(False, error) for error in performance.errors]
-    if not findings:  # what broke off has no more to say than why
-        findings += [*_verify_sound(performance), _verify_context(performance)]
+    if performance.failure is not None:  # what broke off has no more to say than why
+        flaws = [performance.failure]
+    else:
+        flaws = [*_flaws_of_sound(performance), *_flaws_of_context(performance)]
     if performance.live_sessions:
-        findings.append(Finding(False, f"{performance.live_sessions} session(s) never ended."))
-    elif not performance.errors:
-        findings.append(Finding(True, "The session was ended, and there was no error."))
-    return findings
+        flaws.append(f"{performance.live_sessions} session(s) never ended.")
+    return flaws
 
 
-def _verify_sound(performance: Performance) -> Iterator[Finding]:
-    pcm, position = performance.heard.pcm, 0
-    whole = 0
+def _flaws_of_sound(performance: Performance) -> Iterator[str]:
+    unsaid = performance.heard.pcm
     for take in performance.takes:
-        part = pcm[position : position + take.heard_samples * BYTES_PER_SAMPLE]
-        position += len(part)
-        shown = _shortened(take.line.text)
-        if not take.line.interrupted:
-            whole += 1
-            if part != bytes(take.synthesised):
-                yield Finding(False, f"What was heard is not what was synthesised: {shown}")
-                return
-        elif len(part) == len(take.synthesised) or not take.synthesised.startswith(part):
-            yield Finding(False, f"The interrupted text was not cut: {shown}")
-            return
-    if position != len(pcm):
-        yield Finding(False, f"{_secs(len(pcm) - position):.3f} s were heard that nobody said.")
-        return
-    yield Finding(True, f"Every sample of {_texts(whole)} said to the end was heard.")
+        unsaid = unsaid[len(take.heard) :]
+        is_whole = len(take.heard) == len(take.synthesised)
+        is_right = take.synthesised.startswith(take.heard)
+        if not take.line.interrupted and not (is_right and is_whole):
+            yield f"What was heard is not what was synthesised: {_shortened(take.line.text)}"
+        elif take.line.interrupted and (is_whole or not is_right):
+            yield f"The interrupted text was not cut: {_shortened(take.line.text)}"
+        elif take.line.interrupted:
+            yield from _flaws_of_silence(take)
+    if unsaid:
+        yield f"{_secs(unsaid):.3f} s were heard that nobody said."
+
+
+def _flaws_of_silence(cut: Take) -> Iterator[str]:
+    """Verify that an interrupted line is not heard any more once the sandbox knew."""
+    late_secs = cut.secs_between(Milestone.SILENCED, Milestone.LAST_SOUND)
+    if late_secs is None:
+        yield "The interrupted text was not heard, or not interrupted."
+    elif late_secs > to_secs(1):
+        yield f"Heard {late_secs:.3f} s of the interrupted text too much."
+
+
+def _flaws_of_context(performance: Performance) -> Iterator[str]:
+    heard: list[str] = []
     for take in performance.takes:
-        if take.line.interrupted:
-            yield _verify_silence(performance, take)
+        said, passed_on = take.line.text.split(), take.single_words
+        if take.line.interrupted:  # of its words, as many as were passed on
+            del said[len(passed_on) :]
+        if passed_on != said:
+            yield f"Passed on as heard: {' '.join(passed_on)!r}"
+        heard += passed_on
+    held = " ".join(performance.context)
+    if held.split() != heard:
+        yield f"The context is not what was heard: {held!r}"
 
 
-def _verify_silence(performance: Performance, cut: Take) -> Finding:
-    """Verify that an interrupted take is not heard any more once the sandbox knew."""
-    first = sum(take.heard_samples for take in _before(performance.takes, cut))
-    ended_at = _sounded_at(performance.heard, first + cut.heard_samples - 1)
-    if cut.cut_at is None or ended_at is None:
-        return Finding(False, "The interrupted text was not heard, or not interrupted.")
-    late_secs = ended_at - cut.cut_at
-    if late_secs > 0:
-        return Finding(False, f"Heard {late_secs:.3f} s of the interrupted text too much.")
-    return Finding(True, "Nothing of the interrupted text was heard after the interrupt.")
+# --- the numbers -----------------------------------------------------------------------
+
+_DELAYS: Final = {
+    "First audio to the wire": (Milestone.FIRST_AUDIO, Milestone.ARRIVED),
+    "First audio to the first sound in the room": (Milestone.FIRST_AUDIO, Milestone.FIRST_SOUND),
+    "Interruption to the wire": (Milestone.INTERRUPTED, Milestone.INTERRUPT_ARRIVED),
+    "Interruption to its confirmation": (Milestone.INTERRUPTED, Milestone.INTERRUPT_CONFIRMED),
+}
 
 
-def _verify_context(performance: Performance) -> Finding:
-    held = [word for message in performance.context for word in message.split()]
-    heard = [word for take in performance.takes for word in take.words]
-    said = [word for take in performance.takes for word in _words_to_expect(take)]
-    joined = " ".join(heard).split()
-    if joined != said:
-        return Finding(False, f"Passed on as heard: {' '.join(joined)!r}")
-    if held != said:
-        return Finding(False, f"The context is not what was heard: {' '.join(held)!r}")
-    return Finding(True, "The context holds the words that were heard, and no others.")
-
-
-def _words_to_expect(take: Take) -> list[str]:
-    """All words of a text said to the end; of one that was cut, as many as were passed on."""
-    words = take.line.text.split()
-    if take.line.interrupted:
-        return words[: len(" ".join(take.words).split())]
-    return words
-
-
-@dataclass(frozen=True)
-class Measures:
-    """The numbers of a performance, in seconds; None if there is nothing to measure.
-
-    Attributes:
-        wire_secs: From the service's first audio to its arrival at the sandbox; the median.
-        sound_secs: From the same to the first sound in the room; the median.
-        interrupt_wire_secs: From the interruption to its arrival at the sandbox.
-        interrupt_confirmed_secs: From the interruption to its confirmation.
-        synthesised_secs: Speech that the TTS service made.
-        heard_secs: Speech that the room heard.
-        clock_error_secs: Largest distance between what the service said of the bot's
-            speaking, and the first and last sample that sounded.
-    """
-
-    wire_secs: float | None
-    sound_secs: float | None
-    interrupt_wire_secs: float | None
-    interrupt_confirmed_secs: float | None
-    synthesised_secs: float
-    heard_secs: float
-    clock_error_secs: float | None
-
-
-def measure(performance: Performance) -> Measures:
-    """Compute the numbers of a performance.
+def measure(performance: Performance) -> dict[str, str]:
+    """Put the numbers of a performance into words.
 
     Args:
-        performance: What was measured.
+        performance: What was said and heard.
 
     Returns:
-        The numbers.
+        What was measured, with its number and unit, in the order in which to tell it. Of a
+        delay that came several times, it is the median.
     """
     takes = performance.takes
-    sounds = [_sound_of(performance, take) for take in takes]
-    interrupted = next((take for take in takes if take.interrupted_at is not None), None)
+    delays = {
+        name: [secs for take in takes if (secs := take.secs_between(earlier, later)) is not None]
+        for name, (earlier, later) in _DELAYS.items()
+    }
     errors = [
-        abs(told - real)
-        for take, (first_at, last_at) in zip(takes, sounds, strict=True)
-        for told, real in ((take.started_at, first_at), (take.stopped_at, last_at))
-        if told is not None and real is not None
+        abs(secs)
+        for take in takes
+        for told, real in (
+            (Milestone.STARTED, Milestone.FIRST_SOUND),
+            (Milestone.STOPPED, Milestone.LAST_SOUND),
+        )
+        if (secs := take.secs_between(real, told)) is not None
     ]
-    return Measures(
-        wire_secs=_median(_after(take.first_sent_at, take.first_audio_at) for take in takes),
-        sound_secs=_median(
-            _after(first_at, take.first_audio_at)
-            for take, (first_at, _) in zip(takes, sounds, strict=True)
-        ),
-        interrupt_wire_secs=interrupted
-        and _after(interrupted.interrupt_sent_at, interrupted.interrupted_at),
-        interrupt_confirmed_secs=interrupted
-        and _after(interrupted.interrupt_confirmed_at, interrupted.interrupted_at),
-        synthesised_secs=sum(take.synthesised_samples for take in takes) / WIRE_SAMPLE_RATE,
-        heard_secs=performance.heard.duration_secs,
-        clock_error_secs=max(errors, default=None),
-    )
+    synthesised_secs = sum(take.synthesised_secs for take in takes)
+    return {
+        **{name: _ms(median(secs) if secs else None) for name, secs in delays.items()},
+        "Bot speaking frames off the real sound by at most": _ms(max(errors, default=None)),
+        "Speech synthesised": f"{synthesised_secs:.2f} s",
+        "Speech heard": f"{performance.heard.duration_secs:.2f} s",
+    }
 
 
-def _sound_of(performance: Performance, take: Take) -> tuple[float | None, float | None]:
-    """When a take's first sample began to sound, and when its last one had."""
-    if not take.heard_samples:
-        return None, None
-    first = sum(earlier.heard_samples for earlier in _before(performance.takes, take))
-    begun_at = _sounded_at(performance.heard, first)
-    last_at = _sounded_at(performance.heard, first + take.heard_samples - 1)
-    return begun_at, None if last_at is None else last_at + 1 / WIRE_SAMPLE_RATE
+def _ms(secs: float | None) -> str:
+    if secs is None:
+        return "none"
+    return f"{secs * 1000:.1f} ms" if secs < 0.01 else f"{secs * 1000:.0f} ms"
 
 
-def _before(takes: Sequence[Take], take: Take) -> Iterator[Take]:
-    for earlier in takes:
-        if earlier is take:
-            return
-        yield earlier
-
-
-def _sounded_at(heard: Heard, sample: int) -> float | None:
-    for segment in heard.segments:
-        if segment.first_sample <= sample < segment.first_sample + segment.samples:
-            return segment.starts_at + (sample - segment.first_sample) / WIRE_SAMPLE_RATE
-    return None
-
-
-def _after(later: float | None, earlier: float | None) -> float | None:
-    return None if later is None or earlier is None else later - earlier
-
-
-def _median(values: Iterator[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
-
-
-def _secs(size: int) -> float:
-    return size / BYTES_PER_SAMPLE / WIRE_SAMPLE_RATE
-
-
-def _texts(number: int) -> str:
-    return "the text" if number == 1 else f"the {number} texts"
+def _secs(pcm: bytes | bytearray) -> float:
+    return to_secs(len(pcm) // BYTES_PER_SAMPLE)
 
 
 def _shortened(text: str) -> str:

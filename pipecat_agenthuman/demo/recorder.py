@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Final
 
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
@@ -17,9 +17,8 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from pipecat_agenthuman.demo.performance import Take
+from pipecat_agenthuman.demo.performance import Lane, Milestone, Take
 from pipecat_agenthuman.demo.script import ScriptLine
-from pipecat_agenthuman.demo.timeline import Lane, Narrator
 from pipecat_agenthuman.errors import AgentHumanError
 from pipecat_agenthuman.frames import (
     AgentHumanConnectedFrame,
@@ -28,9 +27,21 @@ from pipecat_agenthuman.frames import (
     AgentHumanInterruptConfirmedFrame,
     AgentHumanSpeakConfirmedFrame,
 )
-from pipecat_agenthuman.playout.conversion import SpeechConverter
 from pipecat_agenthuman.sandbox.log import Entry
-from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
+from pipecat_agenthuman.wire.pcm import to_secs
+
+Tell = Callable[[float, Lane, str], None]
+"""Shows an event: when it happened, in seconds since the demo began, and what."""
+
+_MILESTONES_OF_FRAMES: Final[dict[type[Frame], Milestone]] = {
+    AgentHumanInterruptConfirmedFrame: Milestone.INTERRUPT_CONFIRMED,
+    BotStartedSpeakingFrame: Milestone.STARTED,
+    BotStoppedSpeakingFrame: Milestone.STOPPED,
+}
+_MILESTONES_OF_ENTRIES: Final = {
+    "agent.interrupt": Milestone.INTERRUPT_ARRIVED,
+    "speech.cut": Milestone.SILENCED,
+}
 
 
 class DemoError(AgentHumanError):
@@ -42,45 +53,55 @@ class Recorder:
 
     Attributes:
         takes: What was spoken so far, in order; the last one is going on.
-        errors: What was reported.
+        failure: What broke the demo off; None as long as nothing has.
         is_connected: Whether the session is established.
     """
 
-    def __init__(self, narrator: Narrator) -> None:
+    def __init__(self, tell: Tell) -> None:
         """Start the clock.
 
         Args:
-            narrator: Is told of everything.
+            tell: Is called with everything that a watcher wants to know.
         """
         self.takes: list[Take] = []
-        self.errors: list[str] = []
+        self.failure: str | None = None
         self.is_connected = False
-        self._narrator = narrator
+        self._tell = tell
         self._started_at = time.monotonic()
-        self._converter = SpeechConverter()
         self._changed = asyncio.Event()
-
-    # --- for whoever directs -----------------------------------------------------------
 
     def begin(self, line: ScriptLine) -> Take:
         """Begin a take of a line."""
         take = Take(line)
         self.takes.append(take)
-        self._converter.reset()
         self.tell(Lane.SCRIPT, line.text)
         return take
 
-    def interrupt(self, take: Take) -> None:
-        """Take note that a take is being interrupted."""
-        take.interrupted_at = time.monotonic()
-        if not take.is_confirmed:
-            self._tell_confirmed(take)
-        self.tell(Lane.USER, "interrupts")
+    def interrupt(self) -> None:
+        """Take note that the take that is going on is being interrupted."""
+        if not self.takes[-1].is_confirmed:
+            self._tell_confirmed(self.takes[-1])
+        self.note(Milestone.INTERRUPTED)
+
+    def note(self, milestone: Milestone, at: float | None = None, details: str = "") -> None:
+        """Take note of a milestone of the take that is going on: now, or on the monotonic clock."""
+        at = time.monotonic() if at is None else at
+        self.takes[-1].milestones[milestone] = at
+        lane, words = milestone.value
+        if lane is not None:
+            self.tell(lane, words + details, at)
+        self._changed.set()
 
     def tell(self, lane: Lane, text: str, at: float | None = None) -> None:
-        """Tell of an event, now or at a time of the monotonic clock."""
-        at = time.monotonic() if at is None else at
-        self._narrator.tell(at - self._started_at, lane, text)
+        """Tell of an event: now, or on the monotonic clock."""
+        self._tell((time.monotonic() if at is None else at) - self._started_at, lane, text)
+
+    def fail(self, error: str) -> None:
+        """Take note of an error; those that follow from the first are not told."""
+        if self.failure is None:
+            self.failure = error
+            self.tell(Lane.BOT, f"error: {error}")
+        self._changed.set()
 
     async def until(self, reached: Callable[[], bool], what: str, limit_secs: float) -> None:
         """Wait until something has happened.
@@ -91,103 +112,71 @@ class Recorder:
             limit_secs: How long to wait at most.
 
         Raises:
-            DemoError: If it did not happen in time, or an error was reported before.
+            DemoError: If it did not happen in time, or something failed before.
         """
         try:
             async with asyncio.timeout(limit_secs):
                 while not reached():
-                    if self.errors:
-                        raise DemoError(self.errors[0])
+                    if self.failure is not None:
+                        raise DemoError(self.failure)
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
             raise DemoError(f"Waited {limit_secs:.0f} s in vain for {what}.") from None
 
-    def fail(self, error: str) -> None:
-        """Take note of an error."""
-        if error not in self.errors:
-            self.errors.append(error)
-            self.tell(Lane.BOT, f"error: {error}")
-        self._changed.set()
-
     # --- what happens ------------------------------------------------------------------
 
     def take_speech(self, frame: Frame) -> None:
         """Take note of what the TTS service delivers to the avatar service."""
-        if not self.takes:
-            return
-        take = self.takes[-1]
         if isinstance(frame, TTSAudioRawFrame):
-            take.first_audio_at = take.first_audio_at or time.monotonic()
-            take.synthesised += self._converter.convert(
-                frame.audio, frame.sample_rate, frame.num_channels
-            )
+            take = self.takes[-1]
+            if not take.synthesised:
+                self.note(Milestone.FIRST_AUDIO)
+            take.synthesised += frame.audio
         elif isinstance(frame, TTSStoppedFrame):
-            take.synthesised += self._converter.flush()
-            take.is_synthesised = True
-        self._changed.set()
+            self.note(Milestone.SYNTHESISED)
 
     def take_outcome(self, frame: Frame) -> None:
         """Take note of what comes out of the pipeline behind the avatar service."""
-        if isinstance(frame, AgentHumanConnectedFrame):
-            self.is_connected = True
-            self.tell(Lane.WIRE, "session established")
-        elif isinstance(frame, AgentHumanErrorFrame):
-            self.fail(frame.error)
-        elif isinstance(frame, AgentHumanDisconnectedFrame):
-            self.fail(f"The connection was lost: {frame.reason}")
-        elif self.takes:
-            self._take_of_line(frame, self.takes[-1])
-        self._changed.set()
-
-    def _take_of_line(self, frame: Frame, take: Take) -> None:
         match frame:
+            case AgentHumanConnectedFrame():
+                self.is_connected = True
+                self.tell(Lane.WIRE, "session established")
+            case AgentHumanErrorFrame():
+                self.fail(frame.error)
+            case AgentHumanDisconnectedFrame():
+                self.fail(f"The connection was lost: {frame.reason}")
             case AgentHumanSpeakConfirmedFrame():
-                self._confirm(take, frame.audio_samples)
-            case AgentHumanInterruptConfirmedFrame():
-                take.interrupt_confirmed_at = time.monotonic()
-                self.tell(Lane.WIRE, "interrupt confirmed")
-            case BotStartedSpeakingFrame():
-                take.started_at = time.monotonic()
-                self.tell(Lane.BOT, "started speaking")
-            case BotStoppedSpeakingFrame():
-                take.stopped_at = time.monotonic()
-                self.tell(Lane.BOT, "stopped speaking")
+                self._confirm(self.takes[-1], frame.audio_samples)
             case TTSTextFrame():
-                take.words.append(frame.text)
-                self._narrator.word(time.monotonic() - self._started_at, frame.text)
+                self.takes[-1].words.append(frame.text)
+                self.tell(Lane.HEARD, frame.text)
+            case _ if type(frame) in _MILESTONES_OF_FRAMES:
+                self.note(_MILESTONES_OF_FRAMES[type(frame)])
             case _:
                 pass
+        self._changed.set()
 
     def _confirm(self, take: Take, samples: int) -> None:
-        take.messages += 1
-        take.confirmed_samples += samples
+        take.confirmed.append(samples)
         if take.is_confirmed:
             self._tell_confirmed(take)
 
     def _tell_confirmed(self, take: Take) -> None:
         """Tell how much of a take was confirmed, in one line for all of its messages."""
-        secs = take.confirmed_samples / WIRE_SAMPLE_RATE
-        self.tell(Lane.WIRE, f"{secs:.2f} s confirmed in {take.messages} messages")
+        secs, messages = to_secs(sum(take.confirmed)), len(take.confirmed)
+        self.tell(Lane.WIRE, f"{secs:.2f} s confirmed in {messages} messages")
 
     def take_entry(self, entry: Entry, log_started_at: float) -> None:
-        """Take note of what arrives at the sandbox."""
-        at = log_started_at + entry["at_secs"]
-        details: dict[str, Any] = entry
-        if entry["what"] == "avatar.joined":
+        """Take note of what arrives at the sandbox, and of what is heard in its room."""
+        at, what = log_started_at + entry["at_secs"], entry["what"]
+        if what == "avatar.joined":
             self.tell(Lane.ROOM, "the avatar joined", at)
-        if not self.takes or entry["direction"] == "out":
-            return
-        take = self.takes[-1]
-        if entry["what"] == "agent.speak" and take.first_sent_at is None:
-            take.first_sent_at = at
-            secs = details.get("samples", 0) / WIRE_SAMPLE_RATE
-            self.tell(Lane.WIRE, f"first audio arrived: {secs * 1000:.0f} ms of it", at)
-        elif entry["what"] == "agent.interrupt":
-            take.interrupt_sent_at = at
-            self.tell(Lane.WIRE, "interrupt arrived", at)
-        elif entry["what"] == "speech.cut":
-            take.cut_at = at
+        elif what == "agent.speak" and Milestone.ARRIVED not in self.takes[-1].milestones:
+            milliseconds = to_secs(entry.get("samples", 0)) * 1000
+            self.note(Milestone.ARRIVED, at, f": {milliseconds:.0f} ms of it")
+        elif what in _MILESTONES_OF_ENTRIES:
+            self.note(_MILESTONES_OF_ENTRIES[what], at)
 
 
 class Tap(FrameProcessor):

@@ -49,8 +49,8 @@ _LONGEST_SILENCE_SECS: Final = 3.0
 class EspeakTTSSettings(TTSSettings):
     """What can be changed while the service runs, with ``TTSUpdateSettingsFrame``.
 
-    Of the settings that every service has, only ``voice`` is used: a language code, for one
-    ``en-gb`` or ``en-us``.
+    Of the settings that every service has, only ``voice`` is used: a language code, such
+    as ``en-gb`` or ``en-us``.
 
     Parameters:
         words_per_minute: Pace, from 80 to 450.
@@ -65,7 +65,7 @@ class EspeakTTSService(TTSService):
     Pushes the frames of Pipecat's own services, in their order:
 
     ============================== =========================================================
-    options                        what comes, and for one of which services
+    options                        what comes, and a service that does the same
     ============================== =========================================================
     none                           a sentence's audio, then its text (OpenAI)
     ``word_timestamps``            a chunk, then the words that start in it, each with the
@@ -111,7 +111,7 @@ class EspeakTTSService(TTSService):
             **kwargs: Options of Pipecat's ``TTSService``.
 
         Raises:
-            ValueError: If an option is out of range or there is no such voice.
+            ValueError: If an option is out of range or the voice is not known.
             EspeakError: If the synthesiser is not installed or cannot be loaded.
         """
         _check_options(delivery, chunk_ms, ttfb_secs)

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 from pipecat.frames.frames import EndFrame, ErrorFrame, InterruptionFrame, StartFrame, TTSSpeakFrame
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineWorker
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
     LLMContextAggregatorPair,
@@ -22,13 +22,12 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
-from pipecat_agenthuman.demo.performance import Performance, Take
-from pipecat_agenthuman.demo.recorder import DemoError, Recorder, Tap
+from pipecat_agenthuman.demo.performance import Lane, Milestone, Performance, Take
+from pipecat_agenthuman.demo.recorder import DemoError, Recorder, Tap, Tell
 from pipecat_agenthuman.demo.script import ScriptLine
 from pipecat_agenthuman.demo.speech import EspeakTTSService
-from pipecat_agenthuman.demo.timeline import Lane, Narrator
 from pipecat_agenthuman.rooms import DailyRoom
-from pipecat_agenthuman.sandbox import Sandbox
+from pipecat_agenthuman.sandbox import Heard, Sandbox
 from pipecat_agenthuman.service import AgentHumanVideoService
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
@@ -55,20 +54,20 @@ class SilentOutput(BaseOutputTransport):
         await self.set_transport_ready(frame)
 
 
-async def perform(script: Sequence[ScriptLine], narrator: Narrator) -> Performance:
+async def perform(script: Sequence[ScriptLine], tell: Tell) -> Performance:
     """Run the demo.
 
     Args:
         script: What to say.
-        narrator: Is told of everything while it happens.
+        tell: Is called with everything that happens, while it happens.
 
     Returns:
-        What was measured. An error ends the demo early and is in there too.
+        What was said and heard. A failure ends the demo early and is in there too.
 
     Raises:
-        EspeakError: If there is no speech synthesiser.
+        EspeakError: If the speech synthesiser is missing or does not load.
     """
-    recorder = Recorder(narrator)
+    recorder = Recorder(tell)
     context = LLMContext()
     async with Sandbox() as sandbox:
         sandbox.listen(lambda entry: recorder.take_entry(entry, sandbox.started_at))
@@ -82,7 +81,7 @@ async def perform(script: Sequence[ScriptLine], narrator: Narrator) -> Performan
         takes=recorder.takes,
         heard=heard,
         context=_spoken(context),
-        errors=recorder.errors,
+        failure=recorder.failure,
         live_sessions=live_sessions,
     )
 
@@ -109,7 +108,11 @@ def _build_worker(sandbox: Sandbox, recorder: Recorder, context: LLMContext) -> 
             aggregators.assistant(),
         ]
     )
-    worker = PipelineWorker(pipeline, enable_rtvi=False, cancel_on_idle_timeout=False)
+    # Synthesised at the wire's own rate, so that what was heard can be compared to the sample.
+    params = PipelineParams(audio_out_sample_rate=WIRE_SAMPLE_RATE)
+    worker = PipelineWorker(
+        pipeline, params=params, enable_rtvi=False, cancel_on_idle_timeout=False
+    )
 
     async def on_pipeline_error(_: PipelineWorker, frame: ErrorFrame) -> None:
         recorder.fail(frame.error)
@@ -147,47 +150,54 @@ async def _direct(
     """Have the lines said, one after the other."""
     await recorder.until(lambda: recorder.is_connected, "the session", START_LIMIT_SECS)
     for line in script:
-        heard_before = sandbox.heard().samples
+        before = sandbox.heard()
         take = recorder.begin(line)
         await worker.queue_frame(TTSSpeakFrame(line.text))
-        await recorder.until(
-            lambda take=take: take.started_at is not None, "the first sound", START_LIMIT_SECS
-        )
+        await _until(recorder, {Milestone.STARTED}, "the first sound", START_LIMIT_SECS)
         if line.interrupted:
             await _interrupt(take, worker, recorder)
         else:
-            await recorder.until(
-                lambda take=take: take.stopped_at is not None and take.is_synthesised,
+            await _until(
+                recorder,
+                {Milestone.STOPPED, Milestone.SYNTHESISED},
                 "the end of a text",
-                take.synthesised_samples / WIRE_SAMPLE_RATE + GRACE_SECS,
+                take.synthesised_secs + GRACE_SECS,
             )
-        await sandbox.wait_until_quiet()
-        take.heard_samples = sandbox.heard().samples - heard_before
-        _tell_heard(take, recorder)
+        _note_heard(before, await sandbox.wait_until_quiet(), recorder)
 
 
 async def _interrupt(take: Take, worker: PipelineWorker, recorder: Recorder) -> None:
     """Interrupt a take when half of its words have begun to be heard."""
     half = max(1, len(take.line.text.split()) // 2)
     await recorder.until(
-        lambda: len(" ".join(take.words).split()) >= half,
+        lambda: len(take.single_words) >= half,
         "the middle of a text",
-        take.synthesised_samples / WIRE_SAMPLE_RATE + GRACE_SECS,
+        take.synthesised_secs + GRACE_SECS,
     )
     await asyncio.sleep(INTO_THE_WORD_SECS)
-    recorder.interrupt(take)
+    recorder.interrupt()
     await worker.queue_frame(InterruptionFrame())
-    await recorder.until(
-        lambda: take.stopped_at is not None and take.interrupt_confirmed_at is not None,
-        "the interrupt",
-        GRACE_SECS,
-    )
+    milestones = {Milestone.STOPPED, Milestone.INTERRUPT_CONFIRMED}
+    await _until(recorder, milestones, "the interrupt", GRACE_SECS)
 
 
-def _tell_heard(take: Take, recorder: Recorder) -> None:
-    heard_secs = take.heard_samples / WIRE_SAMPLE_RATE
-    made_secs = take.synthesised_samples / WIRE_SAMPLE_RATE
-    recorder.tell(Lane.ROOM, f"{heard_secs:.2f} s of {made_secs:.2f} s were heard")
+async def _until(
+    recorder: Recorder, milestones: set[Milestone], what: str, limit_secs: float
+) -> None:
+    """Wait until the take that is going on has come to all of the milestones."""
+    take = recorder.takes[-1]
+    await recorder.until(lambda: milestones <= take.milestones.keys(), what, limit_secs)
+
+
+def _note_heard(before: Heard, after: Heard, recorder: Recorder) -> None:
+    """Take note of what was heard of the take that has just ended."""
+    take = recorder.takes[-1]
+    take.heard = after.pcm[len(before.pcm) :]
+    if segments := after.segments[len(before.segments) :]:
+        recorder.note(Milestone.FIRST_SOUND, segments[0].starts_at)
+        recorder.note(Milestone.LAST_SOUND, segments[-1].ends_at)
+    heard_secs = after.duration_secs - before.duration_secs
+    recorder.tell(Lane.ROOM, f"{heard_secs:.2f} s of {take.synthesised_secs:.2f} s were heard")
 
 
 def _spoken(context: LLMContext) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -10,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipecat_agenthuman._terminal import Sign, Signs
-from pipecat_agenthuman.demo.performance import Finding, Measures
-from pipecat_agenthuman.demo.timeline import Lane
+from pipecat_agenthuman.demo.performance import Lane, Performance, describe_success, measure
 
 _MARGIN: Final = "  "
 _LANE_WIDTH: Final = 5
@@ -33,7 +33,7 @@ _STYLES: Final = {
 
 
 class Terminal:
-    """Tells the demo on a stream; as plain text if that is no terminal."""
+    """Tells the demo on a stream; as plain text if that is not a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         """Prepare to tell.
@@ -54,33 +54,26 @@ class Terminal:
         self._console.print()
 
     def tell(self, at_secs: float, lane: Lane, text: str) -> None:
-        """Tell of an event, on a line of its own.
+        """Tell of an event: on a line of its own, or behind the words heard just before.
 
         Args:
             at_secs: When it happened, since the demo began.
             lane: Who it belongs to.
-            text: What happened.
+            text: What happened, or the words that begin to be heard.
         """
+        if lane is Lane.HEARD:
+            self._show_words(at_secs, text)
+            return
         self._close_line()
         if lane is Lane.SCRIPT:
             self._console.print()
         self._print_below(_head(at_secs, lane), Text(text, _STYLES[lane]))
 
-    def word(self, at_secs: float, text: str) -> None:
-        """Show words at the moment at which they begin to be heard, one behind the other.
-
-        Args:
-            at_secs: When.
-            text: The words.
-        """
-        if self._column and self._column + 1 + len(text) > self._console.width:
+    def _show_words(self, at_secs: float, words: str) -> None:
+        if self._column and self._column + 1 + len(words) > self._console.width:
             self._close_line()
-        if self._column:
-            self._column += self._write(Text(f" {text}", _STYLES[Lane.HEARD]))
-            return
-        head = _head(at_secs, Lane.HEARD)
-        head.append(text, _STYLES[Lane.HEARD])
-        self._column = self._write(head)
+        head = Text(" ") if self._column else _head(at_secs, Lane.HEARD)
+        self._column += self._write(head.append(words, _STYLES[Lane.HEARD]))
 
     def _write(self, text: Text) -> int:
         self._console.print(text, end="", soft_wrap=True)
@@ -94,41 +87,34 @@ class Terminal:
 
     # --- at its end --------------------------------------------------------------------
 
-    def summarise(self, measures: Measures, context: list[str]) -> None:
-        """Show the numbers, and what the assistant said according to Pipecat.
+    def conclude(self, performance: Performance, flaws: Sequence[str], wav: Path) -> None:
+        """Show the numbers, what Pipecat holds for said, and whether all was as it should be.
 
         Args:
-            measures: The numbers.
-            context: The assistant's messages.
+            performance: What was said and heard.
+            flaws: What is wrong with it.
+            wav: The file that holds what was heard.
         """
         self._close_line()
         self._heading("Measured")
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(justify="left")
         table.add_column(justify="right", no_wrap=True)
-        for name, value in _numbers(measures):
-            table.add_row(f"{_MARGIN}{name}", value)
+        for name, number in measure(performance).items():
+            table.add_row(f"{_MARGIN}{name}", number)
         self._console.print(table)
         self._heading("Context")
-        for message in context:
-            self._print_below(Text(f"{_MARGIN}assistant  ", "dim"), Text(message))
-
-    def conclude(self, findings: list[Finding], wav: Path, wav_secs: float) -> None:
-        """Say whether all was as it should be, and where to listen.
-
-        Args:
-            findings: What was verified.
-            wav: The file that holds what was heard.
-            wav_secs: Its length.
-        """
-        self._close_line()
+        for message in performance.context:
+            self._print_below(Text.assemble((f"{_MARGIN}assistant  ", "dim")), Text(message))
         self._heading("Verified")
-        for finding in findings:
-            sign = self._signs.draw(Sign.PASSED if finding.is_good else Sign.FAILED)
-            style = "green" if finding.is_good else "bold red"
-            self._print_below(Text(f"{_MARGIN}{sign}  ", style), Text(finding.text))
+        sign = self._signs.draw(Sign.FAILED if flaws else Sign.PASSED)
+        style = "bold red" if flaws else "green"
+        for sentence in flaws or describe_success(performance):
+            self._print_below(Text(f"{_MARGIN}{sign}  ", style), Text(sentence))
+        heard = performance.heard
+        secs = heard.duration_secs + sum(gap.duration_secs for gap in heard.gaps)
         self._console.print()
-        self._console.print(f"Listen to what was heard: {wav} ({wav_secs:.1f} s)", soft_wrap=True)
+        self._console.print(f"Listen to what was heard: {wav} ({secs:.1f} s)", soft_wrap=True)
 
     def _heading(self, text: str) -> None:
         self._console.print()
@@ -143,34 +129,6 @@ class Terminal:
             head = Text(" " * len(head))
 
 
-class Silent:
-    """Tells nothing."""
-
-    def tell(self, at_secs: float, lane: Lane, text: str) -> None:
-        """Do nothing."""
-
-    def word(self, at_secs: float, text: str) -> None:
-        """Do nothing."""
-
-
 def _head(at_secs: float, lane: Lane) -> Text:
     moment = (f"{_MARGIN}{at_secs:6.2f}  ", "dim")
     return Text.assemble(moment, (f"{lane:{_LANE_WIDTH}}  ", _STYLES[lane]))
-
-
-def _numbers(measures: Measures) -> list[tuple[str, str]]:
-    return [
-        ("First audio to the wire", _ms(measures.wire_secs)),
-        ("First audio to the first sound in the room", _ms(measures.sound_secs)),
-        ("Interruption to the wire", _ms(measures.interrupt_wire_secs)),
-        ("Interruption to its confirmation", _ms(measures.interrupt_confirmed_secs)),
-        ("Bot speaking frames off the real sound by at most", _ms(measures.clock_error_secs)),
-        ("Speech synthesised", f"{measures.synthesised_secs:.2f} s"),
-        ("Speech heard", f"{measures.heard_secs:.2f} s"),
-    ]
-
-
-def _ms(secs: float | None) -> str:
-    if secs is None:
-        return "none"
-    return f"{secs * 1000:.1f} ms" if secs < 0.01 else f"{secs * 1000:.0f} ms"

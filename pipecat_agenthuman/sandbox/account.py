@@ -126,10 +126,10 @@ class Account:
         with self._lock:
             return self._sessions.get(session_id)
 
-    def records(self) -> list[SandboxSession]:
-        """Return all sessions ever created, in order."""
+    def snapshots(self) -> list[SandboxSession]:
+        """Return all sessions ever created, in order, as they are now."""
         with self._lock:
-            return [session.record() for session in self._sessions.values()]
+            return [session.snapshot() for session in self._sessions.values()]
 
     @property
     def live(self) -> int:
@@ -175,7 +175,7 @@ class Account:
         """Return a live session, or the newest of them.
 
         Raises:
-            LookupError: If there is none.
+            LookupError: If no session is live.
         """
         with self._lock:
             for session in reversed(self._chosen(session_id)):

@@ -126,7 +126,7 @@ def json_object(text: str) -> dict[str, Any]:
         The JSON object in it.
 
     Raises:
-        Refusal: 400, if it is none.
+        Refusal: 400, if it is not a JSON object.
     """
     try:
         body = json.loads(text)

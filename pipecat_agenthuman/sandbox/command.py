@@ -23,7 +23,7 @@ DEFAULT_PORT: Final = 8760
 """Fixed, so that the lines in ``.env`` stay right from run to run."""
 
 _LONGEST_GAP_SECS: Final = 5.0
-"""Longer silences, for one between two calls, are shortened to this in the WAV file."""
+"""Longer silences, such as those between two calls, are shortened to this in the WAV file."""
 
 _EXIT_FAILED: Final = 1
 _EXIT_USAGE: Final = 2
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="JSON",
-        help='something that goes wrong, for one \'{"on": "agent.speak", "kind": "missing"}\'; '
+        help='something that goes wrong, for example \'{"on": "agent.speak", "kind": "missing"}\'; '
         "may be repeated",
     )
 

@@ -17,8 +17,9 @@ None of it needs a key: the sandbox listens on loopback only.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
@@ -31,6 +32,9 @@ from pipecat_agenthuman.sandbox.sessions import SandboxSession
 from pipecat_agenthuman.sandbox.sound import Heard
 
 _FAULTS: TypeAdapter[list[Fault]] = TypeAdapter(list[Fault])
+
+_ENTRY_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+"""More digits than any log has entries, and few enough for every use of an integer."""
 
 
 class ControlApi:
@@ -105,7 +109,7 @@ class ControlApi:
 
     async def _get_log(self, request: web.Request) -> web.Response:
         after = request.query.get("after", "0")
-        if not after.isdecimal():
+        if not _ENTRY_NUMBER.fullmatch(after):
             raise Refusal(400, "after must be the number of an entry")
         return web.json_response(self._log.entries(int(after)))
 
@@ -125,11 +129,11 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def describe_session(record: SandboxSession, since: float) -> dict[str, Any]:
+def describe_session(session: SandboxSession, since: float) -> dict[str, Any]:
     """Return a session as JSON values, without its tokens.
 
     Args:
-        record: The session.
+        session: The session.
         since: When the sandbox started; times are given relative to it.
     """
 
@@ -137,16 +141,16 @@ def describe_session(record: SandboxSession, since: float) -> dict[str, Any]:
         return None if at is None or math.isinf(at) else round(at - since, 6)
 
     return {
-        "session_id": record.id,
-        "status": record.status,
-        "created_at_secs": relative(record.created_at),
-        "joins_at_secs": relative(record.joins_at),
-        "connected_at_secs": relative(record.connected_at),
-        "ended_at_secs": relative(record.ended_at),
-        "ended_by": record.ended_by,
-        "end_requests": record.end_requests,
-        "avatar": record.avatar[:80],
-        "aspect_ratio": record.aspect_ratio,
-        "room": {"platform": record.room_platform, "url": record.room_url.split("?")[0]},
-        "metadata": record.metadata,
+        "session_id": session.id,
+        "status": session.status,
+        "created_at_secs": relative(session.created_at),
+        "joins_at_secs": relative(session.joins_at),
+        "connected_at_secs": relative(session.connected_at),
+        "ended_at_secs": relative(session.ended_at),
+        "ended_by": session.ended_by,
+        "end_requests": session.end_requests,
+        "avatar": session.avatar[:80],
+        "aspect_ratio": session.aspect_ratio,
+        "room": {"platform": session.room_platform, "url": session.room_url.split("?")[0]},
+        "metadata": session.metadata,
     }

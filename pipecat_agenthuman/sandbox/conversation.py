@@ -27,7 +27,8 @@ from pipecat_agenthuman.sandbox.wire import (
     SocketMessage,
     Wire,
 )
-from pipecat_agenthuman.wire.protocol import MAX_MESSAGE_BYTES, ServerErrorCode
+from pipecat_agenthuman.wire.error_catalogue import ServerErrorCode
+from pipecat_agenthuman.wire.protocol import MAX_MESSAGE_BYTES
 
 _MESSAGE_TOO_BIG: Final = 1009
 _POLICY_VIOLATION: Final = 1008
@@ -64,7 +65,7 @@ class SocketManners:
         check_secs(round_trip_secs=self.round_trip_secs, init_deadline_secs=self.init_deadline_secs)
 
 
-class _Stage(Enum):
+class _SocketPhase(Enum):
     AWAITING_INIT = auto()
     ESTABLISHED = auto()
     OVER = auto()
@@ -100,7 +101,7 @@ class SocketConversation:
         self._faults = faults
         self._log = log
         self._manners = manners
-        self._phase = _Stage.AWAITING_INIT
+        self._phase = _SocketPhase.AWAITING_INIT
         self._session: LiveSession | None = None
         self._deaf = False
         self._is_cut = False
@@ -115,7 +116,7 @@ class SocketConversation:
     @property
     def is_over(self) -> bool:
         """Whether the socket is closed or closing."""
-        return self._phase is _Stage.OVER
+        return self._phase is _SocketPhase.OVER
 
     async def run(self, fault: Fault | None) -> None:
         """Converse until the socket is closed.
@@ -239,7 +240,7 @@ class SocketConversation:
         self._finish(Ending.SOCKET_LOST if code is None else Ending.CLIENT_CLOSED)
 
     def _check_init(self) -> None:
-        if self._phase is _Stage.AWAITING_INIT:
+        if self._phase is _SocketPhase.AWAITING_INIT:
             self.close(_POLICY_VIOLATION, "no session.init in time")
 
     # --- the rules ---
@@ -282,7 +283,7 @@ class SocketConversation:
             return _error(ServerErrorCode.INVALID_SESSION_ID)
         self._account.connect(session)
         self._session = session
-        self._phase = _Stage.ESTABLISHED
+        self._phase = _SocketPhase.ESTABLISHED
         return SocketMessage(messages.established(session.id))
 
     # --- outward ---
@@ -354,7 +355,7 @@ class SocketConversation:
         """End the conversation and, if it has one, its session."""
         if self.is_over:
             return
-        self._phase = _Stage.OVER
+        self._phase = _SocketPhase.OVER
         for timer in self._timers:
             timer.cancel()
         if self._session is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     JsonValue,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -51,6 +53,8 @@ _POSSIBLE: Final[dict[str, set[str]]] = {
     | _SOCKET_LOSSES,
     "ping": {"delay", "missing", "garbage"} | _SOCKET_LOSSES,
 }
+_HEADER_BREAKERS: Final = re.compile("[\r\n\0]")
+
 _CARRIED_OUT: Final = {
     "delay",
     "missing",
@@ -97,9 +101,10 @@ class Fault(BaseModel):
         delayed: What ``delay_secs`` holds up: the "command" (a slow server: it carries the
             command out only then, and later commands wait behind it) or only the "answer"
             (carried out at once, later commands overtake it).
-        carried_out: Whether the command takes effect although it is answered wrongly, for one
-            a session that is created although the answer is lost. None takes the kind's usual
-            way: not for error, close, abort, silent, cut, stall_reading and refuse, else it does.
+        carried_out: Whether the command takes effect although it is answered wrongly, for
+            example a session that is created although the answer is lost. None takes the kind's
+            usual way: not for error, close, abort, silent, cut, stall_reading and refuse, else it
+            does.
         text: The words of ``error``.
         payload: Text of ``garbage``.
         payload_base64: Bytes of ``garbage``, in base64.
@@ -109,7 +114,7 @@ class Fault(BaseModel):
         status: HTTP status of ``refuse``.
         body: Body of ``refuse``: a string is sent as it is, None makes one of the service's
             own form, everything else is sent as JSON.
-        headers: Additional headers of ``refuse``, for one ``Retry-After``.
+        headers: Additional headers of ``refuse``, for example ``Retry-After``.
         audio_samples: The count of ``wrong_samples``, any JSON value.
     """
 
@@ -132,6 +137,14 @@ class Fault(BaseModel):
     body: JsonValue = None
     headers: dict[str, str] = Field(default_factory=dict[str, str])
     audio_samples: JsonValue = None
+
+    @field_validator("headers")
+    @classmethod
+    def _stay_on_their_lines(cls, headers: dict[str, str]) -> dict[str, str]:
+        # Such a header would become two, or end the head of the response: no server sends it.
+        if any(_HEADER_BREAKERS.search(name + value) for name, value in headers.items()):
+            raise ValueError("a name or value must not contain CR, LF or NUL")
+        return headers
 
     @model_validator(mode="after")
     def _fits_the_point(self) -> Fault:
@@ -164,7 +177,7 @@ def parse_fault(text: str) -> Fault:
         The fault.
 
     Raises:
-        ValueError: If it is none; the text fits on one line.
+        ValueError: If it is not a valid fault; the text fits on one line.
     """
     try:
         return Fault.model_validate_json(text)
@@ -235,7 +248,7 @@ class FaultBook:
             self._armed.append(ArmedFault(fault))
 
     def clear(self) -> None:
-        """Disarm all. What has already struck stays so, for one a silent connection."""
+        """Disarm all. What has already struck stays so, for example a silent connection."""
         with self._lock:
             self._armed.clear()
 

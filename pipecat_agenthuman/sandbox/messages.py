@@ -16,8 +16,8 @@ import numpy as np
 import soxr
 
 from pipecat_agenthuman.sandbox.sound import Samples
+from pipecat_agenthuman.wire.error_catalogue import ERROR_CATALOGUE, ServerErrorCode
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
-from pipecat_agenthuman.wire.protocol import ERROR_CATALOGUE, ServerErrorCode
 
 ERROR_TEXT: Final = {entry.code: entry.text for entry in ERROR_CATALOGUE}
 """The documented ``error`` texts; those ending in a colon are continued with details."""

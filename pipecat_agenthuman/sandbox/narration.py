@@ -21,7 +21,7 @@ def narrate(entry: Entry) -> str | None:
 
     Returns:
         When, which session, which way ("->" from the client, "<-" to it, "::" in the room,
-        "--" the sandbox itself), what; None for what is of no interest, for one pings.
+        "--" the sandbox itself), what; None for what nobody wants to read, such as pings.
     """
     if entry["what"] in _UNTOLD:
         return None

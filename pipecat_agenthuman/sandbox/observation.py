@@ -56,12 +56,12 @@ class Observation:
     @property
     def sessions(self) -> list[SandboxSession]:
         """Every session ever created, oldest first, as it is now."""
-        return self._account.records()
+        return self._account.snapshots()
 
     @property
     def live_sessions(self) -> list[SandboxSession]:
         """The sessions that have not ended."""
-        return [record for record in self.sessions if record.status != "ended"]
+        return [session for session in self.sessions if session.status != "ended"]
 
     @property
     def peak_live_sessions(self) -> int:

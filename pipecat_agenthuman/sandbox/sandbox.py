@@ -109,7 +109,7 @@ class Sandbox(Observation):
             created_status: HTTP status of a created session, 200 or 201.
             running_status: What ``GET`` says of a running session, "started" or "active".
             log_path: File for the log, as lines of JSON; replaced if it exists.
-            clock: Seconds. It times what is heard, records and minutes; delays and deadlines
+            clock: Seconds. It times what is heard, sessions and minutes; delays and deadlines
                 always run in real time.
 
         Raises:
@@ -187,7 +187,7 @@ class Sandbox(Observation):
     async def close(self) -> None:
         """End every session, close every connection, stop listening; idempotent.
 
-        What was heard, the records and the log stay readable.
+        What was heard, the sessions and the log stay readable.
         """
         await self._server.close()
         self._log.close()
@@ -273,12 +273,12 @@ class Sandbox(Observation):
 
     def state(self) -> dict[str, Any]:
         """Return the whole state as JSON values, free of tokens."""
-        records = self.sessions
+        sessions = self.sessions
         return {
             "api_url": self.api_url,
             "ws_url": self.ws_url,
-            "sessions": [describe_session(record, self.started_at) for record in records],
-            "live_sessions": sum(record.status != "ended" for record in records),
+            "sessions": [describe_session(session, self.started_at) for session in sessions],
+            "live_sessions": sum(session.status != "ended" for session in sessions),
             "max_sessions": self._account.terms.max_sessions,
             "minutes_left": self._account.minutes_left(),
             "heard_secs": self.heard_samples() / WIRE_SAMPLE_RATE,
@@ -292,7 +292,7 @@ class Sandbox(Observation):
         self._faults.inject(fault)
 
     def clear_faults(self) -> None:
-        """Disarm all faults. What has struck stays so, for one a silent connection."""
+        """Disarm all faults. What has struck stays so, for example a silent connection."""
         self._faults.clear()
 
     async def send(self, payload: str | bytes, session_id: str | None = None) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from loguru import logger
@@ -24,7 +24,7 @@ from pipecat_agenthuman.sandbox.sessions import Ending, LiveSession, SandboxSess
 from pipecat_agenthuman.sandbox.wire import Wire
 
 AvatarHook = Callable[[SandboxSession], object]
-"""Called with the session's record; may be a coroutine function."""
+"""Called with the session as it is then; may be a coroutine function."""
 
 _GOING_AWAY: Final = 1001
 _FAREWELL_SECS: Final = 0.25
@@ -38,6 +38,11 @@ _CLOSE_TIMEOUT_SECS: Final = 2.0
 
 _REQUEST_LIMIT_BYTES: Final = 16_000_000
 """Enough for a 10 MB picture in base64."""
+
+_HOST: Final = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]+)?", re.ASCII
+)
+"""A Host header, whole: what ``urlsplit`` makes of a malformed one is a guess."""
 
 
 @dataclass(frozen=True)
@@ -200,18 +205,18 @@ class Server:
 
     def _call(self, hook: AvatarHook | None, session: LiveSession) -> None:
         if hook is not None:
-            task = asyncio.create_task(self._run_hook(hook, session.record()))
+            task = asyncio.create_task(self._run_hook(hook, session.snapshot()))
             self._hook_tasks.add(task)
             task.add_done_callback(self._hook_tasks.discard)
 
-    async def _run_hook(self, hook: AvatarHook, record: SandboxSession) -> None:
+    async def _run_hook(self, hook: AvatarHook, session: SandboxSession) -> None:
         try:
-            result = hook(record)
+            result = hook(session)
             if inspect.isawaitable(result):
                 await result
         except Exception as error:  # noqa: BLE001 - a task's top, around the caller's own code
             logger.exception("An avatar hook of the sandbox failed")
-            self._log.add("sandbox", "hook.failed", record.id, error=repr(error))
+            self._log.add("sandbox", "hook.failed", session.id, error=repr(error))
 
 
 @web.middleware
@@ -238,10 +243,8 @@ async def _guard(
 
 def _host_name(host: str) -> str:
     """Take the name out of a Host header; empty if it is malformed."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    parts = _HOST.fullmatch(host)
+    return "" if parts is None else parts["address"] or parts["name"]
 
 
 async def _finished(tasks: set[asyncio.Task[None]], limit_secs: float) -> None:

@@ -121,7 +121,7 @@ class SandboxSession:
 
 
 class LiveSession:
-    """One session. Changed by the sandbox's thread only, read from any."""
+    """A session in its course. Changed by the sandbox's thread only, read from any."""
 
     def __init__(
         self, wish: SessionWish, playback: Playback, *, created_at: float, joins_at: float
@@ -157,7 +157,7 @@ class LiveSession:
         until = now if self.ended_at is None else self.ended_at
         return max(1, math.ceil((until - self.created_at) / _SECS_PER_MINUTE))
 
-    def record(self) -> SandboxSession:
+    def snapshot(self) -> SandboxSession:
         """Return the session as it is now."""
         return SandboxSession(
             id=self.id,

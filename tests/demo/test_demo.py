@@ -18,10 +18,17 @@ from loguru import logger
 
 from pipecat_agenthuman.cli import main
 from pipecat_agenthuman.demo import stage
-from pipecat_agenthuman.demo.performance import Performance, Take, measure, verify
+from pipecat_agenthuman.demo.performance import (
+    Lane,
+    Milestone,
+    Performance,
+    Take,
+    describe_success,
+    find_flaws,
+    measure,
+)
 from pipecat_agenthuman.demo.script import DEFAULT_TEXTS, ScriptLine, write_script
 from pipecat_agenthuman.demo.terminal import Terminal
-from pipecat_agenthuman.demo.timeline import Lane
 from pipecat_agenthuman.sandbox import Fault, Sandbox
 from pipecat_agenthuman.sandbox.sound import Heard, Segment
 
@@ -218,93 +225,125 @@ def performance() -> Performance:
     """One that is as it should be: a text, and one that was cut after 500 samples."""
     whole = Take(
         ScriptLine("Good morning.", False),
+        {
+            Milestone.FIRST_AUDIO: 9.0,
+            Milestone.ARRIVED: 9.1,
+            Milestone.SYNTHESISED: 9.2,
+            Milestone.FIRST_SOUND: 10.0,
+            Milestone.STARTED: 10.021,
+            Milestone.LAST_SOUND: 10.0 + 1000 / 16_000,
+            Milestone.STOPPED: 10.0 + 1000 / 16_000,
+        },
         synthesised=bytearray(WHOLE.tobytes()),
-        is_synthesised=True,
-        first_audio_at=9.0,
-        first_sent_at=9.1,
-        started_at=10.01,
-        stopped_at=10.0 + 1000 / 16_000,
         words=["Good", "morning."],
-        heard_samples=1000,
+        heard=WHOLE.tobytes(),
     )
     cut = Take(
         ScriptLine("How are you?", True),
+        {
+            Milestone.FIRST_AUDIO: 19.0,
+            Milestone.ARRIVED: 19.3,
+            Milestone.FIRST_SOUND: 20.5,
+            Milestone.LAST_SOUND: 20.5 + 500 / 16_000,
+            Milestone.INTERRUPTED: 20.5,
+            Milestone.INTERRUPT_ARRIVED: 20.504,
+            Milestone.SILENCED: 20.54,
+            Milestone.INTERRUPT_CONFIRMED: 20.55,
+        },
         synthesised=bytearray(CUT.tobytes()),
-        interrupted_at=20.02,
-        interrupt_sent_at=20.03,
-        cut_at=20.04,
-        interrupt_confirmed_at=20.05,
         words=["How"],
-        heard_samples=500,
+        heard=CUT[:500].tobytes(),
     )
     heard = Heard(
-        np.concatenate([WHOLE, CUT[:500]]), (Segment(10.0, 0, 1000), Segment(20.0, 1000, 500))
+        np.concatenate([WHOLE, CUT[:500]]), (Segment(10.0, 0, 1000), Segment(20.5, 1000, 500))
     )
-    return Performance([whole, cut], heard, ["Good morning.", "How"], [], 0)
-
-
-def faults_of(spoilt: Performance) -> list[str]:
-    return [finding.text for finding in verify(spoilt) if not finding.is_good]
+    return Performance([whole, cut], heard, ["Good morning.", "How"], None, 0)
 
 
 def test_what_is_as_it_should_be_has_no_fault() -> None:
-    assert faults_of(performance()) == []
-    assert len(verify(performance())) == 4
+    assert find_flaws(performance()) == []
+    assert describe_success(performance()) == [
+        "Every sample of the text said to the end was heard.",
+        "Nothing of the interrupted text was heard after the interrupt.",
+        "The context holds the words that were heard, and no others.",
+        "The session was ended, and there was no error.",
+    ]
 
 
 def test_one_wrong_sample_is_found() -> None:
     spoilt = performance()
-    spoilt.heard.audio[700] += 1
-    assert faults_of(spoilt) == ["What was heard is not what was synthesised: Good morning."]
+    spoilt.takes[0].heard = WHOLE[:700].tobytes() + b"\x01\x00" + WHOLE[701:].tobytes()
+    assert find_flaws(spoilt) == ["What was heard is not what was synthesised: Good morning."]
 
 
 def test_a_missing_end_is_found() -> None:
     spoilt = performance()
     spoilt.takes[0].synthesised += b"\x01\x00"
-    assert faults_of(spoilt) == ["What was heard is not what was synthesised: Good morning."]
+    assert find_flaws(spoilt) == ["What was heard is not what was synthesised: Good morning."]
 
 
 def test_sound_that_nobody_said_is_found() -> None:
     good = performance()
     more = Heard(np.concatenate([good.heard.audio, WHOLE]), good.heard.segments)
-    assert "heard that nobody said" in faults_of(replace(good, heard=more))[0]
+    assert find_flaws(replace(good, heard=more)) == ["0.062 s were heard that nobody said."]
 
 
 def test_an_interrupted_text_that_was_heard_to_its_end_is_found() -> None:
     spoilt = performance()
     spoilt.takes[1].synthesised = spoilt.takes[1].synthesised[:1000]
-    assert faults_of(spoilt) == ["The interrupted text was not cut: How are you?"]
+    assert find_flaws(spoilt) == ["The interrupted text was not cut: How are you?"]
+
+
+def test_other_sound_in_place_of_an_interrupted_text_is_found() -> None:
+    spoilt = performance()
+    spoilt.takes[1].heard = CUT[1:501].tobytes()
+    assert find_flaws(spoilt) == ["The interrupted text was not cut: How are you?"]
 
 
 def test_sound_after_the_interrupt_is_found() -> None:
     spoilt = performance()
-    spoilt.takes[1].cut_at = 20.03
-    assert faults_of(spoilt) == ["Heard 0.001 s of the interrupted text too much."]
+    spoilt.takes[1].milestones[Milestone.SILENCED] = 20.53
+    assert find_flaws(spoilt) == ["Heard 0.001 s of the interrupted text too much."]
+
+
+@pytest.mark.parametrize("milestone", [Milestone.SILENCED, Milestone.LAST_SOUND])
+def test_an_interrupt_that_silenced_nothing_is_found(milestone: Milestone) -> None:
+    spoilt = performance()
+    del spoilt.takes[1].milestones[milestone]
+    assert find_flaws(spoilt) == ["The interrupted text was not heard, or not interrupted."]
 
 
 def test_a_word_too_much_in_the_context_is_found() -> None:
     spoilt = replace(performance(), context=["Good morning.", "How are"])
-    assert "The context is not what was heard" in faults_of(spoilt)[0]
+    assert find_flaws(spoilt) == ["The context is not what was heard: 'Good morning. How are'"]
 
 
 def test_a_word_that_was_never_passed_on_is_found() -> None:
     spoilt = performance()
     spoilt.takes[0].words.pop()
-    assert faults_of(spoilt)
+    assert find_flaws(spoilt)[0] == "Passed on as heard: 'Good'"
 
 
 def test_an_error_and_a_session_left_behind_are_found() -> None:
-    spoilt = replace(performance(), errors=["It broke."], live_sessions=1)
-    assert faults_of(spoilt) == ["It broke.", "1 session(s) never ended."]
+    spoilt = replace(performance(), failure="It broke.", live_sessions=1)
+    assert find_flaws(spoilt) == ["It broke.", "1 session(s) never ended."]
 
 
 def test_the_numbers_are_taken_from_the_sound() -> None:
-    measures = measure(performance())
-    assert measures.wire_secs == pytest.approx(0.1)
-    assert measures.sound_secs == pytest.approx(1.0)
-    assert measures.interrupt_wire_secs == pytest.approx(0.01)
-    assert measures.interrupt_confirmed_secs == pytest.approx(0.03)
-    assert measures.clock_error_secs == pytest.approx(0.01)
+    assert measure(performance()) == {
+        "First audio to the wire": "200 ms",
+        "First audio to the first sound in the room": "1250 ms",
+        "Interruption to the wire": "4.0 ms",
+        "Interruption to its confirmation": "50 ms",
+        "Bot speaking frames off the real sound by at most": "21 ms",
+        "Speech synthesised": "0.19 s",
+        "Speech heard": "0.09 s",
+    }
+
+
+def test_what_did_not_happen_has_no_number() -> None:
+    nothing = Performance([], Heard(), [], "It broke.", 0)
+    assert list(measure(nothing).values()) == ["none"] * 5 + ["0.00 s"] * 2
 
 
 # --- the terminal -----------------------------------------------------------------------
@@ -315,7 +354,7 @@ def test_words_go_on_on_the_next_line_with_their_own_time(monkeypatch: pytest.Mo
     stream = io.StringIO()
     terminal = Terminal(stream)
     for second, word in enumerate(("something", "longer", "than", "one", "line")):
-        terminal.word(float(second), word)
+        terminal.tell(float(second), Lane.HEARD, word)
     terminal.tell(9.0, Lane.BOT, "stopped speaking")
     assert stream.getvalue().splitlines() == [
         "    0.00  heard  something longer than",

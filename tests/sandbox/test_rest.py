@@ -344,12 +344,29 @@ async def test_unknown_paths_and_methods_are_refused_in_the_form_of_the_service(
         assert (status, "WebSocket" in words(body)) == (426, True)
 
 
+FOREIGN_HOSTS = [
+    "evil.example.com",
+    "evil.example.com:80",
+    "[::1]evil",
+    "[::1].evil.example.com:80",
+    "evil[::1]",
+    "127.0.0.1:evil",
+    "127.0.0.1.evil.example.com",
+    "127.0.0.1@evil.example.com",
+    "evil@127.0.0.1",
+    "127.0.0.1/evil",
+    "[",
+    "[::1",
+    "",
+]
+
+
 async def test_pages_of_other_hosts_are_kept_out():
     async with Sandbox() as sandbox:
-        for host in ("evil.example.com", "evil.example.com:80", "[", ""):
+        for host in FOREIGN_HOSTS:
             status, _ = await request(sandbox, "GET", "/usage", headers={"Host": host})
             assert status == 403
-        for host in ("localhost", "127.0.0.1:1", "[::1]:80"):
+        for host in ("localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:80"):
             status, _ = await request(sandbox, "GET", "/usage", headers={"Host": host})
             assert status == 200
 

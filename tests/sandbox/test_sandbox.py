@@ -347,7 +347,17 @@ async def test_faults_can_be_ordered_while_the_sandbox_runs():
         assert (await ask(socket, INTERRUPT))["type"] == "agent.interrupt.confirmed"
 
 
-@pytest.mark.parametrize("body", ["", "{", "7", '{"on": "create", "kind": "silent"}', "[{}]"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "7",
+        '{"on": "create", "kind": "silent"}',
+        '{"on": "create", "kind": "refuse", "headers": {"Retry-After": "1\\r\\nX: y"}}',
+        "[{}]",
+    ],
+)
 async def test_a_fault_that_makes_no_sense_is_refused(body):
     async with Sandbox() as sandbox:
         status, answer = await control(sandbox, "POST", "/faults", data=body)
@@ -384,7 +394,9 @@ async def test_the_log_can_be_fetched_from_any_entry_on():
         assert entries == sandbox.log
         _, later = await control(sandbox, "GET", f"/log?after={entries[2]['number']}")
         assert later == entries[3:]
-        assert (await control(sandbox, "GET", "/log?after=x"))[0] == 400
+        assert (await control(sandbox, "GET", f"/log?after={10**18 - 1}")) == (200, [])
+        for after in ("", "x", "-1", "1.5", "\u0661", str(10**18), "9" * 5000):
+            assert (await control(sandbox, "GET", f"/log?after={after}"))[0] == 400
 
 
 # --- the package --------------------------------------------------------------------------
