@@ -18,19 +18,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 from loguru import logger
-from pipecat.frames.frames import TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame
+from pipecat.frames.frames import TTSStartedFrame, TTSStoppedFrame
 
 from pipecat_agenthuman.sandbox import Heard, Sandbox
-from tests.support.side_by_side import Stage, Stumbles, avatar_in, staged, undisturbed
+from tests.support.calls import Call, avatar_in, staged
+from tests.support.scenes import Stumbles
+from tests.support.sounds import RATE, noise
+from tests.support.waiting import undisturbed
 
-RATE = 16_000
 FRAME_SECS = 0.02
 BURST_FRAME_SECS = 0.1
 STALL_SECS = 1.0
 LATENCY_SECS = 0.5
-LIMIT_SECS = 20.0
 
 LENGTHS_SECS = (0.1, 0.3, 1.0, 2.5, 8.0, 30.0)
 QUICK_LENGTHS_SECS = (0.1, 0.3, 1.0, 2.5)
@@ -77,23 +77,24 @@ class Course:
             render_latency_secs=LATENCY_SECS, round_trip_secs=self.round_trip_secs
         ) as sandbox:
             avatar = avatar_in(sandbox, settings={"avatar_latency_secs": LATENCY_SECS})
-            async with staged(avatar=avatar) as stage:
+            async with staged(avatar=avatar) as call:
                 await sandbox.wait_for("pong")
                 await asyncio.sleep(self.round_trip_secs)
                 late_secs: list[float] = []
                 for count, length_secs in enumerate(self.lengths_secs, start=1):
-                    late_secs.append(await self._speak(stage, length_secs))
-                    await stage.stopped(count, limit_secs=length_secs + LIMIT_SECS)
+                    late_secs.append(await self._speak(call, length_secs))
+                    await call.stopped(count)
                     await asyncio.sleep(0.3)
-                await stage.end()
-            return list(self._compare(stage, sandbox.heard(), late_secs))
+                await call.end()
+            return list(self._compare(call, sandbox.heard(), late_secs))
 
-    async def _speak(self, stage: Stage, length_secs: float) -> float:
+    async def _speak(self, call: Call, length_secs: float) -> float:
         """Deliver an utterance; returns by how much its worst frame was late, in seconds."""
-        frames = _noise(length_secs, BURST_FRAME_SECS if self.delivery == "burst" else FRAME_SECS)
+        frame_secs = BURST_FRAME_SECS if self.delivery == "burst" else FRAME_SECS
+        frames = noise(length_secs, frame_secs=frame_secs)
         begun = time.monotonic()
         late_secs = 0.0
-        await stage.feed(TTSStartedFrame())
+        await call.feed(TTSStartedFrame())
         for number, frame in enumerate(frames):
             if self.delivery == "real_time":
                 due = begun + number * FRAME_SECS
@@ -101,16 +102,16 @@ class Course:
                 late_secs = max(late_secs, time.monotonic() - due)
             if self.delivery == "stalled" and number == len(frames) // 2:
                 await asyncio.sleep(LATENCY_SECS + self.round_trip_secs + STALL_SECS)
-            await stage.feed(frame)
-        await stage.feed(TTSStoppedFrame())
+            await call.feed(frame)
+        await call.feed(TTSStoppedFrame())
         return late_secs
 
-    def _compare(self, stage: Stage, heard: Heard, late_secs: list[float]) -> Iterator[Measurement]:
+    def _compare(self, call: Call, heard: Heard, late_secs: list[float]) -> Iterator[Measurement]:
         first = 0
         for number, length_secs in enumerate(self.lengths_secs):
             last = first + round(length_secs * RATE)
             begins, ends = _time_of(heard, first), _time_of(heard, last - 1) + 1 / RATE
-            started, stopped = stage.bot_speech()[number]
+            started, stopped = call.bot_speech()[number]
             silent_secs = max(ends - begins - length_secs - late_secs[number], 0.0)
             if self.delivery == "stalled":
                 silent_secs = 0.0
@@ -123,12 +124,6 @@ class Course:
                 or self.stumbles.between(stopped, ends),
             )
             first = last
-
-
-def _noise(secs: float, frame_secs: float) -> list[TTSAudioRawFrame]:
-    pcm = np.random.default_rng(1).integers(-9000, 9000, round(secs * RATE), "<i2").tobytes()
-    step = round(frame_secs * RATE) * 2
-    return [TTSAudioRawFrame(pcm[at : at + step], RATE, 1) for at in range(0, len(pcm), step)]
 
 
 def _time_of(heard: Heard, sample: int) -> float:

@@ -7,14 +7,11 @@ replaced, by the room of ``daily_room.py``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from loguru import logger
 from pipecat.frames.frames import ClientConnectedFrame, TranscriptionFrame
-from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.daily.transport import DailyParams, DailyTransport
 
 from pipecat_agenthuman.daily import AvatarIdentity, is_avatar
@@ -33,27 +30,7 @@ from tests.support.daily_bot import (
     transport_for,
     voice,
 )
-from tests.support.daily_room import DailyStandIn, Participant, Room, installed_daily
-
-
-@pytest.fixture
-def daily(monkeypatch: pytest.MonkeyPatch) -> Iterator[DailyStandIn]:
-    with installed_daily(monkeypatch) as daily:
-        yield daily
-
-
-@pytest.fixture
-def room(daily: DailyStandIn) -> Room:
-    return daily.room()
-
-
-@pytest.fixture
-def warnings() -> Iterator[list[str]]:
-    """What is logged as a warning or worse while the test runs."""
-    messages: list[str] = []
-    handler = logger.add(lambda message: messages.append(str(message)), level="WARNING")
-    yield messages
-    logger.remove(handler)
+from tests.support.daily_room import Participant, Room, installed_daily
 
 
 @pytest.fixture(params=[True, False], ids=["user tracks", "mixed audio"])
@@ -78,7 +55,7 @@ async def test_an_avatar_that_was_there_before_the_bot_is_nobodys_user(room, par
 
         assert bot.events_of(ada) == FIRST_JOINED
         assert bot.events_of(avatar) == ["on_avatar_connected"]
-        assert len(bot.recorder.of(ClientConnectedFrame)) == 1
+        assert len(bot.frames(ClientConnectedFrame)) == 1
         assert bot.heard() == {ADA}
         assert "microphone" in bot.received(ada)
 
@@ -108,7 +85,7 @@ async def test_an_avatar_that_joins_after_a_person_is_nobodys_user(room, params)
 
         assert bot.events_of(avatar) == ["on_avatar_connected"]
         assert not bot.received(avatar)
-        assert len(bot.recorder.of(ClientConnectedFrame)) == 1
+        assert len(bot.frames(ClientConnectedFrame)) == 1
         assert bot.heard() == {ADA}
 
 
@@ -120,7 +97,7 @@ async def test_an_avatar_alone_in_the_room_starts_no_conversation(room, params):
         await bot.settle()
 
         assert bot.events == [("on_avatar_connected", avatar.id)]
-        assert not bot.recorder.of(ClientConnectedFrame)
+        assert not bot.frames(ClientConnectedFrame)
         assert not bot.received(avatar)
         assert not bot.client.rendered_media(avatar.id)
         assert not bot.heard()
@@ -155,33 +132,29 @@ async def test_the_service_is_told_of_the_avatar_downstream_in_order(room):
         second = join_avatar(room)
         await bot.settle()
 
-        told = [
-            (type(frame), frame.participant_id, direction)
-            for frame, direction in bot.recorder.frames
-            if isinstance(frame, AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame)
+        kinds = (AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame)
+        told = bot.recorder.seen(*kinds, upstream=None)
+        assert [(type(seen.frame), seen.frame.participant_id, seen.upstream) for seen in told] == [
+            (AgentHumanAvatarJoinedFrame, first.id, False),
+            (AgentHumanAvatarLeftFrame, first.id, False),
+            (AgentHumanAvatarJoinedFrame, second.id, False),
         ]
-        down = FrameDirection.DOWNSTREAM
-        assert told == [
-            (AgentHumanAvatarJoinedFrame, first.id, down),
-            (AgentHumanAvatarLeftFrame, first.id, down),
-            (AgentHumanAvatarJoinedFrame, second.id, down),
-        ]
-        assert bot.recorder.of(AgentHumanAvatarLeftFrame)[0].reason == "leftCall"
+        assert bot.frames(AgentHumanAvatarLeftFrame)[0].reason == "leftCall"
 
 
 async def test_the_service_is_told_of_an_avatar_that_was_there_before_the_bot(room):
     avatar = join_avatar(room)
     async with running(transport_for(room), room) as bot:
-        (frame,) = bot.recorder.of(AgentHumanAvatarJoinedFrame)
+        (frame,) = bot.frames(AgentHumanAvatarJoinedFrame)
         assert frame.participant_id == avatar.id
 
 
 async def test_the_service_is_told_upstream_where_the_pipeline_has_no_input(room):
     async with running(transport_for(room), room, with_input=False) as bot:
         avatar = join_avatar(room)
-        await bot.recorder.wait_for(lambda: bool(bot.recorder.of(AgentHumanAvatarJoinedFrame)))
+        await bot.until_any(AgentHumanAvatarJoinedFrame)
         avatar.leave()
-        await bot.recorder.wait_for(lambda: bool(bot.recorder.of(AgentHumanAvatarLeftFrame)))
+        await bot.until_any(AgentHumanAvatarLeftFrame)
         assert [name for name, _ in bot.events] == list(AVATAR_EVENTS)
 
 
@@ -213,7 +186,7 @@ async def test_two_persons_are_both_heard_and_only_the_first_is_the_first(room, 
             assert bot.heard() <= {ADA, BOB, ADA + BOB}
         assert bot.events_of(ada) == FIRST_JOINED
         assert bot.events_of(bob) == JOINED
-        assert len(bot.recorder.of(ClientConnectedFrame)) == 2
+        assert len(bot.frames(ClientConnectedFrame)) == 2
         assert set(bot.transport.persons()) == {ada.id, bob.id}
 
 
@@ -238,7 +211,7 @@ async def test_an_avatar_announced_twice_connects_once(room):
         avatar.announce_again()
         await bot.settle()
         assert bot.events == [("on_avatar_connected", avatar.id)]
-        assert len(bot.recorder.of(AgentHumanAvatarJoinedFrame)) == 1
+        assert len(bot.frames(AgentHumanAvatarJoinedFrame)) == 1
 
 
 async def test_an_avatar_that_was_lost_and_found_again_is_connected_again(room):
@@ -293,7 +266,7 @@ async def _check_order(room: Room, before: list[str], after: list[str]) -> None:
             else:
                 joined = FIRST_JOINED if someone is persons[0] else JOINED
                 assert bot.events_of(someone) == joined + LEFT * gone
-        assert len(bot.recorder.of(ClientConnectedFrame)) == len(persons)
+        assert len(bot.frames(ClientConnectedFrame)) == len(persons)
         assert set(bot.transport.persons()) == {
             someone.id for name, someone in present.items() if name != "avatar"
         }
@@ -389,7 +362,7 @@ async def test_a_plain_transport_has_every_fault_and_is_avatar_tells(room, param
         await bot.settle()
         assert bot.events_of(avatar) == [*FIRST_JOINED, *LEFT]
         assert bot.events_of(ada) == [*JOINED, *LEFT]
-        assert [frame.text for frame in bot.recorder.of(TranscriptionFrame)] == ["I hear myself"]
+        assert [frame.text for frame in bot.frames(TranscriptionFrame)] == ["I hear myself"]
         assert told == [True, False]
 
 

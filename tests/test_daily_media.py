@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from loguru import logger
 from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     TranscriptionFrame,
@@ -25,35 +23,13 @@ from tests.support.daily_bot import (
     ADA,
     AVATAR,
     AVATAR_EVENTS,
-    WAIT_SECS,
     Bot,
     join_avatar,
     running,
     transport_for,
     voice,
 )
-from tests.support.daily_room import DailyStandIn, Room, installed_daily
-
-
-@pytest.fixture
-def daily(monkeypatch: pytest.MonkeyPatch) -> Iterator[DailyStandIn]:
-    with installed_daily(monkeypatch) as daily:
-        yield daily
-
-
-@pytest.fixture
-def room(daily: DailyStandIn) -> Room:
-    return daily.room()
-
-
-@pytest.fixture
-def warnings() -> Iterator[list[str]]:
-    """What is logged as a warning or worse while the test runs."""
-    messages: list[str] = []
-    handler = logger.add(lambda message: messages.append(str(message)), level="WARNING")
-    yield messages
-    logger.remove(handler)
-
+from tests.support.waiting import LIMIT_SECS
 
 # --- captures -------------------------------------------------------------------------------
 
@@ -101,9 +77,9 @@ async def test_the_avatars_video_is_kept_only_on_request(room, keep):
         avatar.show(b"\1\2\3", (1, 1))
         ada.show(b"\4\5\6", (1, 1))
         await bot.recorder.wait_for(
-            lambda: any(f.user_id == ada.id for f in bot.recorder.of(UserImageRawFrame))
+            lambda: any(f.user_id == ada.id for f in bot.frames(UserImageRawFrame))
         )
-        shown = {frame.user_id for frame in bot.recorder.of(UserImageRawFrame)}
+        shown = {frame.user_id for frame in bot.frames(UserImageRawFrame)}
         assert shown == ({avatar.id, ada.id} if keep else {ada.id})
         assert "microphone" not in bot.received(avatar)
         avatar.leave()
@@ -127,7 +103,7 @@ async def test_who_waits_for_an_image_of_an_avatar_that_left_is_answered(room):
         request = UserImageRequestFrame(user_id=avatar.id, result_callback=on_answer)
         await bot.recorder.push_frame(request, FrameDirection.UPSTREAM)
         avatar.leave()
-        assert "error" in await asyncio.wait_for(answer, WAIT_SECS)
+        assert "error" in await asyncio.wait_for(answer, LIMIT_SECS)
 
 
 async def test_video_sources_of_every_user_are_not_captured_from_the_avatar(room):
@@ -164,7 +140,7 @@ async def test_what_daily_transcribes_of_the_avatar_is_dropped(room, warnings):
         avatar.be_transcribed("my last words, transcribed late")
         ada.be_transcribed("Bye")
         await bot.settle()
-        assert [frame.text for frame in bot.recorder.of(TranscriptionFrame)] == ["Hello", "Bye"]
+        assert [frame.text for frame in bot.frames(TranscriptionFrame)] == ["Hello", "Bye"]
         assert reported == ["Hello", "Bye"]
 
 
@@ -219,7 +195,7 @@ async def test_the_bots_microphone_is_silent_but_ready(room, params):
         assert bot.client.microphone is not None
         assert bot.client.participant.published_audio == b""
         await say(bot, voice(ADA, duration_ms=200))
-        await bot.recorder.wait_for(lambda: bool(bot.recorder.of(BotStoppedSpeakingFrame)))
+        await bot.until_any(BotStoppedSpeakingFrame)
         published = np.frombuffer(bot.client.participant.published_audio, dtype=np.int16)
         secs = np.count_nonzero(published) / bot.client.microphone.sample_rate
         # Pipecat 1.8 drops up to 60 ms at the end of an utterance.

@@ -27,10 +27,12 @@ from pipecat.workers.runner import WorkerRunner
 
 from pipecat_agenthuman import AgentHumanDailyTransport, AgentHumanVideoService, DailyRoom
 from pipecat_agenthuman.sandbox import Fault
-from tests.support.conversation import Call, ScriptedLLM, bot_speech, loud, make_tts
+from tests.support.calls import LATENCY_SECS
+from tests.support.conversation import Conversation, ScriptedLLM, bot_speech, loud, make_tts
+from tests.support.inside import transport_is_busy
 from tests.support.sandbox_client import request
+from tests.support.waiting import LIMIT_SECS
 
-LATENCY_SECS = 0.1
 GREETING = "Hello, I am here."
 LONG_ANSWER = (
     "First we take a bowl and flour and water and yeast and salt and then we mix it all by hand "
@@ -59,7 +61,9 @@ class TalkingBot:
     service: AgentHumanVideoService
     worker: PipelineWorker
 
-    def __init__(self, call: Call, *replies: str, plain: bool = False, **service: Any) -> None:
+    def __init__(
+        self, call: Conversation, *replies: str, plain: bool = False, **service: Any
+    ) -> None:
         self.llm = ScriptedLLM(*replies)
         self.events: list[str] = []
         self.started = asyncio.Event()
@@ -137,7 +141,7 @@ class TalkingBot:
         return record
 
 
-def at_secs(call: Call, what: str, nth: int = 0) -> float:
+def at_secs(call: Conversation, what: str, nth: int = 0) -> float:
     """When something happened, on the sandbox's clock."""
     return [entry["at_secs"] for entry in call.sandbox.log if entry["what"] == what][nth]
 
@@ -147,7 +151,9 @@ def at_secs(call: Call, what: str, nth: int = 0) -> float:
 
 @pytest.mark.parametrize("who_is_first", ["avatar", "person"])
 async def test_a_conversation_with_a_person_who_interrupts(monkeypatch, who_is_first):
-    async with Call(monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=0.3) as call:
+    async with Conversation(
+        monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=0.3
+    ) as call:
         if who_is_first == "person":
             ada = call.person("Ada")
             bot = TalkingBot(call, GREETING, LONG_ANSWER, LAST_ANSWER)
@@ -204,10 +210,12 @@ def check_interrupted_answer(llm: ScriptedLLM, heard_secs: float) -> str:
 
 
 async def test_there_is_no_session_before_the_first_person_and_none_after_the_last(monkeypatch):
-    async with Call(monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=0.2) as call:
+    async with Conversation(
+        monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=0.2
+    ) as call:
         bot = TalkingBot(call, LONG_ANSWER, session_start="client_connected")
         running = call.start(bot)
-        await asyncio.wait_for(bot.started.wait(), 20)
+        await asyncio.wait_for(bot.started.wait(), LIMIT_SECS)
         # Had the service asked for a session, this would have been answered after it.
         await request(call.sandbox, "GET", "/usage")
         assert not call.sandbox.sessions
@@ -228,7 +236,7 @@ async def test_there_is_no_session_before_the_first_person_and_none_after_the_la
 
 async def test_a_confirmation_that_an_interruption_overtakes_is_nothing_to_warn_of(monkeypatch):
     late = Fault(on="agent.speak", kind="delay", delay_secs=0.3, delayed="answer")
-    async with Call(monkeypatch, render_latency_secs=LATENCY_SECS, faults=[late]) as call:
+    async with Conversation(monkeypatch, faults=[late]) as call:
         bot = TalkingBot(call, GREETING)
         running = call.start(bot)
         await call.until(lambda: "on_avatar_ready" in bot.events)
@@ -250,7 +258,9 @@ async def test_a_confirmation_that_an_interruption_overtakes_is_nothing_to_warn_
 
 
 async def test_the_first_words_wait_for_the_avatar_and_all_of_them_are_heard(monkeypatch):
-    async with Call(monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=0.7) as call:
+    async with Conversation(
+        monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=0.7
+    ) as call:
         ada = call.person("Ada")
         bot = TalkingBot(call, GREETING)
         running = call.start(bot)
@@ -266,7 +276,9 @@ async def test_the_first_words_wait_for_the_avatar_and_all_of_them_are_heard(mon
 
 
 async def test_the_first_words_wait_no_longer_than_the_limit(monkeypatch):
-    async with Call(monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=None) as call:
+    async with Conversation(
+        monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=None
+    ) as call:
         ada = call.person("Ada")
         bot = TalkingBot(call, GREETING, avatar_wait_secs=0.4)
         running = call.start(bot)
@@ -284,7 +296,9 @@ async def test_the_first_words_wait_no_longer_than_the_limit(monkeypatch):
 async def test_the_transport_speaks_until_a_renewed_avatar_is_in_the_room(
     monkeypatch,
 ):
-    async with Call(monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=1.5) as call:
+    async with Conversation(
+        monkeypatch, render_latency_secs=LATENCY_SECS, join_delay_secs=1.5
+    ) as call:
         ada = call.person("Ada")
         bot = TalkingBot(call, GREETING)
         running = call.start(bot)
@@ -298,7 +312,7 @@ async def test_the_transport_speaks_until_a_renewed_avatar_is_in_the_room(
         await call.until(lambda: bot.service.stats.fallback_secs > answer_secs - ROUNDING_SECS)
 
         await call.until(lambda: bot.events.count("on_avatar_ready") == 2)
-        await call.until(lambda: not bot.service._fallback.transport.busy)
+        await call.until(lambda: not transport_is_busy(bot.service))
         await bot.say(GREETING)
         await bot.has_said(GREETING, GREETING)
         _, second = call.sandbox.sessions
@@ -316,7 +330,7 @@ async def test_the_transport_speaks_until_a_renewed_avatar_is_in_the_room(
 async def test_a_plain_transport_waits_for_nobody_and_hears_the_avatar(monkeypatch):
     """The control: without the avatar's transport the tests above would find its voice."""
     held = {"before_join": "held", "join_delay_secs": 0.5}
-    async with Call(monkeypatch, render_latency_secs=LATENCY_SECS, **held) as call:
+    async with Conversation(monkeypatch, **held) as call:
         ada = call.person("Ada")
         bot = TalkingBot(call, GREETING, plain=True)
         running = call.start(bot)

@@ -3,8 +3,8 @@
 The matrix is data: ``MATRIX`` is a list of cells, each a fault, a moment and what is to come of
 it. All cells run at the same time, because they mostly wait. To see them as a table::
 
-    python tests/test_fault_matrix.py
-    pytest -s tests/test_fault_matrix.py
+    python -m tests.calls.test_fault_matrix
+    pytest -s tests/calls/test_fault_matrix.py
 """
 
 import asyncio
@@ -22,22 +22,14 @@ import pytest
 from pipecat.frames.frames import AudioRawFrame, TTSAudioRawFrame
 from pydantic import ValidationError
 
-from pipecat_agenthuman.client import sources
 from pipecat_agenthuman.sandbox import Sandbox
 from pipecat_agenthuman.sandbox.faults import Kind
 from pipecat_agenthuman.wire.protocol import ERROR_CATALOGUE
-from tests.support.faults import (
-    END_SECS,
-    LATENCY_SECS,
-    RATE,
-    ROOM_TOKEN,
-    Call,
-    calling,
-    fault,
-    quiet_log,
-    undisturbed,
-    until,
-)
+from tests.support.calls import ROOM_TOKEN, Call, avatars, calling
+from tests.support.faults import fault
+from tests.support.inside import set_limits
+from tests.support.sounds import END_SECS, RATE
+from tests.support.waiting import quiet_log, undisturbed, until
 
 CELLS_AT_A_TIME = 12
 
@@ -509,7 +501,7 @@ async def play(cell: Cell) -> Finding:
     finding, began = Finding(cell), time.monotonic()
     try:
         # More sessions than one are allowed, so that a second one would be found out.
-        async with Sandbox(render_latency_secs=LATENCY_SECS, max_sessions=3) as sandbox:
+        async with avatars(max_sessions=3) as sandbox:
             early = cell.moment in POINTS
             if early:
                 strike(sandbox, cell.trouble, POINTS[cell.moment])
@@ -621,10 +613,10 @@ def judge_words(finding: Finding, script: Script) -> None:
 def shown(call: Call) -> str:
     """Everything that frames show when they are printed, but for their sound."""
     frames = [
-        frame
-        for recorder in (call.above, call.between, call.behind)
-        for frame, _, _ in recorder.seen
-        if not isinstance(frame, AudioRawFrame)
+        sighting.frame
+        for recorder in call.recorders
+        for sighting in recorder.sightings
+        if not isinstance(sighting.frame, AudioRawFrame)
     ]
     return "\n".join(map(repr, frames))
 
@@ -650,8 +642,7 @@ async def play_all(cells: list[Cell]) -> list[Finding]:
 def run_matrix(cells: list[Cell]) -> list[Finding]:
     """Play cells with short limits and everything logged; a secret in the log is a problem."""
     with pytest.MonkeyPatch.context() as patch, undisturbed(), quiet_log() as lines:
-        patch.setattr(sources, "CREATE_TIMEOUT_SECS", 3.0)
-        patch.setattr(sources, "END_TIMEOUT_SECS", 0.8)
+        set_limits(patch, create_timeout_secs=3.0, end_timeout_secs=0.8)
         findings = asyncio.run(play_all(cells))
     log = "\n".join(lines)
     for finding in findings:

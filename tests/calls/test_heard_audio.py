@@ -1,33 +1,20 @@
 """Recorders get what was heard, when it was heard."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from pipecat.frames.frames import TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame
+from pipecat.frames.frames import TTSAudioRawFrame
 from pipecat.processors.audio.audio_buffer_processor import AudioBufferProcessor
 
 from pipecat_agenthuman.sandbox import Sandbox
-from tests.support.side_by_side import (
-    LATENCY_SECS,
-    Recorder,
-    assert_time,
-    avatar_in,
-    play_all,
-    selected,
-    staged,
-)
+from tests.support.calls import Call, avatar_in, staged
+from tests.support.scenes import Scenes, assert_time
+from tests.support.sounds import RATE, noise, utterance
 
 TOLERANCE_SECS = 0.3
-RATE = 16_000
-
-Scene = Callable[[Sandbox], Awaitable[None]]
-
-
-def utterance(secs: float, seed: int) -> list:
-    """Noise without a silent sample, so that silence between is not taken for it."""
-    noise = np.random.default_rng(seed).integers(1, 9000, round(secs * RATE), dtype=np.int16)
-    return [TTSStartedFrame(), TTSAudioRawFrame(noise.tobytes(), RATE, 1), TTSStoppedFrame()]
+SCENES = Scenes()
 
 
 class BotTrack:
@@ -47,93 +34,87 @@ class BotTrack:
         return self.audio[self.audio != 0]
 
 
+def pcm(frames: Iterable[TTSAudioRawFrame]) -> bytes:
+    return b"".join(frame.audio for frame in frames)
+
+
+@asynccontextmanager
+async def recorded(sandbox: Sandbox) -> AsyncIterator[tuple[Call, BotTrack]]:
+    """A call with a recorder in front of an output that plays nothing."""
+    track = BotTrack()
+    async with staged(
+        avatar=avatar_in(sandbox, pass_heard_audio=True),
+        before_output=(track.recorder,),
+        audio_out_enabled=False,
+    ) as call:
+        yield call, track
+
+
+@SCENES.add
 async def speech_is_recorded_to_the_sample(sandbox: Sandbox):
-    track = BotTrack()
-    async with staged(
-        avatar=avatar_in(sandbox, pass_heard_audio=True),
-        before_output=(track.recorder,),
-        audio_out_enabled=False,
-    ) as stage:
-        first, second = utterance(1.0, 1), utterance(0.7, 2)
-        await stage.feed(*first)
-        await stage.stopped()
-        await stage.feed(*second)
-        await stage.end()
-    assert track.sounds.tobytes() == first[1].audio + second[1].audio
-    assert stage.output.audio == b""
+    first, second = noise(1.0, seed=1), noise(0.7, seed=2)
+    async with recorded(sandbox) as (call, track):
+        await call.feed(*utterance(first))
+        await call.stopped()
+        await call.feed(*utterance(second))
+        await call.end()
+    assert track.sounds.tobytes() == pcm([*first, *second])
+    assert call.transport.played == b""
 
 
+@SCENES.add
 async def a_recording_is_cut_where_the_speech_was(sandbox: Sandbox):
-    track = BotTrack()
-    async with staged(
-        avatar=avatar_in(sandbox, pass_heard_audio=True),
-        before_output=(track.recorder,),
-        audio_out_enabled=False,
-    ) as stage:
-        cut, after = utterance(8.0, 1), utterance(0.7, 2)
-        await stage.feed(*cut)
-        await stage.heard_for(0.7)
-        await stage.interrupt()
-        await stage.feed(*after)
-        await stage.end()
-    recorded = track.sounds.tobytes()
-    assert recorded.endswith(after[1].audio)
-    beginning = recorded.removesuffix(after[1].audio)
-    assert cut[1].audio.startswith(beginning)
-    assert len(beginning) < len(cut[1].audio)
-    heard_secs = sandbox.heard(stage.session_id).duration_secs
-    assert_time(len(recorded) / (2 * RATE), heard_secs, TOLERANCE_SECS, "the cut")
+    cut, after = noise(8.0, seed=1), noise(0.7, seed=2)
+    async with recorded(sandbox) as (call, track):
+        await call.feed(*utterance(cut))
+        await call.heard_for(0.7)
+        await call.interrupt()
+        await call.feed(*utterance(after))
+        await call.end()
+    recording = track.sounds.tobytes()
+    assert recording.endswith(pcm(after))
+    beginning = recording.removesuffix(pcm(after))
+    assert pcm(cut).startswith(beginning)
+    assert len(beginning) < len(pcm(cut))
+    heard_secs = sandbox.heard(call.session_id).duration_secs
+    assert_time(len(recording) / (2 * RATE), heard_secs, TOLERANCE_SECS, "the cut")
 
 
+@SCENES.add
 async def pieces_come_when_they_are_heard(sandbox: Sandbox):
-    tap = Recorder("tap")
     async with staged(
         avatar=avatar_in(sandbox, pass_heard_audio=True),
-        before_output=(tap,),
         audio_out_enabled=False,
-    ) as stage:
-        await stage.feed(*utterance(1.5, 1))
-        await stage.end()
-    started = await stage.started()
+    ) as call:
+        await call.feed(*utterance(noise(1.5)))
+        await call.end()
+    started = await call.started()
     heard_secs = 0.0
-    for piece in tap.of(TTSAudioRawFrame):
+    for piece in call.between.seen(TTSAudioRawFrame):
         heard_secs += len(piece.frame.audio) / (2 * RATE)
         assert_time(piece.at, started + heard_secs, TOLERANCE_SECS, "a piece")
     assert heard_secs == pytest.approx(1.5)
     # A recorder that looks at who speaks takes the last one for speech, too.
-    kinds = [type(sighting.frame).__name__ for sighting in tap.sightings]
-    last_piece = tap.sightings.index(tap.of(TTSAudioRawFrame)[-1])
+    kinds = [type(sighting.frame).__name__ for sighting in call.between.sightings]
+    last_piece = call.between.sightings.index(call.between.seen(TTSAudioRawFrame)[-1])
     assert kinds.index("BotStartedSpeakingFrame") < last_piece
     assert last_piece < kinds.index("BotStoppedSpeakingFrame")
 
 
+@SCENES.add
 async def nothing_is_passed_unless_asked_for(sandbox: Sandbox):
-    tap = Recorder("tap")
-    async with staged(avatar=avatar_in(sandbox), before_output=(tap,)) as stage:
-        await stage.feed(*utterance(0.3, 1))
-        await stage.end()
-    assert tap.of(TTSAudioRawFrame) == []
-    heard_secs = sandbox.heard(stage.session_id).duration_secs
+    async with staged(avatar=avatar_in(sandbox)) as call:
+        await call.feed(*utterance(noise(0.3)))
+        await call.end()
+    assert call.between.of(TTSAudioRawFrame) == []
+    heard_secs = sandbox.heard(call.session_id).duration_secs
     assert_time(heard_secs, 0.3, TOLERANCE_SECS, "the last sample")
-
-
-SCENES: dict[str, Scene] = {
-    play.__name__: play
-    for play in (
-        speech_is_recorded_to_the_sample,
-        a_recording_is_cut_where_the_speech_was,
-        pieces_come_when_they_are_heard,
-        nothing_is_passed_unless_asked_for,
-    )
-}
 
 
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest) -> dict[str, BaseException | None]:
     """All scenes that are asked for, played."""
-    wanted = selected(request, SCENES)
-    with Sandbox(render_latency_secs=LATENCY_SECS, max_sessions=len(SCENES)) as sandbox:
-        return play_all({name: lambda _, play=play: play(sandbox) for name, play in wanted.items()})
+    return SCENES.play(request)
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -12,7 +12,7 @@ the avatar has only one.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -22,7 +22,6 @@ from pipecat.frames import frames as pipecat_frames
 from pipecat.frames.frames import (
     AggregatedTextFrame,
     DataFrame,
-    Frame,
     LLMFullResponseStartFrame,
     OutputAudioRawFrame,
     TTSAudioRawFrame,
@@ -35,18 +34,10 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from pipecat_agenthuman.demo.speech import EspeakTTSService
 from pipecat_agenthuman.sandbox import Sandbox
-from tests.support.side_by_side import (
-    LATENCY_SECS,
-    Performance,
-    Script,
-    Stage,
-    Stumbles,
-    WrongTimeError,
-    avatar_in,
-    perform,
-    play_all,
-    selected,
-)
+from tests.support.calls import Call, avatar_in, avatars
+from tests.support.scenes import Stumbles, WrongTimeError, play_all, selected
+from tests.support.side_by_side import Performance, Script, perform
+from tests.support.sounds import HAS_UNINTERRUPTIBLE_SPEECH, keep, noise
 
 TOLERANCE_SECS = 0.5
 """Between the two in time; the benchmark measures how exact it is on a quiet machine."""
@@ -54,8 +45,6 @@ TOLERANCE_SECS = 0.5
 
 ENCORES = 3
 """How often the transport may repeat its performance."""
-
-HAS_UNINTERRUPTIBLE_SPEECH = "interruptible" in {known.name for known in fields(Frame)}
 
 RATE = 24_000
 
@@ -66,14 +55,9 @@ LONG_WORD = "Well, he said incomprehensibilities; and then some more words follo
 """At 175 words a minute, 1.0 to 1.9 s from its start fall into the long word."""
 
 
-def sound(secs: float, *, context_id: str | None = None) -> list[Frame]:
+def speech(secs: float) -> list[TTSAudioRawFrame]:
     """Noise as a TTS service delivers it, in frames of 50 ms."""
-    noise = np.random.default_rng(7).integers(-3000, 3000, round(secs * RATE), dtype=np.int16)
-    step = RATE // 20
-    return [
-        TTSAudioRawFrame(noise[at : at + step].tobytes(), RATE, 1, context_id=context_id)
-        for at in range(0, len(noise), step)
-    ]
+    return noise(secs, rate=RATE, frame_secs=0.05)
 
 
 def text(words: str) -> TTSTextFrame:
@@ -90,9 +74,7 @@ class Mark(DataFrame):
 if HAS_UNINTERRUPTIBLE_SPEECH:
 
     def kept_mark(words: str) -> Mark:
-        mark = Mark(words)
-        mark.interruptible = False
-        return mark
+        return keep(Mark(words))
 
 else:
 
@@ -105,140 +87,138 @@ else:
 
 
 def kept_speech(words: str) -> TTSSpeakFrame:
-    frame = TTSSpeakFrame(words)
-    frame.interruptible = False
-    return frame
+    return keep(TTSSpeakFrame(words))
 
 
 # --- scripts ---------------------------------------------------------------------------
 
 
-async def one_sentence(stage: Stage) -> None:
+async def one_sentence(call: Call) -> None:
     """The end is queued right behind: it waits for the last word."""
-    await stage.feed(TTSSpeakFrame("Hello there, this is a test."))
-    await stage.end()
+    await call.feed(TTSSpeakFrame("Hello there, this is a test."))
+    await call.end()
 
 
-async def three_sentences(stage: Stage) -> None:
-    await stage.turn("One is first. ", "Two comes second. ", "Three is the last.")
-    await stage.end()
+async def three_sentences(call: Call) -> None:
+    await call.turn("One is first. ", "Two comes second. ", "Three is the last.")
+    await call.end()
 
 
-async def answer_without_words(stage: Stage) -> None:
-    await stage.turn()
-    await stage.behind.saw(LLMFullResponseStartFrame)
+async def answer_without_words(call: Call) -> None:
+    await call.turn()
+    await call.behind.saw(LLMFullResponseStartFrame)
     await asyncio.sleep(0.1)
-    await stage.turn("But now.")
-    await stage.end()
+    await call.turn("But now.")
+    await call.end()
 
 
-async def cut_before_the_first_sound(stage: Stage) -> None:
-    await stage.turn("Nobody hears a word of this.")
-    await stage.behind.saw(AggregatedTextFrame)
+async def cut_before_the_first_sound(call: Call) -> None:
+    await call.turn("Nobody hears a word of this.")
+    await call.behind.saw(AggregatedTextFrame)
     await asyncio.sleep(0.2)
-    await stage.interrupt()
-    await stage.turn("But this.")
-    await stage.end()
+    await call.interrupt()
+    await call.turn("But this.")
+    await call.end()
 
 
-async def cut_in_the_second_sentence(stage: Stage) -> None:
-    await stage.turn("One is first. ", LONG_WORD, " Three is the last.")
-    await stage.behind.saw(TTSTextFrame)
+async def cut_in_the_second_sentence(call: Call) -> None:
+    await call.turn("One is first. ", LONG_WORD, " Three is the last.")
+    await call.behind.saw(TTSTextFrame)
     await asyncio.sleep(1.0)
-    await stage.interrupt()
+    await call.interrupt()
     await asyncio.sleep(0.2)
-    await stage.turn("And this.")
-    await stage.end()
+    await call.turn("And this.")
+    await call.end()
 
 
-async def cut_in_a_long_word(stage: Stage) -> None:
-    await stage.turn(LONG_WORD)
-    await stage.heard_for(1.4)
-    await stage.interrupt()
+async def cut_in_a_long_word(call: Call) -> None:
+    await call.turn(LONG_WORD)
+    await call.heard_for(1.4)
+    await call.interrupt()
     await asyncio.sleep(0.2)
-    await stage.turn("And this.")
-    await stage.end()
+    await call.turn("And this.")
+    await call.end()
 
 
-async def cut_twice(stage: Stage) -> None:
-    await stage.turn(LONG_WORD)
-    await stage.heard_for(1.4)
-    await stage.interrupt()
-    await stage.interrupt()
+async def cut_twice(call: Call) -> None:
+    await call.turn(LONG_WORD)
+    await call.heard_for(1.4)
+    await call.interrupt()
+    await call.interrupt()
     await asyncio.sleep(0.2)
-    await stage.turn(LONG_WORD)
-    await stage.heard_for(1.4, nth=2)
-    await stage.interrupt()
+    await call.turn(LONG_WORD)
+    await call.heard_for(1.4, nth=2)
+    await call.interrupt()
     await asyncio.sleep(0.2)
-    await stage.turn("And this.")
-    await stage.end()
+    await call.turn("And this.")
+    await call.end()
 
 
-async def cut_after_the_last_sample(stage: Stage) -> None:
-    await stage.turn("That was all.")
-    await stage.stopped()
+async def cut_after_the_last_sample(call: Call) -> None:
+    await call.turn("That was all.")
+    await call.stopped()
     await asyncio.sleep(0.3)
-    await stage.interrupt()
-    await stage.turn("And this.")
-    await stage.end()
+    await call.interrupt()
+    await call.turn("And this.")
+    await call.end()
 
 
-async def two_speeches(stage: Stage) -> None:
-    await stage.feed(TTSSpeakFrame("This is the first."), TTSSpeakFrame("And the second."))
-    await stage.end()
+async def two_speeches(call: Call) -> None:
+    await call.feed(TTSSpeakFrame("This is the first."), TTSSpeakFrame("And the second."))
+    await call.end()
 
 
-async def kept_speech_is_cut(stage: Stage) -> None:
-    await stage.feed(kept_speech("Nothing at all can stop this sentence."))
-    await stage.heard_for(0.8)
-    await stage.interrupt()
-    await stage.stopped()
-    await stage.turn("And this.")
-    await stage.end()
+async def kept_speech_is_cut(call: Call) -> None:
+    await call.feed(kept_speech("Nothing at all can stop this sentence."))
+    await call.heard_for(0.8)
+    await call.interrupt()
+    await call.stopped()
+    await call.turn("And this.")
+    await call.end()
 
 
-async def kept_speech_follows_cut_speech(stage: Stage) -> None:
-    await stage.feed(TTSSpeakFrame(LONG_WORD), kept_speech("This is said all the same."))
-    await stage.heard_for(1.4)
-    await stage.interrupt()
-    await stage.end()
+async def kept_speech_follows_cut_speech(call: Call) -> None:
+    await call.feed(TTSSpeakFrame(LONG_WORD), kept_speech("This is said all the same."))
+    await call.heard_for(1.4)
+    await call.interrupt()
+    await call.end()
 
 
-async def marks_between_sounds(stage: Stage) -> None:
-    await stage.feed(Mark("before"), TTSStartedFrame(), *sound(0.4), Mark("inside"), *sound(0.33))
-    await stage.feed(text("Said."), TTSStoppedFrame(), Mark("behind"))
-    await stage.feed(TTSStartedFrame(), *sound(0.07), text("More."), TTSStoppedFrame())
-    await stage.end()
+async def marks_between_sounds(call: Call) -> None:
+    await call.feed(Mark("before"), TTSStartedFrame(), *speech(0.4), Mark("inside"), *speech(0.33))
+    await call.feed(text("Said."), TTSStoppedFrame(), Mark("behind"))
+    await call.feed(TTSStartedFrame(), *speech(0.07), text("More."), TTSStoppedFrame())
+    await call.end()
 
 
-async def no_sound_at_all(stage: Stage) -> None:
-    await stage.feed(TTSStartedFrame(), text("Silent."), TTSStoppedFrame(), Mark("behind"))
-    await stage.end()
+async def no_sound_at_all(call: Call) -> None:
+    await call.feed(TTSStartedFrame(), text("Silent."), TTSStoppedFrame(), Mark("behind"))
+    await call.end()
 
 
-async def sound_without_a_start(stage: Stage) -> None:
-    await stage.feed(*sound(0.5), text("Said."), TTSStoppedFrame())
-    await stage.end()
+async def sound_without_a_start(call: Call) -> None:
+    await call.feed(*speech(0.5), text("Said."), TTSStoppedFrame())
+    await call.end()
 
 
-async def second_start_without_a_stop(stage: Stage) -> None:
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."))
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Two."), TTSStoppedFrame())
-    await stage.end()
+async def second_start_without_a_stop(call: Call) -> None:
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("One."))
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("Two."), TTSStoppedFrame())
+    await call.end()
 
 
-async def pause_inside(stage: Stage) -> None:
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."))
-    await stage.heard_for(1.5)
-    await stage.feed(*sound(0.5), text("Two."), TTSStoppedFrame())
-    await stage.end()
+async def pause_inside(call: Call) -> None:
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("One."))
+    await call.heard_for(1.5)
+    await call.feed(*speech(0.5), text("Two."), TTSStoppedFrame())
+    await call.end()
 
 
-async def pause_beyond_the_limit(stage: Stage) -> None:
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."))
-    await stage.stopped()
-    await stage.feed(*sound(0.5), text("Two."), TTSStoppedFrame())
-    await stage.end()
+async def pause_beyond_the_limit(call: Call) -> None:
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("One."))
+    await call.stopped()
+    await call.feed(*speech(0.5), text("Two."), TTSStoppedFrame())
+    await call.end()
 
 
 def ding(secs: float) -> OutputAudioRawFrame:
@@ -247,37 +227,37 @@ def ding(secs: float) -> OutputAudioRawFrame:
     return OutputAudioRawFrame(samples.tobytes(), RATE, 1)
 
 
-async def sound_before_an_answer(stage: Stage) -> None:
-    await stage.feed(ding(0.8), Mark("between"))
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Said."), TTSStoppedFrame())
-    await stage.end()
+async def sound_before_an_answer(call: Call) -> None:
+    await call.feed(ding(0.8), Mark("between"))
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("Said."), TTSStoppedFrame())
+    await call.end()
 
 
-async def sound_between_answers(stage: Stage) -> None:
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."), TTSStoppedFrame(), ding(0.6))
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Two."), TTSStoppedFrame())
-    await stage.stopped(2)
-    await stage.end()
+async def sound_between_answers(call: Call) -> None:
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("One."), TTSStoppedFrame(), ding(0.6))
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("Two."), TTSStoppedFrame())
+    await call.stopped(2)
+    await call.end()
 
 
-async def sound_is_cut(stage: Stage) -> None:
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("One."), TTSStoppedFrame(), ding(3.0))
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Lost."), TTSStoppedFrame())
-    await stage.stopped()
+async def sound_is_cut(call: Call) -> None:
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("One."), TTSStoppedFrame(), ding(3.0))
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("Lost."), TTSStoppedFrame())
+    await call.stopped()
     await asyncio.sleep(0.3)
-    await stage.interrupt()
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Two."), TTSStoppedFrame())
-    await stage.end()
+    await call.interrupt()
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("Two."), TTSStoppedFrame())
+    await call.end()
 
 
-async def kept_mark_survives(stage: Stage) -> None:
-    await stage.feed(TTSStartedFrame(), *sound(2.0), Mark("lost"), kept_mark("kept"))
-    await stage.feed(text("Lost."), TTSStoppedFrame())
-    await stage.heard_for(0.6)
-    await stage.interrupt()
-    await stage.behind.saw(Mark)
-    await stage.feed(TTSStartedFrame(), *sound(0.5), text("Said."), TTSStoppedFrame())
-    await stage.end()
+async def kept_mark_survives(call: Call) -> None:
+    await call.feed(TTSStartedFrame(), *speech(2.0), Mark("lost"), kept_mark("kept"))
+    await call.feed(text("Lost."), TTSStoppedFrame())
+    await call.heard_for(0.6)
+    await call.interrupt()
+    await call.behind.saw(Mark)
+    await call.feed(TTSStartedFrame(), *speech(0.5), text("Said."), TTSStoppedFrame())
+    await call.end()
 
 
 # --- scenes ----------------------------------------------------------------------------
@@ -418,7 +398,7 @@ async def compare(scene: Scene, sandbox: Sandbox, stumbles: Stumbles) -> Compari
 def comparison_of(request: pytest.FixtureRequest) -> Callable[[str], Comparison]:
     """All scenes that are asked for, performed."""
     wanted = selected(request, SCENES)
-    with Sandbox(render_latency_secs=LATENCY_SECS, max_sessions=len(SCENES)) as sandbox:
+    with avatars(max_sessions=len(SCENES)) as sandbox:
         compared = play_all(
             {
                 name: lambda stumbles, scene=scene: compare(scene, sandbox, stumbles)

@@ -8,23 +8,17 @@ from collections.abc import Iterator
 
 import pytest
 from loguru import logger
-from pipecat.frames.frames import AudioRawFrame, ErrorFrame
+from pipecat.frames.frames import AudioRawFrame
 
 from pipecat_agenthuman import LiveKitRoom, SessionCredentials
 from pipecat_agenthuman.client.api import AgentHumanApi
 from pipecat_agenthuman.errors import AgentHumanError
 from pipecat_agenthuman.sandbox import Sandbox
 from pipecat_agenthuman.wire.protocol import SessionInit
-from tests.support.faults import (
-    LATENCY_SECS,
-    ROOM,
-    ROOM_TOKEN,
-    Call,
-    calling,
-    fault,
-    undisturbed,
-    until,
-)
+from tests.support.calls import LATENCY_SECS, ROOM, ROOM_TOKEN, Call, calling
+from tests.support.faults import fault
+from tests.support.inside import holders_of_secrets, put_bug_into
+from tests.support.waiting import undisturbed, until
 
 API_KEY = "ah_live_key-that-nobody-may-see"
 
@@ -74,8 +68,9 @@ def found(secrets: set[str], text: str) -> list[str]:
 def frames_of(call: Call) -> str:
     """Every frame that came by, in every way in which frames are printed."""
     texts: list[str] = []
-    for recorder in (call.above, call.between, call.behind):
-        for frame, _, _ in recorder.seen:
+    for recorder in call.recorders:
+        for sighting in recorder.sightings:
+            frame = sighting.frame
             texts.append(str(frame))
             if not isinstance(frame, AudioRawFrame):
                 texts += [repr(frame), repr(vars(frame))]
@@ -84,7 +79,7 @@ def frames_of(call: Call) -> str:
 
 def tell_of_exceptions(call: Call) -> None:
     """Log what the frames carry as exceptions, as an application would."""
-    errors = [f for f, _, _ in call.above.seen if isinstance(f, ErrorFrame) and f.exception]
+    errors = [frame for frame in call.reported if frame.exception]
     assert errors
     for frame in errors:
         logger.opt(exception=frame.exception).error("application: {}", frame.exception)
@@ -137,13 +132,10 @@ async def test_a_noisy_call_with_a_rude_server_shows_no_secret(shown: io.StringI
 
 
 async def test_a_bug_while_secrets_are_at_hand_shows_none(shown: io.StringIO, monkeypatch):
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError("a bug for the test")
-
     async with Sandbox(api_key=API_KEY, render_latency_secs=LATENCY_SECS) as sandbox:
         async with calling(sandbox) as call:
-            monkeypatch.setattr(call.avatar._supervisor._session, "_take", fail)
-            monkeypatch.setattr("pipecat_agenthuman.client.session.Connection._converse", fail)
+            put_bug_into(monkeypatch, call.avatar, "taking")
+            put_bug_into(monkeypatch, call.avatar, "connection")
             await sandbox.drop()
             await until(lambda: not call.avatar.is_usable)
             await call.end()
@@ -163,14 +155,7 @@ async def test_no_object_shows_a_secret_when_it_is_printed(shown: io.StringIO):
         avatar = call.avatar
         objects: list[object] = [
             avatar,
-            avatar._settings,
-            avatar._source,
-            avatar._supervisor,
-            avatar._supervisor._session,
-            avatar._supervisor._session.connection,
-            avatar._supervisor._session._opened,
-            vars(avatar._supervisor),
-            vars(avatar._supervisor._session),
+            *holders_of_secrets(avatar),
             api,
             vars(api),
             ROOM,

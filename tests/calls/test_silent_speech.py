@@ -19,56 +19,53 @@ from pipecat.frames.frames import (
     TTSTextFrame,
 )
 
-from pipecat_agenthuman.client.retry import RenewalPolicy
+from pipecat_agenthuman import RenewalPolicy
 from pipecat_agenthuman.demo.speech import EspeakTTSService
-from pipecat_agenthuman.sandbox import Fault, Sandbox
-from tests.support.side_by_side import LATENCY_SECS, Stage, avatar_in, staged, undisturbed
+from pipecat_agenthuman.sandbox import Fault
+from tests.support.calls import LATENCY_SECS, Call, avatar_in, avatars, staged
+
+pytestmark = pytest.mark.usefixtures("log")
+
 
 REFUSED = Fault(on="agent.speak", kind="error", text="No audio data provided")
-
-
-@pytest.fixture(autouse=True)
-def _undisturbed():
-    with undisturbed():
-        yield
 
 
 @asynccontextmanager
 async def pausing(
     *faults: Fault, until_ready: bool = True, word_timestamps: bool = False, **options: Any
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Call]:
     """A bot whose TTS service pauses until what it said was heard."""
     tts = EspeakTTSService(pause_frame_processing=True, word_timestamps=word_timestamps)
-    async with Sandbox(render_latency_secs=LATENCY_SECS, faults=faults) as sandbox:
+    async with avatars(faults=faults) as sandbox:
         avatar = avatar_in(sandbox, **options)
-        async with staged(tts, avatar=avatar, until_ready=until_ready) as stage:
-            yield stage
+        async with staged(tts, avatar=avatar, until_ready=until_ready) as call:
+            yield call
 
 
-def remembered(stage: Stage) -> str:
-    return " ".join(str(message["content"]) for message in stage.context.messages)
+def remembered(call: Call) -> str:
+    return " ".join(str(message["content"]) for message in call.context.messages)
 
 
-def pairs(stage: Stage) -> tuple[int, int]:
+def pairs(call: Call) -> tuple[int, int]:
     return (
-        len(stage.behind.of(BotStartedSpeakingFrame)),
-        len(stage.behind.of(BotStoppedSpeakingFrame)),
+        len(call.behind.of(BotStartedSpeakingFrame)),
+        len(call.behind.of(BotStoppedSpeakingFrame)),
     )
 
 
 @pytest.mark.parametrize("word_timestamps", [False, True], ids=["by the sentence", "by the word"])
 async def test_refused_speech_ends_and_is_not_remembered(word_timestamps: bool):
     whole = {"min_first_message_secs": 5.0, "max_first_message_secs": 5.0, "max_message_secs": 9.0}
-    async with pausing(REFUSED, word_timestamps=word_timestamps, settings=whole) as stage:
-        await stage.turn("One is lost.")
-        await stage.stopped()
-        await stage.turn("Two is heard.")
-        await stage.stopped(2)
-        await stage.end()
-    assert pairs(stage) == (2, 2)
-    assert stage.avatar.stats.rejected_secs > 0.5
-    assert "Two is heard." in remembered(stage)
-    assert "lost" not in remembered(stage)
+    async with pausing(REFUSED, word_timestamps=word_timestamps, settings=whole) as call:
+        await call.turn("One is lost.")
+        await call.stopped()
+        await call.turn("Two is heard.")
+        await call.stopped(2)
+        await call.end()
+    assert pairs(call) == (2, 2)
+    assert call.avatar.stats.rejected_secs > 0.5
+    assert "Two is heard." in remembered(call)
+    assert "lost" not in remembered(call)
 
 
 async def test_swallowed_speech_ends_and_is_not_remembered():
@@ -78,46 +75,46 @@ async def test_swallowed_speech_ends_and_is_not_remembered():
         "renewal": RenewalPolicy(max_attempts=1),
         "until_ready": False,
     }
-    async with pausing(refused, **options) as stage:
-        await stage.turn("One is lost.")
-        await stage.stopped()
-        await stage.turn("Two is lost.")
-        await stage.stopped(2)
-        await stage.end()
-    assert pairs(stage) == (2, 2)
-    assert "lost" not in remembered(stage)
-    stats = stage.avatar.stats
+    async with pausing(refused, **options) as call:
+        await call.turn("One is lost.")
+        await call.stopped()
+        await call.turn("Two is lost.")
+        await call.stopped(2)
+        await call.end()
+    assert pairs(call) == (2, 2)
+    assert "lost" not in remembered(call)
+    stats = call.avatar.stats
     assert stats.dropped_secs == pytest.approx(stats.taken_secs)
 
 
 async def test_speech_of_an_impossible_format_ends():
     async with (
-        Sandbox(render_latency_secs=LATENCY_SECS) as sandbox,
-        staged(avatar=avatar_in(sandbox)) as stage,
+        avatars() as sandbox,
+        staged(avatar=avatar_in(sandbox)) as call,
     ):
         bad = TTSAudioRawFrame(bytes(360), 16_000, 9)
-        await stage.feed(TTSStartedFrame(), bad, TTSTextFrame("x", "sentence"), TTSStoppedFrame())
-        await stage.stopped()
-        await stage.end()
-    assert pairs(stage) == (1, 1)
-    assert not stage.behind.of(TTSTextFrame)
+        await call.feed(TTSStartedFrame(), bad, TTSTextFrame("x", "sentence"), TTSStoppedFrame())
+        await call.stopped()
+        await call.end()
+    assert pairs(call) == (1, 1)
+    assert not call.behind.of(TTSTextFrame)
 
 
 async def test_speech_without_audio_neither_starts_nor_stops():
     async with (
-        Sandbox(render_latency_secs=LATENCY_SECS) as sandbox,
-        staged(avatar=avatar_in(sandbox)) as stage,
+        avatars() as sandbox,
+        staged(avatar=avatar_in(sandbox)) as call,
     ):
-        await stage.feed(TTSStartedFrame(), TTSStoppedFrame())
-        await stage.behind.saw(TTSStoppedFrame)
-        await stage.end()
-    assert pairs(stage) == (0, 0)
+        await call.feed(TTSStartedFrame(), TTSStoppedFrame())
+        await call.behind.saw(TTSStoppedFrame)
+        await call.end()
+    assert pairs(call) == (0, 0)
 
 
 async def test_silence_is_not_the_first_sound_of_what_comes_after_it():
-    async with pausing(REFUSED) as stage:
-        await stage.feed(TTSStartedFrame(), TTSStoppedFrame())
-        await stage.feed(TTSSpeakFrame("Hello there."))
-        await stage.stopped()
-        await stage.end()
-    assert stage.avatar.stats.ttfb_secs == pytest.approx(LATENCY_SECS, abs=1.0)
+    async with pausing(REFUSED) as call:
+        await call.feed(TTSStartedFrame(), TTSStoppedFrame())
+        await call.feed(TTSSpeakFrame("Hello there."))
+        await call.stopped()
+        await call.end()
+    assert call.avatar.stats.ttfb_secs == pytest.approx(LATENCY_SECS, abs=1.0)

@@ -2,7 +2,7 @@
 
 Two soaks: thousands of utterances in virtual time through the playout and the ledger of
 commands, and two thousand short ones through real pipelines and sockets. ``AGENTHUMAN_SOAK``
-multiplies both, for one ``AGENTHUMAN_SOAK=20 uv run pytest tests/test_soak.py``.
+multiplies both, for one ``AGENTHUMAN_SOAK=20 uv run pytest tests/calls/test_soak.py``.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from pipecat.frames.frames import TTSStartedFrame, TTSStoppedFrame, TTSTextFrame
 
+from pipecat_agenthuman import RenewalPolicy
 from pipecat_agenthuman.client.commands import CommandKind, CommandLedger
-from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.pipeline.frame_traits import speech_frame
 from pipecat_agenthuman.playout.cues import Release, Started, Stopped
 from pipecat_agenthuman.playout.pacing import Pace
@@ -26,7 +26,16 @@ from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.playout.results import Speech
 from pipecat_agenthuman.sandbox import Sandbox
 from pipecat_agenthuman.wire.protocol import ServerError, classify_error
-from tests.support.faults import RATE, Call, calling, quiet_log, undisturbed, until
+from tests.support.calls import Call, calling
+from tests.support.inside import (
+    avatar_is_idle,
+    background_tasks,
+    playout_of,
+    transport_is_busy,
+    untold_events,
+)
+from tests.support.sounds import RATE
+from tests.support.waiting import quiet_log, undisturbed, until
 
 LONGER = int(os.environ.get("AGENTHUMAN_SOAK", "1"))
 
@@ -222,8 +231,8 @@ class Heard:
         """Take note of what the recorders saw, and empty them."""
         self.above += call.speaking(call.above, upstream=True)
         self.avatar += call.speaking(call.between, upstream=False)
-        for recorder in (call.above, call.between, call.behind):
-            recorder.seen.clear()
+        for recorder in call.recorders:
+            recorder.sightings.clear()
 
     @property
     def paired(self) -> bool:
@@ -268,14 +277,17 @@ async def _ignore(work: object) -> None:
         return
 
 
+def nobody_speaks(call: Call) -> bool:
+    return avatar_is_idle(call.avatar) and not transport_is_busy(call.avatar)
+
+
 async def one_call(seed: int) -> tuple[Call, Heard]:
     latency_secs = 0.01
     async with Sandbox(render_latency_secs=latency_secs, max_sessions=3) as sandbox:
         settings = {"avatar_latency_secs": latency_secs}
         async with calling(sandbox, settings=settings, renewal=TIRELESS) as call:
             heard = await converse(call, sandbox, random.Random(seed))
-            voice = call.avatar._output
-            await until(lambda: voice.idle and not call.avatar._fallback.transport.busy)
+            await until(lambda: nobody_speaks(call))
             await call.end()
         heard.empty(call)
         assert not sandbox.live_sessions
@@ -305,10 +317,10 @@ async def test_thousands_of_utterances_through_real_sockets():
         assert heard.overlaps <= 3
         assert heard.above.count("start") == heard.above.count("stop")
         assert len(heard.above) > UTTERANCES / 4
-        link, voice = call.avatar._supervisor, call.avatar._output
-        assert link._changes.empty()
-        assert not link._tasks
-        assert voice._playout.held_items == 0
-        assert voice._playout.backlog_secs == 0
+        assert not untold_events(call.avatar)
+        assert not background_tasks(call.avatar)
+        playout = playout_of(call.avatar)
+        assert playout.held_items == 0
+        assert playout.backlog_secs == 0
     grown = remembered() - calls[-1][1].early - before
     assert grown.total() < 200, grown

@@ -12,32 +12,19 @@ from pathlib import Path
 
 import pytest
 from pipecat.frames.frames import BotStoppedSpeakingFrame, Frame, StartFrame
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.workers.runner import WorkerRunner
 
 from pipecat_agenthuman.sandbox import Sandbox
-from tests.support.faults import (
-    LATENCY_SECS,
-    LIMIT_SECS,
-    ROOM_TOKEN,
-    avatar_in,
-    calling,
-    fault,
-    quiet_log,
-    undisturbed,
-    until,
-)
+from tests.support.calls import ROOM_TOKEN, avatar_in, avatars, calling
+from tests.support.faults import fault
+from tests.support.pipelines import running
+from tests.support.waiting import LIMIT_SECS, until
 
 BOUND_SECS = 15.0
 """More than every limit on the way to the end together; the default ones reach 12 s."""
 
 
-@pytest.fixture(autouse=True)
-def log():
-    with undisturbed(), quiet_log() as lines:
-        yield lines
+pytestmark = pytest.mark.usefixtures("log")
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +36,9 @@ async def _no_task_is_left():
 
 
 @asynccontextmanager
-async def avatars() -> AsyncIterator[Sandbox]:
+async def apart() -> AsyncIterator[Sandbox]:
     """A sandbox in a thread of its own, so that all tasks in this event loop are the call's."""
-    with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox:
+    with avatars() as sandbox:
         yield sandbox
 
 
@@ -64,7 +51,7 @@ MOMENTS = ["creating", "connecting", "before established", "idle", "speaking", "
 @pytest.mark.parametrize("way", ["end", "cancel"])
 async def test_a_pipeline_ends_at_any_moment_and_leaves_nothing(way: str, moment: str):
     early = MOMENTS.index(moment) < 3
-    async with avatars() as sandbox:
+    async with apart() as sandbox:
         if early:
             point = {"creating": "create", "connecting": "connect"}.get(moment, "session.init")
             sandbox.inject(fault(point, "delay", delay_secs=0.5))
@@ -93,7 +80,7 @@ async def test_a_pipeline_ends_at_any_moment_and_leaves_nothing(way: str, moment
 
 
 async def test_a_session_whose_creation_outlives_the_pipeline_is_ended():
-    async with avatars() as sandbox:
+    async with apart() as sandbox:
         details = {"delay_secs": 1.0, "delayed": "answer"}
         sandbox.inject(fault("create", "delay", **details))
         async with calling(sandbox, until_ready=False) as call:
@@ -103,7 +90,7 @@ async def test_a_session_whose_creation_outlives_the_pipeline_is_ended():
 
 
 async def test_a_cancelled_pipeline_says_that_the_bot_stopped_speaking():
-    async with avatars() as sandbox, calling(sandbox) as call:
+    async with apart() as sandbox, calling(sandbox) as call:
         await call.say(2.0)
         await sandbox.wait_until_heard(0.2)
         await call.worker.cancel()
@@ -113,7 +100,7 @@ async def test_a_cancelled_pipeline_says_that_the_bot_stopped_speaking():
 
 
 async def test_an_end_call_that_fails_once_is_repeated(log):
-    async with avatars() as sandbox:
+    async with apart() as sandbox:
         sandbox.inject(fault("end", "abort"))
         async with calling(sandbox) as call:
             await call.end()
@@ -122,7 +109,7 @@ async def test_an_end_call_that_fails_once_is_repeated(log):
 
 
 async def test_what_cannot_be_ended_is_logged_with_its_identifier_and_holds_nobody_up(log):
-    async with avatars() as sandbox:
+    async with apart() as sandbox:
         sandbox.inject(fault("end", "missing", times=None, carried_out=False))
         async with calling(sandbox) as call:
             began = time.monotonic()
@@ -134,7 +121,7 @@ async def test_what_cannot_be_ended_is_logged_with_its_identifier_and_holds_nobo
 
 
 async def test_a_server_that_answers_nothing_any_more_does_not_hold_up_the_end():
-    async with avatars() as sandbox, calling(sandbox, drain_grace_secs=1.0) as call:
+    async with apart() as sandbox, calling(sandbox, drain_grace_secs=1.0) as call:
         await call.say(0.5)
         await sandbox.wait_until_heard(0.1)
         sandbox.inject(fault("ping", "silent"))
@@ -166,25 +153,20 @@ class Blocker(FrameProcessor):
 
 @pytest.mark.parametrize("place", ["before", "behind"])
 async def test_a_pipeline_whose_start_frame_does_not_get_through_leaves_nothing(place: str):
-    async with avatars() as sandbox:
+    async with apart() as sandbox:
         avatar, blocker = avatar_in(sandbox), Blocker()
         parts = [blocker, avatar] if place == "before" else [avatar, blocker]
-        worker = PipelineWorker(Pipeline(parts), cancel_on_idle_timeout=False, enable_rtvi=False)
-        runner = WorkerRunner(handle_sigint=False)
-        await runner.add_workers(worker)
-        running = asyncio.create_task(runner.run())
-        await blocker.blocked.wait()
-        if place == "behind":
-            await sandbox.wait_for("connection.established")
-        await worker.cancel()
-        async with asyncio.timeout(LIMIT_SECS):
-            await running
+        async with running(*parts) as (worker, _):
+            await blocker.blocked.wait()
+            if place == "behind":
+                await sandbox.wait_for("connection.established")
+            await worker.cancel()
         assert not sandbox.live_sessions
         assert len(sandbox.sessions) == (1 if place == "behind" else 0)
 
 
 async def test_a_service_that_no_pipeline_ever_had_is_released_without_a_warning():
-    async with avatars() as sandbox:
+    async with apart() as sandbox:
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("always", ResourceWarning)
             avatar = avatar_in(sandbox)
@@ -196,7 +178,7 @@ async def test_a_service_that_no_pipeline_ever_had_is_released_without_a_warning
 
 
 async def test_a_session_that_waits_for_the_client_is_never_made_without_one():
-    async with avatars() as sandbox:
+    async with apart() as sandbox:
         options = {"session_start": "client_connected", "until_ready": False}
         async with calling(sandbox, **options) as call:
             await call.end()
@@ -207,7 +189,8 @@ async def test_a_session_that_waits_for_the_client_is_never_made_without_one():
 
 BOT = """
 import asyncio, sys
-from tests.support.faults import SoundCard, undisturbed
+from tests.support.pipelines import SoundCard
+from tests.support.waiting import undisturbed
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.workers.runner import WorkerRunner
@@ -257,7 +240,7 @@ async def bot(sandbox: Sandbox, **how: bool) -> AsyncIterator[asyncio.subprocess
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 async def test_a_signal_under_pipecats_runner_ends_the_session(number: int):
-    async with avatars() as sandbox, bot(sandbox) as process:
+    async with apart() as sandbox, bot(sandbox) as process:
         process.send_signal(number)
         _, log = await process.communicate()
         assert [record.end_requests for record in sandbox.sessions] == [1]
@@ -267,7 +250,7 @@ async def test_a_signal_under_pipecats_runner_ends_the_session(number: int):
 
 
 async def test_an_interrupt_that_nobody_handles_ends_the_session_too():
-    async with avatars() as sandbox, bot(sandbox, handled=False) as process:
+    async with apart() as sandbox, bot(sandbox, handled=False) as process:
         process.send_signal(signal.SIGINT)
         _, log = await process.communicate()
         assert [record.end_requests for record in sandbox.sessions] == [1]
@@ -275,6 +258,6 @@ async def test_an_interrupt_that_nobody_handles_ends_the_session_too():
 
 
 async def test_a_program_that_exits_in_the_middle_ends_the_session_too():
-    async with avatars() as sandbox, bot(sandbox, handled=False, exits=True):
+    async with apart() as sandbox, bot(sandbox, handled=False, exits=True):
         # Not waited for: Pipecat's own worker can stay behind when its event loop is closed.
         await until(lambda: sandbox.sessions[0].end_requests == 1)

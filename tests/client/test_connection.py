@@ -30,7 +30,9 @@ from pipecat_agenthuman.client.events import (
 from pipecat_agenthuman.errors import LossKind
 from pipecat_agenthuman.sandbox import Sandbox
 from pipecat_agenthuman.wire.protocol import ServerErrorCode, SessionInit
-from tests.support.faults import LIMIT_SECS, RATE, fault, until
+from tests.support.faults import fault
+from tests.support.sounds import RATE
+from tests.support.waiting import LIMIT_SECS, until
 
 TOKEN = "a-session-token-that-nobody-may-see"
 KEY = "key-0123456789-abcdefghijkl"

@@ -39,18 +39,10 @@ from pipecat_agenthuman.errors import (
 )
 from pipecat_agenthuman.sandbox import Sandbox
 from pipecat_agenthuman.wire.protocol import ERROR_CATALOGUE, ServerError, classify_error
-from tests.support.faults import (
-    LATENCY_SECS,
-    LIMIT_SECS,
-    ROOM,
-    SHORT_LIMITS,
-    calling,
-    fault,
-    once,
-    quiet_log,
-    undisturbed,
-    until,
-)
+from tests.support.calls import LATENCY_SECS, ROOM, calling
+from tests.support.faults import SHORT_LIMITS, fault
+from tests.support.sounds import once
+from tests.support.waiting import LIMIT_SECS, quiet_log, undisturbed, until
 
 RENEWAL = RenewalPolicy()
 

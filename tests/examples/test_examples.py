@@ -33,8 +33,7 @@ from pipecat_agenthuman import (
     AgentHumanErrorFrame,
 )
 from tests.support.conversation import (
-    RATE,
-    Call,
+    Conversation,
     ScriptedLLM,
     bot_speech,
     keep_tokenizer_offline,
@@ -42,6 +41,7 @@ from tests.support.conversation import (
     make_tts,
 )
 from tests.support.openai_realtime import RealtimeApi
+from tests.support.sounds import RATE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("daily_bot", "realtime_bot", "events_to_client")
@@ -85,7 +85,9 @@ def the(name: str) -> Any:
 each = pytest.mark.parametrize("example", NAMES, indirect=True)
 
 
-def script(monkeypatch: pytest.MonkeyPatch, example: ModuleType, call: Call, *replies: str) -> Any:
+def script(
+    monkeypatch: pytest.MonkeyPatch, example: ModuleType, call: Conversation, *replies: str
+) -> Any:
     """Put scripted services into an example."""
     llm = ScriptedLLM(*replies)
     monkeypatch.setattr(example, "make_stt", lambda: call.stt)
@@ -99,7 +101,7 @@ def script(monkeypatch: pytest.MonkeyPatch, example: ModuleType, call: Call, *re
 
 @the("daily_bot")
 async def test_daily_bot_holds_a_conversation_until_the_last_person_leaves(monkeypatch, example):
-    async with Call(monkeypatch, render_latency_secs=0.5) as call:
+    async with Conversation(monkeypatch, render_latency_secs=0.5) as call:
         llm = script(monkeypatch, example, call, GREETING, ANSWER)
         running = call.start(example.bot)
         await call.until(lambda: call.room.clients)
@@ -126,7 +128,7 @@ async def test_daily_bot_holds_a_conversation_until_the_last_person_leaves(monke
 async def test_realtime_bot_holds_a_conversation_and_can_be_interrupted(monkeypatch, example):
     async with (
         RealtimeApi(LONG_ANSWER, ANSWER) as api,
-        Call(monkeypatch, render_latency_secs=0.5) as call,
+        Conversation(monkeypatch, render_latency_secs=0.5) as call,
     ):
         lead_to(api, monkeypatch)
         running = call.start(example.bot)
@@ -167,7 +169,7 @@ def lead_to(api: RealtimeApi, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @the("events_to_client")
 async def test_the_client_is_told_what_the_avatar_does(monkeypatch, example):
-    async with Call(monkeypatch, render_latency_secs=0.5) as call:
+    async with Conversation(monkeypatch, render_latency_secs=0.5) as call:
         llm = script(monkeypatch, example, call, LONG_ANSWER, ANSWER)
         running = call.start(example.bot)
         ada = call.person("Ada")
@@ -195,7 +197,7 @@ async def test_the_client_is_told_what_the_avatar_does(monkeypatch, example):
         assert not call.complaints
 
 
-def states(call: Call) -> list[str]:
+def states(call: Conversation) -> list[str]:
     """What clients were told of the avatar's state."""
     messages = [message for _, message, _ in call.room.app_messages]
     told = [m["data"] for m in messages if m.get("type") == "server-message"]

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from pipecat_agenthuman.rooms import AVATAR_USER_ID
 from pipecat_agenthuman.sandbox import Sandbox
+from tests.support.daily_rest import daily_rest, holder_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "minimal.py"
 ROOM_URL = "https://example.daily.co/room"
-
-
-class _Daily(BaseHTTPRequestHandler):
-    """Daily's REST API, as far as minting a token takes."""
-
-    def do_GET(self) -> None:
-        room = {"id": "room", "name": "room", "api_created": True, "privacy": "private"}
-        room |= {"created_at": "2026-05-01T10:00:00.000Z", "config": {}}
-        self._answer(room | {"url": ROOM_URL})
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer({"token": "minted-token"})
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def _answer(self, body: dict[str, Any]) -> None:
-        payload = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(payload)))
-        self.end_headers()
-        self.wfile.write(payload)
 
 
 def start(variables: dict[str, str]) -> subprocess.Popen[str]:
@@ -59,9 +33,8 @@ def start(variables: dict[str, str]) -> subprocess.Popen[str]:
 class Runs:
     """Both ways to run the example, at the same time."""
 
-    def __init__(self, sandbox: Sandbox, daily_url: str) -> None:
+    def __init__(self, sandbox: Sandbox, daily: dict[str, str]) -> None:
         self.service = sandbox
-        daily = {"DAILY_API_KEY": "daily-key", "DAILY_API_URL": daily_url}
         processes = {
             "alone": start({}),
             "with a key": start(sandbox.environment | daily | {"DAILY_ROOM_URL": ROOM_URL}),
@@ -72,12 +45,8 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs() -> Iterator[Runs]:
-    daily = ThreadingHTTPServer(("127.0.0.1", 0), _Daily)
-    threading.Thread(target=daily.serve_forever, daemon=True).start()
-    with Sandbox() as sandbox:
-        yield Runs(sandbox, f"http://127.0.0.1:{daily.server_port}/v1")
-    daily.shutdown()
-    daily.server_close()
+    with daily_rest() as daily, Sandbox() as sandbox:
+        yield Runs(sandbox, daily)
 
 
 @pytest.fixture(params=["alone", "with a key"])
@@ -105,7 +74,8 @@ def test_it_prints_what_was_heard_and_no_more(runs: Runs, way: str) -> None:
 
 def test_with_a_key_it_speaks_in_the_daily_room_and_ends_its_session(runs: Runs) -> None:
     (session,) = runs.service.sessions
-    assert (session.wish.room.url, session.wish.room.token) == (ROOM_URL, "minted-token")
+    assert session.wish.room.url == ROOM_URL
+    assert holder_of(session.wish.room.token)["user_id"] == AVATAR_USER_ID
     assert session.status == "ended"
     assert session.end_requests == 1
     assert runs.service.heard(session.id).duration_secs > 3

@@ -1,51 +1,18 @@
 """What goes wrong is told where it matters, once, with what it means and what to do."""
 
-import asyncio
-import json
-
 import pytest
-from pipecat.frames.frames import MetricsFrame
-from pipecat.metrics.metrics import TTFBMetricsData
 from pipecat.utils.errors import ErrorCategory
 
-from pipecat_agenthuman import AgentHumanServerEventFrame
 from pipecat_agenthuman.frames import (
     AgentHumanDisconnectedFrame,
-    AgentHumanInterruptConfirmedFrame,
-    AgentHumanSpeakConfirmedFrame,
 )
-from pipecat_agenthuman.pipeline.metrics import (
-    FirstConfirmationMetricsData,
-    InterruptMetricsData,
-    RoundTripMetricsData,
-    TimeToJoinMetricsData,
-)
-from pipecat_agenthuman.sandbox import Sandbox
 from pipecat_agenthuman.wire.protocol import ERROR_CATALOGUE
-from tests.support.faults import (
-    LATENCY_SECS,
-    Call,
-    calling,
-    fault,
-    once,
-    quiet_log,
-    undisturbed,
-    until,
-)
+from tests.support.calls import avatars, calling
+from tests.support.faults import fault, server_error
+from tests.support.inside import set_limits
+from tests.support.waiting import until
 
-
-@pytest.fixture(autouse=True)
-def log():
-    with undisturbed(), quiet_log() as lines:
-        yield lines
-
-
-def avatars(**options) -> Sandbox:
-    return Sandbox(render_latency_secs=LATENCY_SECS, **options)
-
-
-def error(text: str) -> str:
-    return json.dumps({"type": "error", "error": text})
+pytestmark = pytest.mark.usefixtures("log")
 
 
 def told(log: list[str], words: str) -> list[str]:
@@ -53,14 +20,11 @@ def told(log: list[str], words: str) -> list[str]:
     return [line for line in log if line.startswith("ERROR") and words in line]
 
 
-# --- errors ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("entry", ERROR_CATALOGUE, ids=lambda entry: entry.code)
 async def test_a_server_error_is_told_once_on_every_way_with_its_remedy(entry, log):
     text = entry.text + (" details" if entry.text.endswith(":") else "")
     async with avatars() as sandbox, calling(sandbox) as call:
-        await sandbox.send(error(text))
+        await sandbox.send(server_error(text))
         await until(lambda: bool(call.reported))
         await call.end()
     (frame,), (reported,) = call.error_frames, call.reported
@@ -109,7 +73,7 @@ async def test_a_refused_create_is_told_with_pipecats_category(status, code, cat
 async def test_a_burst_is_told_once_and_its_rest_is_counted_in_the_end(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         for number in range(20):
-            await sandbox.send(error(f"Failed to process audio: {number}"))
+            await sandbox.send(server_error(f"Failed to process audio: {number}"))
         await until(lambda: call.avatar.stats.errors.get("audio_not_processed") == 20)
         await call.end()
     assert len(call.reported) == len(call.error_frames) == 1
@@ -118,20 +82,20 @@ async def test_a_burst_is_told_once_and_its_rest_is_counted_in_the_end(log):
 
 
 async def test_the_rest_of_a_burst_is_told_when_it_is_over(log, monkeypatch):
-    monkeypatch.setattr("pipecat_agenthuman.pipeline.announcer.BURST_SECS", 0.3)
+    set_limits(monkeypatch, burst_secs=0.3)
     async with avatars() as sandbox, calling(sandbox) as call:
         for _ in range(3):
-            await sandbox.send(error("No audio data provided"))
+            await sandbox.send(server_error("No audio data provided"))
         await until(lambda: len(told(log, "came 2 more times")) == 1)
-        await sandbox.send(error("No audio data provided"))
+        await sandbox.send(server_error("No audio data provided"))
         await until(lambda: len(call.reported) == 2)
         await call.end()
 
 
 async def test_different_errors_are_no_burst():
     async with avatars() as sandbox, calling(sandbox) as call:
-        await sandbox.send(error("No audio data provided"))
-        await sandbox.send(error("Invalid JSON format"))
+        await sandbox.send(server_error("No audio data provided"))
+        await sandbox.send(server_error("Invalid JSON format"))
         await until(lambda: len(call.reported) == 2)
         await call.end()
 
@@ -145,110 +109,3 @@ async def test_the_end_of_all_hope_is_told_even_in_a_burst():
     assert len(call.reported) == 2
     assert "from now on the transport speaks" in call.reported[-1].error
     assert call.avatar.stats.errors["server_failure"] == 5
-
-
-async def test_a_loss_is_told_as_a_disconnection_with_what_follows():
-    async with avatars() as sandbox, calling(sandbox) as call:
-        await sandbox.drop(code=4001, reason="by order")
-        await call.until_ready(2)
-        await call.end()
-    (frame,) = call.between.of(AgentHumanDisconnectedFrame)
-    assert frame.will_reconnect
-    assert "4001: by order" in frame.reason
-    assert f"on_disconnected {frame.reason} True" in call.news
-
-
-async def test_words_of_a_server_without_measure_are_cut_in_the_log(log):
-    async with avatars() as sandbox, calling(sandbox) as call:
-        await sandbox.send(error("blah " * 20_000))
-        await sandbox.send("x" * 100_000)
-        await until(lambda: bool(call.reported))
-        await call.end()
-    assert max(map(len, log)) < 5000
-
-
-async def test_a_flood_of_events_does_not_fill_the_memory(log, monkeypatch):
-    monkeypatch.setattr("pipecat_agenthuman.pipeline.announcer.UNTOLD_NEWS", 10)
-    async with avatars() as sandbox, calling(sandbox) as call:
-        held = asyncio.Event()
-        call.avatar.add_event_handler("on_speak_confirmed", lambda *_: held.wait())
-        teller = call.avatar._announcer
-        telling, gate = teller._tell, asyncio.Event()
-
-        async def slow(event: object) -> None:
-            await gate.wait()
-            await telling(event)
-
-        monkeypatch.setattr(teller, "_tell", slow)
-        for _ in range(200):
-            await sandbox.send('{"type": "agent.nod"}')
-        await until(lambda: any("too many at once" in line for line in log))
-        assert call.avatar._announcer._news.qsize() <= 10
-        held.set()
-        gate.set()
-        await call.say(0.3)
-        await call.end()
-    assert once(call.heard_of_avatar(), range(call.said))
-
-
-async def test_unknown_events_go_down_as_frames_and_are_noticed_once(log):
-    async with avatars() as sandbox, calling(sandbox) as call:
-        for number in range(3):
-            await sandbox.send(json.dumps({"type": "agent.nod", "times": number}))
-        await until(lambda: len(events(call)) == 3)
-        await call.end()
-    assert [frame.event["times"] for frame in events(call)] == [0, 1, 2]
-    assert len([line for line in log if "agent.nod" in line]) == 1
-
-
-def events(call: Call) -> list[AgentHumanServerEventFrame]:
-    frames = call.between.of(AgentHumanServerEventFrame)
-    return [frame for frame in frames if type(frame) is AgentHumanServerEventFrame]
-
-
-# --- numbers ---------------------------------------------------------------------------
-
-
-async def test_the_times_that_matter_are_metrics_and_in_the_stats():
-    async with avatars(round_trip_secs=0.1) as sandbox, calling(sandbox) as call:
-        await call.say(0.4)
-        await until(lambda: bool(call.between.of(AgentHumanSpeakConfirmedFrame)))
-        await call.say(1.0)
-        await sandbox.wait_until_heard(0.5)
-        await call.interrupt()
-        await until(lambda: bool(call.between.of(AgentHumanInterruptConfirmedFrame)))
-        await call.end()
-    figures = [figure for frame in call.between.of(MetricsFrame) for figure in frame.data]
-    ours = [figure for figure in figures if figure.processor == call.avatar.name]
-    stats = call.avatar.stats
-
-    def values(kind: type) -> list[float]:
-        return [figure.value for figure in ours if isinstance(figure, kind)]
-
-    assert values(TimeToJoinMetricsData) == [stats.time_to_join_secs]
-    assert values(InterruptMetricsData) == [stats.interrupt_secs]
-    first = values(FirstConfirmationMetricsData)
-    assert len(first) == 2
-    assert first[-1] == stats.first_confirmation_secs
-    assert len(values(RoundTripMetricsData)) == 2
-    assert stats.time_to_join_secs >= 0.2
-    assert stats.interrupt_secs >= 0.1
-    assert all(secs >= 0.1 for secs in first)
-    assert stats.round_trip_secs >= 0.1
-    # The second utterance joined the first, so its first sound is nobody's wait.
-    assert len([value for value in values(TTFBMetricsData) if value]) == 1
-    assert stats.ttfb_secs >= 0.05 + LATENCY_SECS
-    assert stats.interruptions == 1
-    assert stats.sessions == 1
-
-
-async def test_the_stats_are_a_snapshot():
-    async with avatars() as sandbox, calling(sandbox) as call:
-        before = call.avatar.stats
-        await call.say(0.1)
-        await sandbox.send(error("No audio data provided"))
-        await until(lambda: bool(call.reported))
-        await call.end()
-    assert before.taken_secs == 0
-    assert before.errors == {}
-    assert call.avatar.stats.taken_secs == pytest.approx(0.1)

@@ -11,52 +11,14 @@ from pipecat.frames.frames import (
     TTSTextFrame,
 )
 
-from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
-from pipecat_agenthuman.pipeline import supervisor
-from pipecat_agenthuman.pipeline.frame_traits import is_interruptible, speech_frame
-from pipecat_agenthuman.pipeline.transport_output import TransportOutput
 from pipecat_agenthuman.sandbox import Sandbox
-from tests.support.faults import (
-    LATENCY_SECS,
-    RATE,
-    calling,
-    counted,
-    fault,
-    once,
-    quiet_log,
-    sound,
-    undisturbed,
-    until,
-)
+from tests.support.calls import CUT_SECS, avatars, calling
+from tests.support.faults import fault
+from tests.support.inside import avatar_speaks, transport_is_busy
+from tests.support.sounds import RATE, counted, never, numbered, once
+from tests.support.waiting import until
 
-CUT_SECS = 0.35
-"""How far the moments of the cut may lie apart on a busy machine: in the room, and as the
-service sees it. What is heard twice, or not at all, is at most that."""
-
-
-@pytest.fixture(autouse=True)
-def _undisturbed():
-    with undisturbed():
-        yield
-
-
-@pytest.fixture
-def log():
-    with quiet_log() as lines:
-        yield lines
-
-
-def avatars(**options) -> Sandbox:
-    return Sandbox(render_latency_secs=LATENCY_SECS, **options)
-
-
-def never(counts: np.ndarray, said: range) -> bool:
-    return not counts[said.start : said.stop].any()
-
-
-async def spoken(call, times: int = 1) -> None:
-    """Wait until so many stretches of speech have ended, whoever spoke."""
-    await until(lambda: call.speaking(call.above, upstream=True).count("stop") >= times)
+pytestmark = pytest.mark.usefixtures("log")
 
 
 # --- a loss ----------------------------------------------------------------------------
@@ -68,7 +30,7 @@ async def test_at_a_loss_the_transport_speaks_what_was_not_heard_and_then_the_av
         await sandbox.wait_until_heard(0.4)
         await sandbox.drop(abort=True)
         await call.until_ready(2)
-        await spoken(call, 2)
+        await call.spoken(2)
         more = await call.say(0.3)
         await call.end()
     avatar, transport = call.heard_of_avatar(), call.given_to_transport()
@@ -92,7 +54,7 @@ async def test_what_is_said_while_the_transport_speaks_is_said_by_the_transport(
         await sandbox.drop()
         await call.until_ready(2)
         second = await call.say(0.3)
-        await spoken(call, 3)
+        await call.spoken(3)
         third = await call.say(0.3)
         await call.end()
     avatar, transport = call.heard_of_avatar(), call.given_to_transport()
@@ -110,7 +72,7 @@ async def test_an_utterance_under_way_stays_with_the_transport_to_its_end(log):
         await sandbox.drop()
         await call.until_ready(2)
         words = await saying
-        await spoken(call, 2)
+        await call.spoken(2)
         await call.end()
     assert len(call.speaking(call.behind, upstream=False)) == 4
     both = call.heard_of_avatar() + call.given_to_transport()
@@ -124,13 +86,13 @@ async def test_every_held_frame_comes_through_once_and_in_its_place(log):
         await call.feed(TTSStartedFrame())
         for number in range(10):
             piece = range(number * 1600, (number + 1) * 1600)
-            await call.feed(TTSAudioRawFrame(sound(piece), RATE, 1))
+            await call.feed(TTSAudioRawFrame(numbered(piece), RATE, 1))
             await call.feed(TTSTextFrame(f"word {number}", "sentence"))
         await call.feed(TTSStoppedFrame())
         call.said = 16_000
         await sandbox.wait_until_heard(0.35)
         await sandbox.drop(abort=True)
-        await spoken(call, 2)
+        await call.spoken(2)
         await call.end()
     assert [f.text for f in call.behind.of(TTSTextFrame)] == [f"word {n}" for n in range(10)]
     order = [
@@ -147,7 +109,7 @@ async def test_every_held_frame_comes_through_once_and_in_its_place(log):
 async def test_words_with_timestamps_come_once_and_in_order_whoever_speaks(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         clock = call.avatar.get_clock()
-        await call.feed(TTSStartedFrame(), TTSAudioRawFrame(sound(range(16_000)), RATE, 1))
+        await call.feed(TTSStartedFrame(), TTSAudioRawFrame(numbered(range(16_000)), RATE, 1))
         call.said = 16_000
         start = clock.get_time()
         for number in range(10):
@@ -157,7 +119,7 @@ async def test_words_with_timestamps_come_once_and_in_order_whoever_speaks(log):
         await call.feed(TTSStoppedFrame())
         await sandbox.wait_until_heard(0.35)
         await sandbox.drop(abort=True)
-        await spoken(call, 2)
+        await call.spoken(2)
         await until(lambda: len(call.behind.of(TTSTextFrame)) == 10)
         await call.end()
     assert [f.text for f in call.behind.of(TTSTextFrame)] == [f"word {n}" for n in range(10)]
@@ -178,7 +140,7 @@ async def test_the_words_of_the_next_utterance_wait_for_its_sound(log):
             await call.feed(TTSStartedFrame(context_id=name))
             base_ns = max(call.avatar.get_clock().get_time(), last_ns)
             for start in range(said.start, said.stop, word_samples):
-                audio = sound(range(start, start + word_samples))
+                audio = numbered(range(start, start + word_samples))
                 await call.feed(TTSAudioRawFrame(audio, RATE, 1, context_id=name))
                 word = TTSTextFrame(str(start), "word", context_id=name)
                 word.pts = last_ns = base_ns + (start - said.start) * 1_000_000_000 // RATE
@@ -189,18 +151,17 @@ async def test_the_words_of_the_next_utterance_wait_for_its_sound(log):
         await say_words("one", range(call.said // 2))
         await sandbox.wait_until_heard(0.2)
         await sandbox.drop()
-        await until(lambda: not call.avatar._fallback.avatar_speaks)
+        await until(lambda: not avatar_speaks(call.avatar))
         await say_words("two", range(call.said // 2, call.said))
         await until(lambda: len(call.behind.of(TTSTextFrame)) == 12)
         await call.end()
     assert [int(frame.text) for frame in call.behind.of(TTSTextFrame)] == [
         number * word_samples for number in range(12)
     ]
-    came_at = {f.text: at for f, at, _ in call.behind.seen if isinstance(f, TTSTextFrame)}
+    came_at = {seen.frame.text: seen.at for seen in call.behind.seen(TTSTextFrame)}
     sounded_at = {
-        int(np.frombuffer(frame.audio, "<u2")[0]): at
-        for frame, at, _ in call.behind.seen
-        if isinstance(frame, TTSAudioRawFrame)
+        int(np.frombuffer(seen.frame.audio, "<u2")[0]): seen.at
+        for seen in call.behind.seen(TTSAudioRawFrame)
     }
     for start in range(call.said // 2, call.said, word_samples):
         chunk = max(first for first in sounded_at if first <= start + 1)
@@ -217,7 +178,7 @@ async def test_the_rest_is_passed_at_the_rate_of_the_tts_service(log):
         await call.feed(TTSStartedFrame(), *frames, TTSStoppedFrame())
         await sandbox.wait_until_heard(0.3)
         await sandbox.drop()
-        await spoken(call, 2)
+        await call.spoken(2)
         more = [TTSAudioRawFrame(piece, rate, 1) for piece in pieces[:3]]
         sandbox.inject(fault("create", "refuse", status=401))
         await call.feed(TTSStartedFrame(), *more, TTSStoppedFrame())
@@ -231,28 +192,9 @@ async def test_the_rest_is_passed_at_the_rate_of_the_tts_service(log):
     assert not [line for line in log if "resampl" in line.lower() and "ERROR" in line]
 
 
-def test_speech_is_as_uninterruptible_as_before_at_another_rate():
-    transport = TransportOutput()
-    transport.note_format(TTSAudioRawFrame(b"", 24_000, 1))
-    pieces = [speech_frame(bytes(3200), RATE, interruptible=kept) for kept in (True, False, True)]
-    passed = transport.take_over(pieces)
-    assert {frame.sample_rate for frame in passed} == {24_000}
-    assert [is_interruptible(frame) for frame in passed] == [True, False, True]
-
-
-def test_the_rest_has_as_many_channels_as_the_tts_service_delivers():
-    transport = TransportOutput()
-    transport.note_format(TTSAudioRawFrame(b"", RATE, 2))
-    piece = speech_frame(sound(range(160)), RATE, interruptible=True)
-    (passed,) = transport.take_over([piece])
-    assert passed.num_channels == 2
-    left, right = np.frombuffer(passed.audio, "<i2").reshape(-1, 2).T
-    assert left.tobytes() == right.tobytes() == sound(range(160))
-
-
 async def test_a_loss_after_an_interruption_leaves_nobody_mute(log):
     async with avatars() as sandbox, calling(sandbox) as call:
-        await call.feed(TTSStartedFrame(), TTSAudioRawFrame(sound(range(RATE)), RATE, 1))
+        await call.feed(TTSStartedFrame(), TTSAudioRawFrame(numbered(range(RATE)), RATE, 1))
         call.said = RATE
         await sandbox.wait_until_heard(0.1)
         await call.interrupt()
@@ -294,10 +236,10 @@ async def test_uninterruptible_speech_survives_an_interruption_of_the_transport_
         await call.interrupt()
         more = await call.say(0.3)
         await until(lambda: bool(call.given_to_transport()[more.start : more.stop].all()))
-        await until(lambda: not call.avatar._fallback.transport.busy)
+        await until(lambda: not transport_is_busy(call.avatar))
         last = await call.say(0.3)
         await call.end()
-    played = counted(np.frombuffer(call.transport.played, "<i2"), call.said)
+    played = counted(call.transport.played, call.said)
     both = call.heard_of_avatar() + played
     assert (both[kept.start : kept.stop] != 1).sum() / RATE < CUT_SECS
     assert played[kept.stop - RATE // 4 : kept.stop].all()
@@ -316,35 +258,6 @@ async def test_words_that_nobody_confirms_are_spoken_by_the_transport_at_the_end
     assert once(call.given_to_transport(), words)
     assert not call.unpaired()
     assert [line for line in log if "WARNING" in line and "the transport speaks them" in line]
-
-
-# --- no session in time ----------------------------------------------------------------
-
-
-async def test_the_first_words_do_not_wait_for_ever(log, monkeypatch):
-    monkeypatch.setattr(supervisor, "START_WAIT_SECS", 0.3)
-    async with avatars() as sandbox:
-        sandbox.inject(fault("create", "delay", delay_secs=1.5, delayed="answer"))
-        async with calling(sandbox, until_ready=False) as call:
-            first = await call.say(0.3)
-            await spoken(call)
-            await call.until_ready()
-            second = await call.say(0.3)
-            await call.end()
-        assert len(sandbox.sessions) == 1
-    assert once(call.given_to_transport(), first)
-    assert once(call.heard_of_avatar(), second)
-    assert [line for line in log if "no session after 0.3 s" in line]
-
-
-async def test_the_first_words_wait_for_an_avatar_that_comes_in_time(log):
-    async with avatars() as sandbox:
-        sandbox.inject(fault("create", "delay", delay_secs=0.5, delayed="answer"))
-        async with calling(sandbox, until_ready=False) as call:
-            words = await call.say(0.3)
-            await call.end()
-    assert once(call.heard_of_avatar(), words)
-    assert never(call.given_to_transport(), words)
 
 
 # --- on_unavailable="drop" -------------------------------------------------------------
@@ -382,100 +295,3 @@ async def test_a_transport_that_plays_no_audio_is_fine_if_nothing_is_to_be_passe
     async with avatars() as sandbox, calling(sandbox, **options) as call:
         await call.end()
     assert not [line for line in log if "plays no audio" in line]
-
-
-# --- the avatar in the room ------------------------------------------------------------
-
-
-async def test_an_avatar_that_leaves_the_room_is_replaced_and_the_transport_speaks(
-    log, monkeypatch
-):
-    monkeypatch.setattr(supervisor, "RETURN_WAIT_SECS", 0.2)
-    async with avatars() as sandbox, calling(sandbox) as call:
-        await call.feed(AgentHumanAvatarJoinedFrame("avatar-1"))
-        await until(lambda: call.ready == 1)
-        words = await call.say(1.0)
-        await sandbox.wait_until_heard(0.3)
-        await sandbox.remove_avatar()
-        await call.feed(AgentHumanAvatarLeftFrame("avatar-1", "hidden"))
-        await until(lambda: len(sandbox.sessions) == 2)
-        await call.feed(AgentHumanAvatarJoinedFrame("avatar-2"))
-        await call.until_ready(2)
-        await spoken(call, 2)
-        more = await call.say(0.3)
-        await call.end()
-    both = call.heard_of_avatar() + call.given_to_transport()
-    assert (both[words.start : words.stop] != 1).sum() / RATE < CUT_SECS
-    assert once(call.heard_of_avatar(), more)
-    assert [frame.code for frame in call.error_frames] == ["avatar_left"]
-    assert not call.unpaired()
-
-
-async def test_a_renewed_avatar_that_never_appears_is_replaced_and_the_transport_speaks(log):
-    async with avatars() as sandbox, calling(sandbox, avatar_wait_secs=0.3) as call:
-        await call.feed(AgentHumanAvatarJoinedFrame("avatar-1"))
-        await call.say(0.2)
-        await spoken(call)
-        await sandbox.drop()
-        await call.feed(AgentHumanAvatarLeftFrame("avatar-1", "left"))
-        await until(lambda: len(sandbox.sessions) == 2)
-        words = await call.say(0.5)
-        await until(lambda: len(sandbox.sessions) == 3)
-        await call.feed(AgentHumanAvatarJoinedFrame("avatar-3"))
-        await call.until_ready(2)
-        await until(lambda: not call.avatar._fallback.transport.busy)
-        more = await call.say(0.3)
-        await call.end()
-    assert call.given_to_transport()[words.start : words.stop].all()
-    assert once(call.heard_of_avatar(), more)
-    assert [frame.code for frame in call.error_frames] == ["closed", "avatar_left"]
-
-
-async def test_an_avatar_that_comes_back_is_not_replaced_and_repeats_nothing(log):
-    async with avatars() as sandbox, calling(sandbox) as call:
-        await call.feed(AgentHumanAvatarJoinedFrame("avatar-1"))
-        words = await call.say(1.0)
-        await sandbox.wait_until_heard(0.3)
-        await call.feed(AgentHumanAvatarLeftFrame("avatar-1", "network"))
-        await until(lambda: "start" in call.speaking(call.between, upstream=True))
-        await call.feed(AgentHumanAvatarJoinedFrame("avatar-1"))
-        await spoken(call, 2)
-        more = await call.say(0.3)
-        await call.end()
-        assert len(sandbox.sessions) == 1
-    both = call.heard_of_avatar() + call.given_to_transport()
-    assert (both[words.start : words.stop] != 1).sum() / RATE < CUT_SECS
-    assert once(call.heard_of_avatar(), more)
-    assert not call.error_frames
-
-
-# --- a mistake of our own --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("where", ["driver", "events", "session"])
-async def test_a_bug_in_a_task_is_reported_and_the_transport_speaks(where, log, monkeypatch):
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("a bug for the test")
-
-    async with avatars() as sandbox, calling(sandbox) as call:
-        first = await call.say(0.8)
-        await sandbox.wait_until_heard(0.2)
-        if where == "driver":
-            monkeypatch.setattr(call.avatar._output._playout, "poll", fail)
-        elif where == "events":
-            monkeypatch.setattr(call.avatar._announcer, "_tell", fail)
-            await sandbox.send('{"type": "agent.nod"}')
-        else:
-            monkeypatch.setattr(call.avatar._supervisor._session, "_settle", fail)
-            await sandbox.drop()
-        await until(lambda: bool(call.reported))
-        second = await call.say(0.3)
-        await call.end()
-    both = call.heard_of_avatar() + call.given_to_transport()
-    assert (both[first.start : first.stop] != 1).sum() / RATE < CUT_SECS
-    assert once(call.given_to_transport(), second)
-    assert [frame.code for frame in call.error_frames] == ["internal_error"]
-    assert not call.avatar.is_usable
-    assert not call.unpaired()
-    assert [line for line in log if "Traceback" in line and "ZeroDivisionError" in line]
-    assert not sandbox.live_sessions

@@ -1,6 +1,5 @@
 """Spans for sessions and utterances, where Pipecat's tracing is on."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -11,22 +10,14 @@ from pipecat.frames.frames import (
     TTSStartedFrame,
     TTSStoppedFrame,
 )
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.utils.tracing.setup import is_tracing_available
-from pipecat.workers.runner import WorkerRunner
 
-from pipecat_agenthuman.sandbox import Sandbox
-from tests.support.faults import (
-    LATENCY_SECS,
-    RATE,
-    SoundCard,
-    avatar_in,
-    quiet_log,
-    sound,
-    undisturbed,
-    until,
-)
+from tests.support.calls import LATENCY_SECS, avatar_in, avatars
+from tests.support.faults import QUICK_RENEWAL
+from tests.support.inside import avatar_is_idle
+from tests.support.pipelines import SoundCard, running
+from tests.support.sounds import RATE, numbered
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(
     not is_tracing_available(), reason="needs OpenTelemetry: Pipecat's extra 'tracing'"
@@ -48,35 +39,25 @@ def exported() -> Any:
     return exporter
 
 
-async def test_a_call_leaves_a_span_for_each_session_and_each_utterance():
+async def test_a_call_leaves_a_span_for_each_session_and_each_utterance(log):
     exporter = exported()
-    with undisturbed(), quiet_log():
-        async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox:
-            avatar = avatar_in(sandbox)
-            worker = PipelineWorker(
-                Pipeline([avatar, SoundCard()]),
-                params=PipelineParams(audio_out_sample_rate=RATE, enable_metrics=True),
-                enable_tracing=True,
-                cancel_on_idle_timeout=False,
-                enable_rtvi=False,
-            )
-            runner = WorkerRunner(handle_sigint=False)
-            await runner.add_workers(worker)
-            running = asyncio.create_task(runner.run())
+    async with avatars() as sandbox:
+        avatar = avatar_in(sandbox, renewal=QUICK_RENEWAL)
+        async with running(avatar, SoundCard(), enable_tracing=True) as (worker, ending):
             await until(lambda: bool(avatar.stats.sessions))
             for interrupted in (False, True):
-                audio = TTSAudioRawFrame(sound(range(8000)), RATE, 1)
+                audio = TTSAudioRawFrame(numbered(range(8000)), RATE, 1)
                 heard_secs = avatar.stats.heard_secs
                 await worker.queue_frames([TTSStartedFrame(), audio, TTSStoppedFrame()])
                 if interrupted:
                     await until(lambda: avatar.stats.heard_secs > heard_secs + 0.1)  # noqa: B023
                     await worker.queue_frame(InterruptionFrame())
                 else:
-                    await until(lambda: avatar._output.idle and avatar.stats.heard_secs > 0)
+                    await until(lambda: avatar_is_idle(avatar) and avatar.stats.heard_secs > 0)
             await sandbox.drop(code=4000, reason="by order")
             await until(lambda: avatar.stats.sessions == 2)
             await worker.queue_frame(EndFrame())
-            await running
+            await ending
     spans = [span for span in exporter.get_finished_spans() if "agenthuman" in span.name]
     sessions = [span for span in spans if span.name == "agenthuman.session"]
     first, second = [span for span in spans if span.name == "agenthuman.utterance"]

@@ -6,20 +6,23 @@ Against a model of Pipecat's output transport in virtual time, whose word travel
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
     Frame,
+    OutputAudioRawFrame,
+    TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
 )
 
-from pipecat_agenthuman.pipeline.frame_traits import speech_frame
+from pipecat_agenthuman.pipeline.frame_traits import is_interruptible, speech_frame
 from pipecat_agenthuman.pipeline.transport_output import TransportOutput
+from tests.support.sounds import RATE, numbered
 
-RATE = 16_000
 STEP_SECS = 0.002
 CHUNK_SECS = 0.04
 WORD_TAKES_SECS = 0.006
@@ -179,6 +182,38 @@ def test_what_the_transport_never_plays_does_not_keep_the_avatar_away():
     voice.adapt(speech_frame(bytes(20 * RATE), RATE, interruptible=True))
     voice.adapt(TTSStoppedFrame())
     now[0] += 0.9
+    assert voice.busy
+    now[0] += 0.2
+    assert not voice.busy
+
+
+def test_speech_is_as_uninterruptible_as_before_at_another_rate():
+    transport = TransportOutput()
+    transport.note_format(TTSAudioRawFrame(b"", 24_000, 1))
+    pieces = [speech_frame(bytes(3200), RATE, interruptible=kept) for kept in (True, False, True)]
+    passed = transport.take_over(pieces)
+    assert {frame.sample_rate for frame in passed} == {24_000}
+    assert [is_interruptible(frame) for frame in passed] == [True, False, True]
+
+
+def test_the_rest_has_as_many_channels_as_the_tts_service_delivers():
+    transport = TransportOutput()
+    transport.note_format(TTSAudioRawFrame(b"", RATE, 2))
+    piece = speech_frame(numbered(range(160)), RATE, interruptible=True)
+    (passed,) = transport.take_over([piece])
+    assert passed.num_channels == 2
+    left, right = np.frombuffer(passed.audio, "<i2").reshape(-1, 2).T
+    assert left.tobytes() == right.tobytes() == numbered(range(160))
+
+
+def test_a_transport_that_plays_a_sound_first_begins_to_speak_later():
+    now = [5.0]
+    voice = TransportOutput(lambda: now[0])
+    voice.note_sound(OutputAudioRawFrame(bytes(3 * 2 * RATE), RATE, 1))
+    voice.adapt(TTSStartedFrame())
+    voice.adapt(TTSAudioRawFrame(bytes(2 * 2 * RATE), RATE, 1))
+    voice.adapt(TTSStoppedFrame())
+    now[0] += 3.9
     assert voice.busy
     now[0] += 0.2
     assert not voice.busy

@@ -24,8 +24,8 @@ from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.sandbox.playback import Playback
 from pipecat_agenthuman.sandbox.sound import Heard
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
 
-RATE = 16_000
 FRAME_SECS = 0.02
 TTS_DELAY_SECS = 0.3  # from the end of one utterance's sound to the next one's first audio
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pipecat_agenthuman.playout.cues import STALL_LIMIT_SECS, Release, Speaking, Started, Stopped
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
 
-RATE = 16_000
 EPSILON_SECS = 1e-6  # a sixtieth of a sample
 ROUNDING_SECS = 1e-9  # all times here are whole samples; sums of them are not quite
 CLOCK_OFFSET_SECS = 1000.0  # timestamps have a clock of their own

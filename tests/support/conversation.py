@@ -1,8 +1,8 @@
-"""A call for tests: a room, a person who really speaks, an avatar that is really heard.
+"""A conversation for tests: a room, a person who really speaks, an avatar that is really heard.
 
 Any ``bot(runner_args)`` can be run in it, an example's or a test's own::
 
-    async with Call(monkeypatch) as call:
+    async with Conversation(monkeypatch) as call:
         running = call.start(bot)
         ada = call.person("Ada")
         await call.until(lambda: call.heard_secs > 1)
@@ -20,8 +20,6 @@ synthesised; what the bot makes of them (voice activity, end of turn) is Pipecat
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import re
 import time
 from collections import deque
@@ -34,9 +32,6 @@ from typing import Any, Self
 import numpy as np
 import pytest
 import soxr
-from aiohttp import web
-from aiohttp.test_utils import TestServer
-from loguru import logger
 from pipecat.frames.frames import (
     Frame,
     LLMContextFrame,
@@ -57,10 +52,12 @@ from pipecat.utils.time import time_now_iso8601
 from pipecat_agenthuman.demo.espeak import EspeakSynthesizer, SynthesizedSpeech
 from pipecat_agenthuman.demo.speech import EspeakTTSService
 from pipecat_agenthuman.sandbox import Sandbox, SandboxSession
+from tests.support.calls import LATENCY_SECS
+from tests.support.daily_rest import daily_rest, holder_of
 from tests.support.daily_room import Participant, Room, installed_daily
+from tests.support.sounds import RATE
+from tests.support.waiting import LIMIT_SECS, quiet_log, until
 
-WAIT_SECS = 30.0
-RATE = 16000
 _CHUNK_SECS = 0.02
 
 Bot = Callable[[RunnerArguments], Awaitable[None]]
@@ -205,7 +202,7 @@ class Person:
         """Say something, in real time; returns when it was said."""
         self._spoken.clear()
         self._words.extend(_persons_speech(text))
-        await asyncio.wait_for(self._spoken.wait(), WAIT_SECS)
+        await asyncio.wait_for(self._spoken.wait(), LIMIT_SECS)
         if recogniser is not None:
             recogniser.cues.append(text)
 
@@ -255,53 +252,11 @@ class Avatar:
             await asyncio.sleep(_CHUNK_SECS)
 
 
-# --- Daily's REST API -------------------------------------------------------------------------
+# --- the conversation ------------------------------------------------------------------------
 
 
-class DailyRest:
-    """As much of it as minting a token takes. Its tokens can be read, as Daily's can."""
-
-    def __init__(self, room: Room) -> None:
-        self._room = room
-        app = web.Application()
-        app.router.add_get("/v1/rooms/{name}", self._get_room)
-        app.router.add_post("/v1/meeting-tokens", self._make_token)
-        self.server = TestServer(app)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.port}/v1"
-
-    async def _get_room(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        return web.json_response(
-            {
-                "id": name,
-                "name": name,
-                "api_created": True,
-                "privacy": "private",
-                "url": self._room.url,
-                "created_at": "2026-05-01T10:00:00.000Z",
-                "config": {},
-            }
-        )
-
-    async def _make_token(self, request: web.Request) -> web.Response:
-        wanted = (await request.json())["properties"]
-        token = base64.urlsafe_b64encode(json.dumps(wanted).encode()).decode().rstrip("=")
-        return web.json_response({"token": token})
-
-
-def holder_of(token: str) -> dict[str, Any]:
-    """What a token of ``DailyRest`` was made for."""
-    return json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-
-
-# --- the call ---------------------------------------------------------------------------------
-
-
-class Call:
-    """A room with everything around it; see the top of this file.
+class Conversation:
+    """A call in a room, with everything around it; see the top of this file.
 
     Attributes:
         sandbox: The avatar's service, in a thread of its own.
@@ -313,16 +268,16 @@ class Call:
 
     room: Room
     stt: ScriptedSTT
+    complaints: list[str]
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **sandbox: Any) -> None:
         self._monkeypatch = monkeypatch
         self.sandbox = Sandbox(
             on_avatar_joined=self._avatar_joined,
             on_avatar_left=self._avatar_left,
-            **{"render_latency_secs": 0.1, "max_sessions": 3, **sandbox},
+            **{"render_latency_secs": LATENCY_SECS, "max_sessions": 3, **sandbox},
         )
         self.avatars: list[Avatar] = []
-        self.complaints: list[str] = []
         self._present: dict[str, Avatar] = {}
         self._persons: list[Person] = []
         self._bots: list[asyncio.Task[None]] = []
@@ -333,15 +288,11 @@ class Call:
         keep_tokenizer_offline(self._monkeypatch)
         daily = self._stack.enter_context(installed_daily(self._monkeypatch))
         self.room = daily.room()
-        rest = DailyRest(self.room)
-        await rest.server.start_server()
-        self._stack.push_async_callback(rest.server.close)
+        rest = self._stack.enter_context(daily_rest())
         self._stack.enter_context(self.sandbox)
-        variables = {"DAILY_API_KEY": "daily-key", "DAILY_API_URL": rest.url}
-        for name, value in (self.sandbox.environment | variables).items():
+        for name, value in (self.sandbox.environment | rest).items():
             self._monkeypatch.setenv(name, value)
-        handler = logger.add(lambda text: self.complaints.append(str(text)), level="WARNING")
-        self._stack.callback(logger.remove, handler)
+        self.complaints = self._stack.enter_context(quiet_log(level="WARNING"))
         self.stt = ScriptedSTT()
         self._bystanders = asyncio.all_tasks()
         return self
@@ -394,22 +345,25 @@ class Call:
         return len(heard) > RATE // 2 and np.array_equal(heard, loud(person.said)[-len(heard) :])
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until something is so."""
-        deadline = time.monotonic() + WAIT_SECS
-        while not condition():
+        """Wait until something is so; a bot that has failed meanwhile says why."""
+
+        def so_or_failed() -> object:
             for bot in self._bots:
                 if bot.done():
                     bot.result()
-            assert time.monotonic() < deadline, (
-                f"It never came true. Heard {self.heard_secs:.3f} s. Sandbox: "
-                f"{[(e['at_secs'], e['what']) for e in self.sandbox.log[-20:]]}. "
-                f"Warnings: {self.complaints}"
+            return condition()
+
+        def why_not() -> str:
+            happened = [(e["at_secs"], e["what"]) for e in self.sandbox.log[-20:]]
+            return (
+                f"Heard {self.heard_secs:.3f} s. Sandbox: {happened}. Warnings: {self.complaints}"
             )
-            await asyncio.sleep(0.01)
+
+        await until(so_or_failed, why_not=why_not)
 
     async def until_ended(self, bot: asyncio.Task[None]) -> None:
         """Wait until a bot has ended, and see that nothing is left of it."""
-        await asyncio.wait_for(asyncio.shield(bot), WAIT_SECS)
+        await asyncio.wait_for(asyncio.shield(bot), LIMIT_SECS)
         await self.sandbox.wait_until_ended()
         microphones = {person.microphone for person in self._persons}
         left_over = asyncio.all_tasks() - self._bystanders - microphones - {asyncio.current_task()}

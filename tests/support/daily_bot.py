@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,18 +14,14 @@ from pipecat.frames.frames import (
     InputTransportMessageFrame,
     OutputTransportReadyFrame,
 )
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineWorker
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.daily.transport import DailyParams, DailyTransport
-from pipecat.workers.runner import WorkerRunner
 
 from pipecat_agenthuman.daily import AgentHumanDailyTransport
 from pipecat_agenthuman.rooms import AVATAR_USER_ID, AVATAR_USER_NAME
+from tests.support import pipelines
 from tests.support.daily_python import StandInCallClient
 from tests.support.daily_room import Participant, Room
-
-WAIT_SECS = 20.0
+from tests.support.pipelines import Recorder
 
 # Who speaks can be told from the value of their samples.
 ADA, BOB, AVATAR = 1000, 2000, 4000
@@ -55,29 +50,6 @@ def join_avatar(room: Room) -> Participant:
 def transport_for(room: Room, params: DailyParams | None = None, **options: Any) -> Any:
     params = params or DailyParams(audio_in_enabled=True)
     return AgentHumanDailyTransport(room.url, None, "Bot", params, **options)
-
-
-class Recorder(FrameProcessor):
-    """Keeps every frame that passes, for a test to look at or to wait for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames: list[tuple[Frame, FrameDirection]] = []
-        self._arrived = asyncio.Condition()
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        async with self._arrived:
-            self.frames.append((frame, direction))
-            self._arrived.notify_all()
-        await self.push_frame(frame, direction)
-
-    async def wait_for(self, condition: Callable[[], bool]) -> None:
-        async with self._arrived:
-            await asyncio.wait_for(self._arrived.wait_for(condition), WAIT_SECS)
-
-    def of(self, kind: type[Frame]) -> list[Any]:
-        return [frame for frame, _ in self.frames if isinstance(frame, kind)]
 
 
 class Bot:
@@ -110,19 +82,27 @@ class Bot:
     def events_of(self, participant: Participant) -> list[str]:
         return [name for name, participant_id in self.events if participant_id == participant.id]
 
+    def frames(self, kind: type[Frame]) -> list[Any]:
+        """The frames of a kind that went through the pipeline, up or down."""
+        return self.recorder.of(kind, upstream=None)
+
+    async def until_any(self, kind: type[Frame]) -> None:
+        """Wait for a kind of frame."""
+        await self.recorder.wait_for(lambda: self.frames(kind))
+
     async def settle(self) -> None:
         """Wait until everything that Daily reported so far went through the transport."""
         marker = {"marker": next(self._marker)}
         self.room.send_app_message(marker)
         await self.recorder.wait_for(
             lambda: any(
-                frame.message == marker for frame in self.recorder.of(InputTransportMessageFrame)
+                frame.message == marker for frame in self.frames(InputTransportMessageFrame)
             )
         )
 
     def heard(self) -> set[int]:
         """Tell the voices in the audio for the speech recognition; mixed ones are added up."""
-        audio = b"".join(frame.audio for frame in self.recorder.of(InputAudioRawFrame))
+        audio = b"".join(frame.audio for frame in self.frames(InputAudioRawFrame))
         return set(np.frombuffer(audio, dtype=np.int16).tolist()) - {0}
 
     async def hears(self, value: int) -> None:
@@ -142,19 +122,8 @@ async def running(
 ) -> AsyncIterator[Bot]:
     bot = Bot(transport, room)
     processors = [transport.input()] if with_input else []
-    worker = PipelineWorker(
-        Pipeline([*processors, bot.recorder, transport.output()]),
-        cancel_on_idle_timeout=False,
-        enable_rtvi=False,
-    )
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    run = asyncio.create_task(runner.run())
-    try:
-        await bot.recorder.wait_for(lambda: bool(bot.recorder.of(OutputTransportReadyFrame)))
+    async with pipelines.running(*processors, bot.recorder, transport.output()):
+        await bot.until_any(OutputTransportReadyFrame)
         if with_input:
             await bot.settle()
         yield bot
-    finally:
-        await worker.cancel()
-        await asyncio.wait_for(run, WAIT_SECS)

@@ -6,7 +6,6 @@ import inspect
 import queue
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import daily as real_daily
@@ -20,19 +19,7 @@ from tests.support.daily_python import (
     StandInVideoSource,
 )
 from tests.support.daily_room import DailyStandIn, Room, installed_daily
-
-WAIT_SECS = 20.0
-
-
-@pytest.fixture
-def daily(monkeypatch: pytest.MonkeyPatch) -> Iterator[DailyStandIn]:
-    with installed_daily(monkeypatch) as daily:
-        yield daily
-
-
-@pytest.fixture
-def room(daily: DailyStandIn) -> Room:
-    return daily.room()
+from tests.support.waiting import LIMIT_SECS
 
 
 class Listener:
@@ -46,7 +33,7 @@ class Listener:
         return lambda *args: self.calls.put((name, args, threading.current_thread()))
 
     def next(self) -> tuple[str, tuple[Any, ...]]:
-        name, args, thread = self.calls.get(timeout=WAIT_SECS)
+        name, args, thread = self.calls.get(timeout=LIMIT_SECS)
         assert thread is not threading.current_thread()
         return name, args
 

@@ -1,0 +1,47 @@
+"""What tests of several folders ask for by name.
+
+Imports stand inside: who tests the client does not wait for Pipecat to be loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.daily_room import DailyStandIn, Room
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """Everything that is logged while the test runs, which nothing in the background disturbs."""
+    from tests.support.waiting import quiet_log, undisturbed
+
+    with undisturbed(), quiet_log() as lines:
+        yield lines
+
+
+@pytest.fixture
+def warnings() -> Iterator[list[str]]:
+    """What is logged as a warning or worse while the test runs."""
+    from tests.support.waiting import quiet_log
+
+    with quiet_log(level="WARNING") as lines:
+        yield lines
+
+
+@pytest.fixture
+def daily(monkeypatch: pytest.MonkeyPatch) -> Iterator[DailyStandIn]:
+    """The stand-in of daily-python, where Pipecat looks for the real one."""
+    from tests.support.daily_room import installed_daily
+
+    with installed_daily(monkeypatch) as daily:
+        yield daily
+
+
+@pytest.fixture
+def room(daily: DailyStandIn) -> Room:
+    """A Daily room."""
+    return daily.room()

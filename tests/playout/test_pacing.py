@@ -1,0 +1,280 @@
+"""How much is sent when, behaviour by behaviour. Time is handed in."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from pipecat_agenthuman.playout.pacing import MIN_MESSAGE_SECS, Pace, distinct_size
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
+from tests.support.virtual_playout import VirtualPlayout, pcm
+
+
+def test_audio_in_a_burst_never_waits():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.3)
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    assert stage.send() == RATE // 2
+
+
+def test_a_first_message_holds_what_a_confirmation_takes_and_one_frame_more():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.2)
+    stage.playout.open_utterance()
+    frames = 0
+    while not stage.send():
+        stage.now = frames * 0.02
+        stage.write(0.02)
+        frames += 1
+    assert 0.2 + 0.02 <= len(stage.sent[0]) / 2 / RATE <= 0.2 + 0.02 + 0.04
+
+
+@pytest.mark.parametrize(("confirm_secs", "least", "most"), [(0.0, 0.04, 0.06), (2.0, 0.4, 0.4)])
+def test_a_first_message_has_limits(confirm_secs, least, most):
+    stage = VirtualPlayout(Pace(), confirm_secs=confirm_secs)
+    stage.playout.open_utterance()
+    while not stage.send():
+        stage.now += 0.02
+        stage.write(0.02)
+    assert least <= len(stage.sent[0]) / 2 / RATE <= most
+
+
+def test_a_first_message_waits_no_longer_than_it_would_take_to_fill_it():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.2)
+    stage.playout.open_utterance()
+    stage.write(0.02)
+    assert stage.send() == 0
+    due = stage.playout.next_due(0.0)
+    assert due is not None
+    assert due <= 0.4
+    stage.now = due
+    assert stage.send() == 320
+
+
+def test_the_end_of_an_utterance_flushes_what_there_is():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.3)
+    stage.playout.open_utterance()
+    stage.write(0.02)
+    assert stage.send() == 0
+    stage.playout.close_utterance()
+    assert stage.send() == 320
+
+
+def test_large_pieces_do_not_wait_for_the_next_one():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.05)
+    stage.playout.open_utterance()
+    stage.write(0.3)
+    due = stage.playout.next_due(0.0)
+    assert due is not None
+    assert due < 0.1
+
+
+def test_audio_that_comes_too_late_to_be_seamless_is_a_first_message_again():
+    """The queue still sounds for less than the latency: a gap is certain, a second is not."""
+    stage = VirtualPlayout(Pace(), confirm_secs=0.3)
+    stage.playout.open_utterance()
+    stage.write(1.0)
+    stage.send_all()
+    stage.until(1.2)
+    stage.write(0.02)
+    assert stage.send() == 0
+
+
+def test_the_end_of_one_utterance_does_not_hurry_the_next():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.3)
+    stage.say(1.0, "one")
+    stage.send_all()
+    stage.until(1.2)
+    stage.playout.open_utterance()
+    stage.write(0.02)
+    assert stage.send() == 0
+
+
+def test_audio_joins_the_queue_at_once_while_it_can_be_seamless():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.3)
+    stage.playout.open_utterance()
+    stage.write(1.0)
+    stage.send_all()
+    stage.until(0.6)
+    stage.write(0.02)
+    assert stage.send() == 320
+
+
+def test_audio_that_arrives_while_a_message_is_in_flight_travels_together():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.1)
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send()
+    for _ in range(5):
+        stage.write(0.02)
+    stage.playout.confirmed(0.1)
+    assert stage.send() == 1600
+
+
+def test_a_confirmation_says_since_when_the_utterance_that_begins_in_it_had_audio():
+    stage = VirtualPlayout(Pace(max_message_secs=0.6))
+    begun = []
+    for at, secs in ((5.0, 1.0), (7.0, 0.3)):
+        stage.now = at
+        stage.say(secs, "speech")
+        stage.now += 0.5
+        while stage.playout.take_message(stage.now) is not None:
+            begun.append(stage.playout.confirmed(stage.now))
+    assert begun == [5.0, None, 7.0]
+
+
+def test_the_lead_is_bounded_and_refilled_in_time():
+    stage = VirtualPlayout(Pace(max_lead_secs=3.0, max_message_secs=1.0))
+    stage.say(30.0, "long")
+    stage.send_all()
+    assert 3 * RATE - 10 <= stage.sent_samples <= 3 * RATE
+    due = stage.playout.next_due(0.0)
+    assert due is not None
+    while not stage.playout.finished(stage.now):
+        due = stage.playout.next_due(stage.now)
+        assert due is not None
+        stage.until(max(due, stage.now))
+        stage.send_all()
+        assert stage.sent_samples - len(stage.heard) // 2 <= 3 * RATE
+    stage.until(60.0)
+    assert stage.cues[-1] == (30.5, "long>")  # without a gap
+    assert len(stage.sent) < 130
+
+
+def test_a_lead_that_is_too_small_for_the_latency_is_raised():
+    pace = Pace(max_lead_secs=0.2, avatar_latency_secs=2.0)
+    assert pace.lead_limit_secs(0.3) > 2.3
+    assert Pace(max_lead_secs=None).lead_limit_secs(0.3) == math.inf
+
+
+def test_rejected_audio_that_fills_the_lead_does_not_stop_the_sending():
+    stage = VirtualPlayout(Pace(max_lead_secs=1.0))
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send_all()
+    stage.write(0.5)
+    refused = stage.send()
+    assert stage.playout.rejected(stage.now) == refused
+    stage.until(0.5)
+    # Half a second sounds, half a second was refused: the lead is used up, and runs out.
+    stage.write(0.5)
+    assert stage.send() >= RATE // 4
+
+
+def test_a_new_pace_counts_from_the_next_utterance_on():
+    stage = VirtualPlayout(Pace(max_message_secs=0.25, max_lead_secs=None))
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.playout.pace = Pace(avatar_latency_secs=1.0, max_message_secs=2.0, max_lead_secs=None)
+    stage.write(0.5)
+    stage.playout.close_utterance()
+    stage.playout.hold("one", ends_speech=True)
+    stage.playout.open_utterance()
+    stage.write(1.5)
+    stage.playout.close_utterance()
+    stage.playout.hold("two", ends_speech=True)
+    sizes = []
+    while samples := stage.send():
+        sizes.append(samples)
+        stage.playout.confirmed(stage.now)
+        if sum(sizes) == RATE:
+            stage.until(9.0)
+    assert max(sizes[:-1]) == RATE // 4
+    assert sizes[-1] == RATE * 3 // 2
+    stage.until(20.0)
+    assert [time for time, name in stage.cues if name == "started"] == [0.5, 10.0]
+
+
+def speak_in_real_time(stage: VirtualPlayout, pieces: int) -> list[int]:
+    """An open utterance in equal pieces, each confirmed at once; returns the sizes sent."""
+    sizes = []
+    stage.playout.open_utterance()
+    for number in range(pieces):
+        stage.until(number * 0.04)
+        stage.write(0.04)
+        while size := stage.send():
+            sizes.append(size)
+            stage.playout.confirmed(stage.now)
+    return sizes
+
+
+def test_speech_in_real_time_goes_in_no_crumbs():
+    stage = VirtualPlayout()
+    sizes = speak_in_real_time(stage, 100)
+    assert all(one != other for one, other in itertools.pairwise(sizes))
+    assert min(sizes) > round(0.03 * RATE)
+    stage.playout.close_utterance()
+    stage.send_all()
+    assert stage.sent_samples == stage.written
+
+
+def test_a_crumb_goes_before_silence_if_the_tts_service_stalls():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.03)
+    pieces = 3
+    while sum(speak_in_real_time(stage, pieces)) == stage.written:
+        stage, pieces = VirtualPlayout(Pace(), confirm_secs=0.03), pieces + 1
+    goes_at = stage.playout.next_due(stage.now)
+    assert goes_at > stage.now
+    stage.until(goes_at)
+    crumb = stage.send()
+    assert 0 < crumb < round(MIN_MESSAGE_SECS * RATE)
+    assert stage.sent_samples == stage.written
+    stage.until(goes_at + 0.03)
+    stage.playout.confirmed(stage.now)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.until(9.0)
+    started = next(at for at, cue in stage.cues if cue == "started")
+    assert (started + stage.written / RATE, "stopped") in [
+        (pytest.approx(at), cue) for at, cue in stage.cues
+    ], "there is no gap before it"
+
+
+def test_a_message_that_is_full_leaves_no_crumb():
+    stage = VirtualPlayout(Pace(max_message_secs=0.5, max_lead_secs=None))
+    stage.say(0.501, "hello")
+    sizes = []
+    while size := stage.send():
+        sizes.append(size)
+        stage.playout.confirmed(stage.now)
+    assert sizes == [round(0.491 * RATE), round(0.01 * RATE)]
+
+
+def test_a_message_avoids_sizes_and_loses_nothing():
+    stage = VirtualPlayout()
+    stage.say(1.0, "hello")
+    sizes = [stage.send(avoid={RATE, RATE - 1})]
+    stage.playout.confirmed(0.0)
+    sizes.append(stage.send(avoid=set(sizes)))
+    least = round(MIN_MESSAGE_SECS * RATE)
+    assert sizes == [RATE - least, least]
+    assert b"".join(stage.sent) == pcm(1.0)
+
+
+@pytest.mark.parametrize("is_rest", [True, False])
+def test_a_distinct_size_is_the_largest_that_is_free(is_rest):
+    assert distinct_size(100, {99, 98}, is_rest=is_rest) == 100
+    assert distinct_size(100, {100, 99}, is_rest=is_rest) == 98
+    assert distinct_size(100, {100, 1}, is_rest=is_rest) == (98 if is_rest else 99)
+    assert distinct_size(2, {2}, is_rest=is_rest) == (2 if is_rest else 1)
+    assert distinct_size(1, {1}, is_rest=is_rest) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"avatar_latency_secs": -0.1},
+        {"avatar_latency_secs": math.nan},
+        {"avatar_latency_secs": None},
+        {"max_lead_secs": math.inf},
+        {"max_lead_secs": "3"},
+        {"min_first_message_secs": True},
+        {"min_first_message_secs": 0.5},
+        {"max_message_secs": 0.01},
+        {"max_message_secs": 121.0},
+    ],
+)
+def test_an_impossible_pace_is_refused_by_name(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Pace(**wrong)

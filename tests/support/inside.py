@@ -1,0 +1,167 @@
+"""The one place where tests look into the service, or change something in it.
+
+What a test can learn from a public name or from a frame, it asks there. The rest is here, under
+names that say what is meant: only this module knows how the inside is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import Frame
+
+from pipecat_agenthuman import AgentHumanVideoService
+from pipecat_agenthuman.client.session import Session
+from pipecat_agenthuman.pipeline.announcer import Announcer
+from pipecat_agenthuman.pipeline.driver import PlayoutDriver
+from pipecat_agenthuman.playout.playout import Playout
+
+# --- looking ---------------------------------------------------------------------------
+
+
+def session_of(avatar: AgentHumanVideoService) -> Session:
+    """The session that the service keeps up."""
+    return avatar._supervisor._session
+
+
+def announcer_of(avatar: AgentHumanVideoService) -> Announcer:
+    """Who tells the pipeline of the session's news."""
+    return avatar._announcer
+
+
+def playout_of(avatar: AgentHumanVideoService) -> Playout[Frame]:
+    """What is written, sent, confirmed and heard."""
+    return avatar._output._playout
+
+
+def driver_of(avatar: AgentHumanVideoService) -> PlayoutDriver[Frame]:
+    """What runs the playout against the clock."""
+    return avatar._output._driver
+
+
+def avatar_is_idle(avatar: AgentHumanVideoService) -> bool:
+    """Whether everything that the avatar was to say was heard, and every frame released."""
+    return avatar._output.idle
+
+
+def avatar_speaks(avatar: AgentHumanVideoService) -> bool:
+    """Whether the utterance that is being delivered is the avatar's, and not the transport's."""
+    return avatar._fallback.avatar_speaks
+
+
+def transport_is_busy(avatar: AgentHumanVideoService) -> bool:
+    """Whether the service believes that the transport still plays what it was given."""
+    return avatar._fallback.transport.busy
+
+
+def untold_events(avatar: AgentHumanVideoService) -> int:
+    """How many events of the session wait to be told."""
+    return avatar._announcer._news.qsize() + avatar._supervisor._changes.qsize()
+
+
+def background_tasks(avatar: AgentHumanVideoService) -> list[asyncio.Task[None]]:
+    """What the service still keeps of its background work."""
+    return list(avatar._supervisor._tasks.values())
+
+
+def holders_of_secrets(avatar: AgentHumanVideoService) -> list[object]:
+    """Everything in the service from which a key or a token can be reached."""
+    session = session_of(avatar)
+    return [
+        avatar._settings,
+        avatar._source,
+        avatar._supervisor,
+        vars(avatar._supervisor),
+        session,
+        vars(session),
+        session.connection,
+        session._opened,
+    ]
+
+
+# --- changing --------------------------------------------------------------------------
+
+_LIMITS = {
+    "start_wait_secs": "pipecat_agenthuman.pipeline.supervisor.START_WAIT_SECS",
+    "return_wait_secs": "pipecat_agenthuman.pipeline.supervisor.RETURN_WAIT_SECS",
+    "untold_news": "pipecat_agenthuman.pipeline.announcer.UNTOLD_NEWS",
+    "burst_secs": "pipecat_agenthuman.pipeline.announcer.BURST_SECS",
+    "create_timeout_secs": "pipecat_agenthuman.client.sources.CREATE_TIMEOUT_SECS",
+    "end_timeout_secs": "pipecat_agenthuman.client.sources.END_TIMEOUT_SECS",
+}
+
+
+def set_limits(monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:
+    """Give limits that are constants another value, for services that are made after this.
+
+    Args:
+        monkeypatch: Undoes it at the end of the test.
+        limits: The constants, in lower case.
+    """
+    for name, value in limits.items():
+        monkeypatch.setattr(_LIMITS[name], value)
+
+
+def put_bug_into(
+    monkeypatch: pytest.MonkeyPatch, avatar: AgentHumanVideoService, where: str
+) -> None:
+    """Put a mistake of our own into a part of the service: it raises ``ZeroDivisionError``.
+
+    Args:
+        monkeypatch: Takes it out at the end of the test.
+        avatar: The service.
+        where: ``"driver"``, ``"events"`` (their telling), ``"session"`` (after a loss),
+            ``"taking"`` (of what a connection tells its session) or ``"connection"`` (one that
+            is made from now on).
+    """
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug for the test")
+
+    session = session_of(avatar)
+    owner, name = {
+        "driver": (playout_of(avatar), "poll"),
+        "events": (announcer_of(avatar), "_tell"),
+        "session": (session, "_settle"),
+        "taking": (session, "_take"),
+        "connection": ("pipecat_agenthuman.client.session.Connection", "_converse"),
+    }[where]
+    target: Any = owner
+    if isinstance(owner, str):
+        monkeypatch.setattr(f"{owner}.{name}", fail)
+    else:
+        monkeypatch.setattr(target, name, fail)
+
+
+def delay_telling(
+    monkeypatch: pytest.MonkeyPatch, avatar: AgentHumanVideoService
+) -> Callable[[], None]:
+    """Let events wait to be told; returns what lets them go on."""
+    announcer, gate = announcer_of(avatar), asyncio.Event()
+    tell = announcer._tell
+
+    async def slow(event: Any) -> None:
+        await gate.wait()
+        await tell(event)
+
+    monkeypatch.setattr(announcer, "_tell", slow)
+    return gate.set
+
+
+def note_driver_steps(
+    monkeypatch: pytest.MonkeyPatch, avatar: AgentHumanVideoService
+) -> list[float]:
+    """When the driver's loop takes a step, from now on."""
+    driver, steps = driver_of(avatar), list[float]()
+    transmit = driver._transmit
+
+    def noted() -> None:
+        steps.append(time.monotonic())
+        transmit()
+
+    monkeypatch.setattr(driver, "_transmit", noted)
+    return steps
