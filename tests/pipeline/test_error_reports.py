@@ -83,7 +83,7 @@ async def test_a_burst_is_told_once_and_its_rest_is_counted_in_the_end(log):
 
 async def test_the_rest_of_a_burst_is_told_when_it_is_over(log):
     async with avatars() as sandbox, calling(sandbox) as call:
-        shorten_bursts(call.avatar, 0.3)
+        shorten_bursts(call.avatar, 1.0)
         for _ in range(3):
             await sandbox.send(server_error("No audio data provided"))
         await until(lambda: len(told(log, "came 2 more times")) == 1)
