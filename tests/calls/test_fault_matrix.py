@@ -35,7 +35,8 @@ CELLS_AT_A_TIME = 12
 
 END_BOUND_SECS = 15.0
 """From the ``EndFrame`` to the end of the pipeline: what is left to say (under 2 s), the time to
-find out that nobody answers (1.5 s), the drain's grace (2 s), the end request (3 attempts)."""
+find out that nobody answers (1.5 s), the drain's grace (5 s: more than it takes to find out,
+however busy the machine is), the end request (3 attempts)."""
 
 CUT_SECS = 0.4
 """How far apart the cut in the room and the cut in the service's books may be on a busy machine;
@@ -508,7 +509,6 @@ async def play(cell: Cell) -> Finding:
             async with calling(
                 sandbox,
                 until_ready=not early,
-                drain_grace_secs=2.0,
                 settings={"max_message_secs": MESSAGE_SECS},
             ) as call:
                 script = Script(call, cell)

@@ -82,7 +82,7 @@ async def test_a_burst_is_told_once_and_its_rest_is_counted_in_the_end(log):
 
 
 async def test_the_rest_of_a_burst_is_told_when_it_is_over(log, monkeypatch):
-    set_limits(monkeypatch, burst_secs=0.3)
+    set_limits(monkeypatch, burst_secs=1.0)
     async with avatars() as sandbox, calling(sandbox) as call:
         for _ in range(3):
             await sandbox.send(server_error("No audio data provided"))

@@ -2,7 +2,7 @@
 
 import pytest
 from pipecat.frames.frames import MetricsFrame
-from pipecat.metrics.metrics import TTFBMetricsData
+from pipecat.metrics.metrics import MetricsData, TTFBMetricsData
 
 from pipecat_agenthuman.frames import (
     AgentHumanInterruptConfirmedFrame,
@@ -14,41 +14,43 @@ from pipecat_agenthuman.pipeline.metrics import (
     RoundTripMetricsData,
     TimeToJoinMetricsData,
 )
-from tests.support.calls import LATENCY_SECS, avatars, calling
+from tests.support.calls import LATENCY_SECS, Call, avatars, calling
 from tests.support.faults import server_error
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
 
 
+def values(call: Call, kind: type[MetricsData]) -> list[float]:
+    """The service's own figures of a kind, in order."""
+    figures = [figure for frame in call.between.of(MetricsFrame) for figure in frame.data]
+    ours = [figure for figure in figures if figure.processor == call.avatar.name]
+    return [figure.value for figure in ours if isinstance(figure, kind)]
+
+
 async def test_the_times_that_matter_are_metrics_and_in_the_stats():
     async with avatars(round_trip_secs=0.1) as sandbox, calling(sandbox) as call:
-        await call.say(0.4)
+        await call.say(1.5)
         await until(lambda: bool(call.between.of(AgentHumanSpeakConfirmedFrame)))
-        await call.say(1.0)
-        await sandbox.wait_until_heard(0.5)
+        await call.say(1.5)
+        await until(lambda: len(values(call, FirstConfirmationMetricsData)) == 2)
+        await sandbox.wait_until_heard(0.1)
         await call.interrupt()
         await until(lambda: bool(call.between.of(AgentHumanInterruptConfirmedFrame)))
         await call.end()
-    figures = [figure for frame in call.between.of(MetricsFrame) for figure in frame.data]
-    ours = [figure for figure in figures if figure.processor == call.avatar.name]
     stats = call.avatar.stats
-
-    def values(kind: type) -> list[float]:
-        return [figure.value for figure in ours if isinstance(figure, kind)]
-
-    assert values(TimeToJoinMetricsData) == [stats.time_to_join_secs]
-    assert values(InterruptMetricsData) == [stats.interrupt_secs]
-    first = values(FirstConfirmationMetricsData)
+    assert values(call, TimeToJoinMetricsData) == [stats.time_to_join_secs]
+    assert values(call, InterruptMetricsData) == [stats.interrupt_secs]
+    first = values(call, FirstConfirmationMetricsData)
     assert len(first) == 2
     assert first[-1] == stats.first_confirmation_secs
-    assert len(values(RoundTripMetricsData)) == 2
+    assert len(values(call, RoundTripMetricsData)) == 2
     assert stats.time_to_join_secs >= 0.2
     assert stats.interrupt_secs >= 0.1
     assert all(secs >= 0.1 for secs in first)
     assert stats.round_trip_secs >= 0.1
     # The second utterance joined the first, so its first sound is nobody's wait.
-    assert len([value for value in values(TTFBMetricsData) if value]) == 1
+    assert len([value for value in values(call, TTFBMetricsData) if value]) == 1
     assert stats.ttfb_secs >= 0.05 + LATENCY_SECS
     assert stats.interruptions == 1
     assert stats.sessions == 1

@@ -57,7 +57,7 @@ class Stumbles:
 
 
 class WrongTimeError(AssertionError):
-    """Something came too early or too late, or the machine stumbled meanwhile."""
+    """Something came too early or too late."""
 
 
 def assert_time(came: float, wanted: float, tolerance_secs: float, what: str) -> None:
@@ -76,8 +76,11 @@ SCENES_AT_A_TIME = 10
 """Not all at once: to begin is work, and they share a processor with the sandbox."""
 
 REPETITIONS = 4
-"""How often a scene may be played again, alone, because of the time or a stumble. What is said,
-and in which order, does not depend on the machine: there is no second chance for that."""
+"""How often a scene may be played again, alone, because of the time. What is said, and in which
+order, does not depend on the machine: there is no second chance for that."""
+
+REPETITIONS_AFTER_A_STUMBLE = 12
+"""How often, if the machine itself stumbled: then nothing is known of the service."""
 
 STUMBLE_SECS = 0.1
 _CALM_LIMIT_SECS = 10.0
@@ -129,27 +132,39 @@ def play_all(scenes: dict[str, Play[T]]) -> dict[str, T | BaseException]:
         watching = asyncio.create_task(stumbles.watch())
         places = asyncio.Semaphore(SCENES_AT_A_TIME)
 
-        async def in_turn(scene: Play[T]) -> T:
+        async def in_turn(scene: Play[T]) -> tuple[T | BaseException, bool]:
             async with places:
                 return await _play(scene, stumbles)
 
-        found = await asyncio.gather(*map(in_turn, scenes.values()), return_exceptions=True)
-        for number, scene in enumerate(scenes.values()):
-            for _ in range(REPETITIONS):
-                if not isinstance(found[number], WrongTimeError):
-                    break
-                (found[number],) = await asyncio.gather(
-                    _play(scene, stumbles), return_exceptions=True
-                )
+        first = await asyncio.gather(*map(in_turn, scenes.values()))
+        last = [
+            await _repeated(scene, stumbles, *outcome)
+            for scene, outcome in zip(scenes.values(), first, strict=True)
+        ]
         watching.cancel()
-        return found
+        return last
 
     with undisturbed(), quiet_log(level="ERROR"):
         return dict(zip(scenes, asyncio.run(play()), strict=True))
 
 
-async def _play(scene: Play[T], stumbles: Stumbles) -> T:
-    """Play a scene, when the machine keeps up."""
+async def _repeated(
+    scene: Play[T], stumbles: Stumbles, outcome: T | BaseException, stumbled: bool
+) -> T | BaseException:
+    """Play a scene again, alone, as long as its outcome may be the machine's."""
+    left = {False: REPETITIONS, True: REPETITIONS_AFTER_A_STUMBLE}
+    while left[stumbled] and isinstance(outcome, AssertionError if stumbled else WrongTimeError):
+        left[stumbled] -= 1
+        outcome, stumbled = await _play(scene, stumbles)
+    return outcome
+
+
+async def _play(scene: Play[T], stumbles: Stumbles) -> tuple[T | BaseException, bool]:
+    """Play a scene, when the machine keeps up.
+
+    Returns:
+        What it returned or raised, and whether the machine stumbled meanwhile.
+    """
     begins_at = time.monotonic()
     while time.monotonic() < begins_at + _CALM_LIMIT_SECS:
         asked_at = time.monotonic()
@@ -157,11 +172,5 @@ async def _play(scene: Play[T], stumbles: Stumbles) -> T:
         if not stumbles.between(asked_at, time.monotonic()):
             break
     begins_at = time.monotonic()
-    try:
-        return await scene(stumbles)
-    except WrongTimeError:
-        raise
-    except AssertionError as error:
-        if stumbles.between(begins_at, time.monotonic()):
-            raise WrongTimeError("The machine stumbled.") from error
-        raise
+    (outcome,) = await asyncio.gather(scene(stumbles), return_exceptions=True)
+    return outcome, stumbles.between(begins_at, time.monotonic())
