@@ -29,7 +29,7 @@ the minute begun, so a server that drops each of them must not be asked for ever
 class Attempts:
     """Counts failures in a row, and decides whether and when there is another attempt.
 
-    The time without a session counts from the moment when it is made.
+    Time without a session counts from the creation of this count on.
     """
 
     def __init__(self, policy: RenewalPolicy, timing: Timing) -> None:
