@@ -49,6 +49,7 @@ from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAva
 from pipecat_agenthuman.pipeline.announcer import Announcer
 from pipecat_agenthuman.pipeline.availability import Availability
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
+from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.pipeline.error_reports import ErrorReport
 from pipecat_agenthuman.pipeline.fallback import Fallback
 from pipecat_agenthuman.pipeline.frame_traits import Reading, Role, read
@@ -69,13 +70,11 @@ plays silence here for the same reason."""
 TEARDOWN_SECS: Final = 8.0
 """Closing the connection and ending the session, before it is left to the cleanup."""
 
-PREROLL_SECS: Final = 10.0
-"""Speech kept for an avatar that is not ready yet; more makes data frames wait."""
+BACKLOG_SECS: Final = 600.0
+"""Speech kept until it can be said; more makes data frames wait. Far more than a bot ever has to
+say: only memory is guarded here, as Pipecat's transports take whatever they are given."""
 
-BACKLOG_SECS: Final = 60.0
-"""Speech kept for an avatar that is ready; more makes data frames wait."""
-
-HELD_FRAMES: Final = 2000
+HELD_FRAMES: Final = 20_000
 """Frames held behind audio; more makes data frames wait."""
 
 
@@ -175,6 +174,7 @@ class AgentHumanVideoService(AIService):
             complete.apply_update(settings)
         super().__init__(settings=complete, **kwargs)
         transport_speaks = on_unavailable == "passthrough"
+        self._pipeline_rate = 0
         self._starts_with_client = session_start == "client_connected"
         self._drain_grace_secs = drain_grace_secs
         socket_url = WS_URL.url(ws_url)
@@ -204,6 +204,7 @@ class AgentHumanVideoService(AIService):
             meter=self._meter,
             transport_speaks=transport_speaks,
         )
+        driver = PlayoutDriver(output=self._output, fallback=self._fallback)
         self._announcer = Announcer(
             self,
             meter=self._meter,
@@ -217,6 +218,7 @@ class AgentHumanVideoService(AIService):
             availability=self._availability,
             output=self._output,
             fallback=self._fallback,
+            driver=driver,
             announcer=self._announcer,
             meter=self._meter,
             options=SupervisorOptions(
@@ -252,6 +254,7 @@ class AgentHumanVideoService(AIService):
     @property
     def stats(self) -> ServiceStats:
         """A snapshot of everything that was counted."""
+        self._output.note_heard()
         return self._meter.stats.snapshot()
 
     # --- lifecycle ---------------------------------------------------------------------
@@ -259,19 +262,20 @@ class AgentHumanVideoService(AIService):
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Set the service up, with spans if Pipecat's tracing is on."""
         await super().setup(setup)
+        self._pipeline_rate = setup.audio_out_sample_rate
         if setup.enable_tracing:
             CallTracer(
                 self,
                 context=setup.tracing_context,
                 stats=self._meter.stats,
-                is_speaking=lambda: self._output.speaking,
+                is_speaking=lambda: self._output.playout.speaking,
             )
 
     async def start(self, frame: StartFrame) -> None:
         """Begin to bring the session up; returns at once."""
         await super().start(frame)
         self._supervisor.start()
-        self._fallback.warn_of_transport()
+        self._fallback.look_for_transport(self._pipeline_rate)
         if not self._starts_with_client:
             self._bring_up()
 
@@ -306,13 +310,12 @@ class AgentHumanVideoService(AIService):
         """
         await super().process_frame(frame, direction)
         if isinstance(frame, AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame):
-            await self._supervisor.note_avatar(frame)
+            self._supervisor.note_avatar(frame)
         elif isinstance(frame, ClientConnectedFrame) and self._starts_with_client:
             self._bring_up()
         if isinstance(frame, InterruptionFrame):
             await self._interrupt(frame, direction)
         elif direction is FrameDirection.UPSTREAM:
-            self._fallback.transport.hear(frame)
             await self.push_frame(frame, direction)
         else:
             await self._take(read(frame))
@@ -333,24 +336,21 @@ class AgentHumanVideoService(AIService):
     async def _take_in_order(self, reading: Reading) -> None:
         """Take a frame that has its place in the speech."""
         if not self._output.admit(reading):
-            return
-        if reading.role is Role.SOUND:
-            await self._fallback.sound(reading.frame)
+            self._meter.refused(reading.secs)
             return
         if self._starts_with_client and reading.role in (Role.START, Role.SPEECH):
             self._bring_up()  # Whoever is spoken to is there, whether a frame said so or not.
-        if self._fallback.avatar_speaks:
-            await self._fallback.after_sounds()
-            await self._output.wait_until(self._has_room)
-        self._meter.took(reading.secs)
-        await self._fallback.choose(reading)
-        if self._fallback.avatar_speaks:
-            await self._say(reading)
-        else:
+        self._fallback.note(reading.frame)
+        if reading.role is Role.SPEECH:
+            self._meter.took(reading.secs)
+        if self._fallback.bypassed:
             await self._fallback.pass_on(reading.frame)
+            return
+        await self._output.wait_until(self._has_room)
+        await self._say(reading)
 
     async def _say(self, reading: Reading) -> None:
-        """Let the avatar say speech, and hold what belongs to it."""
+        """Have speech said, and hold what belongs to it."""
         frame, interruptible = reading.frame, reading.interruptible
         match frame:
             case TTSAudioRawFrame():
@@ -372,11 +372,11 @@ class AgentHumanVideoService(AIService):
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop speaking, at once and whatever is believed to be heard."""
+        interruption = self._output.interrupt()
         async with self._output.lock:
-            interruption = self._output.interrupt()
-            self._fallback.interrupt()
-            await self._output.hear(interruption.heard)
+            await self._output.pass_heard(self._output.now())
             await self.push_frame(frame, direction)
+            await self._output.transport.follow_interruption()
             if interruption.stopped:
                 await self._output.push_speaking(BotStoppedSpeakingFrame)
 
@@ -388,11 +388,11 @@ class AgentHumanVideoService(AIService):
         self._supervisor.bring_up(avatar_is_announced=announces)
 
     def _has_room(self) -> bool:
-        """Whether another frame may be taken; System frames never ask."""
-        limit_secs = BACKLOG_SECS if self._availability.session_up else PREROLL_SECS
+        """Whether another frame may be taken. System frames never ask."""
+        playout = self._output.playout
         # What is held without any speech to come waits for the audio behind this very frame.
-        may_hold = self._output.held_frames < HELD_FRAMES or not self._output.has_unheard
-        return self._output.backlog_secs < limit_secs and may_hold
+        may_hold = playout.held_items < HELD_FRAMES or not self._output.has_unheard
+        return playout.backlog_secs < BACKLOG_SECS and may_hold
 
     # --- settings ----------------------------------------------------------------------
 

@@ -52,12 +52,14 @@ class Command:
         sent_at: When it was handed to the socket.
         answered: Whether an answer came that left it among the abandoned: it can be confirmed
             once more, or in spite of an error.
+        overtook: When it was answered: how much speech that was sent before still waited.
     """
 
     kind: CommandKind
     samples: int
     sent_at: float
     answered: bool = False
+    overtook: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ class CommandLedger:
         if command in self._abandoned:
             command.answered = True
             return None
-        self._waiting.remove(command)
+        self._take(command)
         return command
 
     def confirm_interrupt(self, *, unsent: int = 0) -> Command | None:
@@ -195,12 +197,16 @@ class CommandLedger:
             case Answers.OLDEST:
                 command = self.oldest
         if command is not None:
-            self._waiting.remove(command)
+            self._take(command)
             if command.kind is CommandKind.SPEAK:
                 # Should it be confirmed all the same, that must not be taken for another's.
                 command.answered = True
                 self._abandoned.append(command)
         return command
+
+    def _take(self, command: Command) -> None:
+        command.overtook = list(self._speech()).index(command) if command.samples else 0
+        self._waiting.remove(command)
 
     def _speech(self) -> Iterator[Command]:
         return (command for command in self._waiting if command.kind is CommandKind.SPEAK)

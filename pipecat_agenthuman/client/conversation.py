@@ -260,7 +260,7 @@ class Conversation:
             took_secs = now - command.sent_at
             self._answer_time.observe(took_secs)
             at = now - min(round_trip_secs, took_secs) / 2
-            return [SpeechConfirmed(message, command.samples, at, took_secs)]
+            return [SpeechConfirmed(message, command.samples, at, took_secs, command.overtook)]
         if self._ledger.overtaken != overtaken:
             return []  # It answers what an interruption overtook, as it should.
         return [Unexpected(message, "it confirms no speech that waits")]
@@ -275,7 +275,8 @@ class Conversation:
             return [self._fail_while_interrupting(message, now)]
         command = self._ledger.reject(message, now)
         rejected = command is not None and command.kind is CommandKind.SPEAK
-        told: list[ConnectionEvent | Loss] = [ErrorReported(message, speech_rejected=rejected)]
+        overtook = command.overtook if command is not None else 0
+        told: list[ConnectionEvent | Loss] = [ErrorReported(message, rejected, overtook)]
         self._refusals += rejected
         if self._refusals == _MOST_REFUSALS:
             reason = f"the server refused {self._refusals} messages of speech in a row"

@@ -34,12 +34,14 @@ class SpeechConfirmed:
         samples: Number of samples that were sent.
         at: When the server confirmed it: half a round trip before that was received.
         took_secs: From sending to the confirmation's arrival.
+        overtook: How many messages that were sent before it still wait for their answer.
     """
 
     message: protocol.SpeakConfirmed
     samples: int
     at: float
     took_secs: float
+    overtook: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,12 @@ class ErrorReported:
     Attributes:
         error: What it reported.
         speech_rejected: Whether a live message of speech failed with it.
+        overtook: How many messages that were sent before that still wait for their answer.
     """
 
     error: ServerError
     speech_rejected: bool
+    overtook: int = 0
 
 
 @dataclass(frozen=True, slots=True)

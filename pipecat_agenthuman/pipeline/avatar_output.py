@@ -1,25 +1,31 @@
-"""What the avatar says: speech frames in, and the same frames out when they are heard.
+"""What is said: speech frames in, and the same frames out when they are heard.
 
 Does what Pipecat's output transport does with audio that it plays itself: bot speaking
 frames in both directions, frames held behind the audio before them, word frames at their
-moment, and what an interruption demands.
+moment, and what an interruption demands. Who says it is another's concern: there is one clock
+for the avatar and whoever stands in for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from loguru import logger
 from pipecat.frames.frames import (
+    AggregatedTextFrame,
     AggregatedTextProgressFrame,
     BotSpeakingFrame,
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
     Frame,
+    LLMFullResponseEndFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
@@ -28,29 +34,36 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 
 from pipecat_agenthuman.pipeline.availability import Availability, AvatarState
-from pipecat_agenthuman.pipeline.driver import PlayoutDriver, SpeechSink
-from pipecat_agenthuman.pipeline.frame_traits import Reading, Role, speech_frame
+from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, Reading, Role, speech_frame
 from pipecat_agenthuman.pipeline.metrics import Meter
+from pipecat_agenthuman.pipeline.sinks import AvatarSink, Sink
+from pipecat_agenthuman.pipeline.transport_output import TransportOutput
 from pipecat_agenthuman.playout.conversion import SpeechConverter
 from pipecat_agenthuman.playout.cues import Cue, Release, Speaking, Started, Stopped
+from pipecat_agenthuman.playout.originals import Originals
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
-from pipecat_agenthuman.playout.results import Interruption, Speech, SpeechMessage
-from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE, to_secs
+from pipecat_agenthuman.playout.results import Interruption, Speech
+from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
 
 _NANOSECS: Final = 1_000_000_000
-
-_SETTLE_TURNS: Final = 24
-"""Turns of the event loop that a data frame takes to get through an output transport, with
-room to spare: it takes six, and one more for every processor around it. System frames overtake
-data frames at every processor, so a bot speaking frame that belongs behind a data frame is
-pushed when that one has arrived."""
 
 _SPOKEN_TEXT: Final = (TTSTextFrame, AggregatedTextProgressFrame)
 """Frames that say which words were spoken."""
 
+_TIMED_AS_WORDS: Final = (
+    *_SPOKEN_TEXT,
+    AggregatedTextFrame,
+    LLMFullResponseEndFrame,
+    TTSStoppedFrame,
+)
+"""Frames that a TTS service gives the timestamp of a word: they come with it, not at a moment."""
+
 _REMEMBERED_CONTEXTS: Final = 64
 """Interrupted TTS contexts whose late frames are recognised."""
+
+_LONGEST_WAIT_SECS: Final = 0.04
+"""How often whoever waits for a state asks for it: time alone changes something, too."""
 
 
 @dataclass(slots=True)
@@ -92,48 +105,15 @@ class _LastWord:
         self.at_secs = self.kept_at_secs
 
 
-@dataclass(frozen=True, slots=True)
-class Unheard:
-    """What nobody heard of the avatar's speech, as frames that a transport can play.
-
-    Attributes:
-        frames: Audio at 16 kHz mono and the held frames, in order; timestamps fit the time
-            at which the transport will play them.
-        samples: Samples of audio among them, at 16 kHz.
-        sent_samples: Of those, what the server had already been sent.
-        is_open: Whether a stop of the TTS service is still to come for the utterance at the end.
-        timestamp_shift_ns: What to add to the timestamps of the rest of that utterance.
-        last_timestamp_ns: The latest timestamp of a word, as the TTS service gave it.
-    """
-
-    frames: list[Frame]
-    samples: int
-    sent_samples: int
-    is_open: bool
-    timestamp_shift_ns: int
-    last_timestamp_ns: int = 0
-
-
-class AvatarLine(SpeechSink, Protocol):
-    """The avatar's end of a session: it takes speech, and can be silenced."""
-
-    @property
-    def round_trip_secs(self) -> float:
-        """The latest ping; 0 before the first."""
-        ...
-
-    def interrupt(self) -> bool:
-        """Tell the avatar to stop; returns whether it was told."""
-        ...
-
-
 class AvatarOutput:
-    """The speech of one avatar.
+    """The speech of one bot.
 
     Attributes:
-        lock: Held while something is delivered. Whoever takes deliveries back, as an
-            interruption does, takes it first; nobody holds it for longer than pushing a frame
-            takes.
+        lock: Held while something is delivered. Whoever pushes frames that belong between
+            deliveries takes it; nobody holds it for longer than pushing a frame takes.
+        playout: What is written, sent and heard.
+        originals: The speech as the TTS service delivered it, where no avatar was in sight.
+        avatar: The avatar, as somebody who can say it.
         heard_at: When audio was heard last.
         passes_heard_audio: Whether audio is pushed downstream as it is heard.
     """
@@ -154,31 +134,40 @@ class AvatarOutput:
             availability: Whether the avatar may speak.
             meter: Counts.
             pace: How fast to send.
-            pass_heard_audio: Whether to push audio downstream as it is heard.
+            pass_heard_audio: Whether to push the avatar's audio downstream as it is heard.
         """
         self._processor = processor
         self._availability = availability
         self._meter = meter
         self.passes_heard_audio = pass_heard_audio
+        self.lock = asyncio.Lock()
+        self.playout: Playout[Frame] = Playout(pace)
+        self.originals = Originals()
+        self.avatar = AvatarSink(self.playout, meter=meter)
+        self.transport = TransportOutput(processor, now=self.now, on_news=self.wake)
+        self._speaker: Sink | None = None
         self._converter = SpeechConverter()
         self._utterance: _OpenUtterance | None = None
         self._interrupted: deque[str] = deque(maxlen=_REMEMBERED_CONTEXTS)
         self._awaits_start = False
+        self._refuses: str | None = None  # the interrupted context of which the log told last
         self._last_word = _LastWord()
         self.heard_at = -math.inf
-        self._released_data = False
-        self._line: AvatarLine | None = None
-        self._playout: Playout[Frame] = Playout(pace)
-        self._driver: PlayoutDriver[Frame] = PlayoutDriver(
-            self._playout,
-            sink=self._sink,
-            deliver=self._deliver,
-            sent=self._note_sent,
-            heard=self.hear,
-        )
-        self.lock = self._driver.lock
+        self._unpassed = bytearray()  # heard of the avatar, to be pushed downstream
+        self._news = asyncio.Event()
+        self._progress = asyncio.Event()
 
     # --- looking -----------------------------------------------------------------------
+
+    @staticmethod
+    def now() -> float:
+        """The time, in seconds, on the clock of the playout."""
+        return time.monotonic()
+
+    @property
+    def speaker(self) -> Sink | None:
+        """Who speaks, or spoke last."""
+        return self._speaker
 
     @property
     def idle(self) -> bool:
@@ -187,18 +176,13 @@ class AvatarOutput:
         Speech that no start announced has no stop either: it is over when it counts as stopped.
         """
         utterance = self._utterance
-        over = utterance is None or not (utterance.announced or self._playout.speaking)
-        return over and self._playout.finished(self.now())
+        over = utterance is None or not (utterance.announced or self.playout.speaking)
+        return over and self.playout.finished(self.now())
 
     @property
     def is_open(self) -> bool:
         """Whether the TTS service is delivering an utterance."""
         return self._utterance is not None
-
-    @property
-    def speaking(self) -> bool:
-        """Whether a bot started speaking frame came whose end is still due."""
-        return self._playout.speaking
 
     @property
     def has_unheard(self) -> bool:
@@ -208,94 +192,75 @@ class AvatarOutput:
     @property
     def unheard_secs(self) -> float:
         """Seconds of audio that nobody has heard yet."""
-        return self._playout.unheard_secs(self.now())
+        return self.playout.unheard_secs(self.now())
 
     @property
     def remaining_secs(self) -> float:
         """Seconds until all that was written is heard, if nothing goes wrong."""
-        return self._playout.remaining_secs(self.now())
+        return self.playout.remaining_secs(self.now())
 
-    @property
-    def backlog_secs(self) -> float:
-        """Seconds of audio that were written and not sent."""
-        return self._playout.backlog_secs
+    # --- waiting -----------------------------------------------------------------------
 
-    @property
-    def held_frames(self) -> int:
-        """Number of frames that wait for their moment."""
-        return self._playout.held_items
-
-    @property
-    def silent(self) -> bool:
-        """Whether all audio that was written was heard, and what stood behind it is released."""
-        now = self.now()
-        due = self._playout.next_due(now, can_send=False)
-        return not self._playout.unheard_secs(now) and (due is None or due > now)
-
-    # --- the clock ---------------------------------------------------------------------
-
-    def now(self) -> float:
-        """The time, in seconds, on the clock of the playout."""
-        return self._driver.now()
-
-    async def run(self) -> None:
-        """Send what may be sent and deliver what is due, until cancelled."""
-        await self._driver.run()
+    def wake(self) -> None:
+        """Something changed: look again what is to be done."""
+        self._news.set()
 
     async def wait_until(
         self, reached: Callable[[], bool], limit_secs: float | None = None
     ) -> bool:
-        """Wait for a state of the output; see ``PlayoutDriver.wait_until``."""
-        return await self._driver.wait_until(reached, limit_secs)
-
-    def change_pace(self, pace: Pace) -> None:
-        """Send at another pace, from the next utterance on."""
-        self._playout.pace = pace
-
-    # --- the avatar --------------------------------------------------------------------
-
-    def attach(self, line: AvatarLine) -> None:
-        """A session is up: speech goes there as soon as the avatar may speak."""
-        self._line = line
-        self._driver.wake()
-
-    def detach(self) -> None:
-        """The session is gone: nothing leaves any more."""
-        self._line = None
-
-    def look_again(self) -> None:
-        """Something changed on which sending depends."""
-        self._driver.wake()
-
-    def confirmed(self, at: float) -> None:
-        """The oldest message on its way was confirmed: now it is known when it sounds.
+        """Wait for a state of the speech.
 
         Args:
-            at: When the server confirmed it.
+            reached: The state; asked after every turn of the driver.
+            limit_secs: How long to wait, or None for no limit.
+
+        Returns:
+            Whether it was reached.
         """
-        first_audio_at = self._playout.confirmed(at)
-        self._meter.confirmed(
-            audio_took_secs=None if first_audio_at is None else self.now() - first_audio_at,
-            round_trip_secs=0.0 if self._line is None else self._line.round_trip_secs,
-        )
-        self._driver.wake()
+        self.wake()
+        try:
+            async with asyncio.timeout(limit_secs):
+                while not reached():
+                    progress = self._progress
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_LONGEST_WAIT_SECS):
+                            await progress.wait()
+        except TimeoutError:
+            return reached()
+        return True
 
-    def rejected(self) -> None:
-        """The oldest message on its way was refused: nobody will hear it."""
-        self._meter.rejected(self._playout.rejected(self.now()))
-        self._driver.wake()
+    def begin_turn(self) -> None:
+        """The driver looks what is to be done; news from now on makes it look again."""
+        self._news.clear()
 
-    def silence(self) -> None:
-        """Tell the avatar to stop, also one that does not seem to be in the room."""
-        if self._line is not None and self._line.interrupt():
-            self._meter.silenced()
+    def end_turn(self) -> None:
+        """The driver has done what there was to do."""
+        self._progress.set()
+        self._progress = asyncio.Event()
 
-    def _sink(self) -> SpeechSink | None:
-        """Where speech may go now: nowhere before the avatar is there to say it."""
-        return self._line if self._availability.state is AvatarState.READY else None
+    async def until_news(self, limit_secs: float | None) -> None:
+        """Wait until something changed, but not longer than a limit."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_secs):
+                await self._news.wait()
 
-    def _note_sent(self, message: SpeechMessage) -> None:
-        self._meter.sent(message.samples)
+    # --- who speaks --------------------------------------------------------------------
+
+    def let_speak(self, speaker: Sink | None) -> None:
+        """Let somebody speak from now on, or nobody; what was heard until now is another's."""
+        self._count_heard(self.now())
+        self._speaker = speaker
+
+    def recall(self) -> int:
+        """Who speaks cannot go on: what nobody heard is to be said by somebody else.
+
+        Returns:
+            How many samples of it had been sent.
+        """
+        self.let_speak(None)
+        samples = self.playout.recall(self.now())
+        self.wake()
+        return samples
 
     # --- frames in ---------------------------------------------------------------------
 
@@ -303,7 +268,7 @@ class AvatarOutput:
         """Let a frame in, unless it belongs to speech that was interrupted.
 
         An interruption overtakes the frames of its utterance that are on their way; they must
-        not be said. A start lets in what follows it, whoever says that.
+        not be said. A start lets in what follows it: a name may be used again.
 
         Returns:
             Whether it may be said.
@@ -311,11 +276,20 @@ class AvatarOutput:
         if not reading.interruptible:
             return True
         context_id: str | None = getattr(reading.frame, "context_id", None)
-        if context_id is not None and context_id in self._interrupted:
-            return False
         if reading.role is Role.START:
             self._awaits_start = False
-        return not (self._awaits_start and reading.role in (Role.SPEECH, Role.STOP))
+            if context_id in self._interrupted:
+                self._interrupted.remove(context_id)
+            return True
+        if context_id is None or context_id not in self._interrupted:
+            return not (self._awaits_start and reading.role in (Role.SPEECH, Role.STOP))
+        if context_id != self._refuses:
+            self._refuses = context_id
+            logger.debug(
+                f"{self._processor}: {context_id} was interrupted; what still comes of it is "
+                "dropped until it starts anew."
+            )
+        return False
 
     def start(self, frame: TTSStartedFrame, *, interruptible: bool) -> None:
         """Open an utterance."""
@@ -323,9 +297,9 @@ class AvatarOutput:
             self._meter.announced(self.now())
         self.finish()
         self._utterance = _OpenUtterance(frame.context_id, True, interruptible)
-        self._playout.hold(frame, interruptible=interruptible)
-        self._playout.open_utterance(interruptible=interruptible)
-        self._driver.wake()
+        self.playout.hold(frame, interruptible=interruptible)
+        self.playout.open_utterance(interruptible=interruptible)
+        self.wake()
 
     def say(self, frame: TTSAudioRawFrame, *, interruptible: bool) -> None:
         """Take speech.
@@ -336,9 +310,13 @@ class AvatarOutput:
         audio = self._converter.convert(frame.audio, frame.sample_rate, frame.num_channels)
         if self._utterance is None:
             self._utterance = _OpenUtterance(frame.context_id, False, interruptible)
-            self._playout.open_utterance(interruptible=interruptible)
-        self._utterance.interruptible = interruptible
-        self._utterance.said = True
+            self.playout.open_utterance(interruptible=interruptible)
+        utterance = self._utterance
+        if not utterance.said and self._availability.state is AvatarState.ABSENT:
+            self.originals.begin(self.playout.end, frame.sample_rate, frame.num_channels)
+        self.originals.write(frame.audio, frame.sample_rate, frame.num_channels)
+        utterance.interruptible = interruptible
+        utterance.said = True
         self._write(audio)
 
     def miss(self) -> None:
@@ -350,20 +328,51 @@ class AvatarOutput:
         """Close the utterance: its rest goes out at once, and the frame follows its sound."""
         unsaid = self._says_nothing
         self.finish()
-        self._playout.hold(frame, interruptible=interruptible, ends_speech=True, unsaid=unsaid)
-        self._driver.wake()
+        self.playout.hold(frame, interruptible=interruptible, ends_speech=True, unsaid=unsaid)
+        self.wake()
 
     def hold(self, frame: Frame, *, interruptible: bool) -> None:
-        """Hold any other frame in its place, or until its moment if it has a timestamp."""
-        if frame.pts and self._is_timed(frame):
-            at_secs = frame.pts / _NANOSECS
-            self._note_time(frame, at_secs, interruptible=interruptible)
-            self._playout.hold_timed(frame, at_secs, interruptible=interruptible)
+        """Hold any other frame in its place, or until its moment if it has a timestamp.
+
+        Args:
+            frame: The frame.
+            interruptible: Whether an interruption may drop it.
+        """
+        if not frame.pts:
+            # Amid speech only a sound is worth a pause of the avatar.
+            is_amid = self._utterance is not None and not isinstance(frame, SOUNDS)
+            bars_sound = self.transport.takes_time(frame) and not is_amid
+            if bars_sound:
+                self._write(self._converter.flush())
+            # Otherwise what the resampler still holds back, some 10 ms, does not count: it comes
+            # with the next audio, and that can be a tool call away.
+            self.playout.hold(
+                frame,
+                interruptible=interruptible,
+                bars_sound=bars_sound,
+                unsaid=self._says_nothing,
+            )
         else:
-            # What the resampler still holds back, some 10 ms, does not count: it comes with the
-            # next audio, and that can be a tool call away.
-            self._playout.hold(frame, interruptible=interruptible, unsaid=self._says_nothing)
-        self._driver.wake()
+            self._hold_timed(frame, frame.pts / _NANOSECS, interruptible=interruptible)
+        self.wake()
+
+    def _hold_timed(self, frame: Frame, at_secs: float, *, interruptible: bool) -> None:
+        is_word = isinstance(frame, _SPOKEN_TEXT)
+        origin_secs = self._origin_secs()
+        if isinstance(frame, TTSTextFrame):
+            self._last_word.note(at_secs, interruptible=interruptible)
+        if self._utterance is not None and is_word:
+            # Words that were known before the audio come just before it.
+            self.playout.begin_timestamps(origin_secs)
+        if self.playout.has_timeline:
+            follows_sound = isinstance(frame, _TIMED_AS_WORDS)
+            self.playout.hold_timed(
+                frame, at_secs, interruptible=interruptible, follows_sound=follows_sound
+            )
+        else:
+            # No speech gives its timestamp another meaning than it has in Pipecat.
+            moment = self.now() + max(at_secs - self._clock_ns() / _NANOSECS, 0.0)
+            self.playout.hold_until(frame, moment, interruptible=interruptible)
 
     @property
     def _says_nothing(self) -> bool:
@@ -375,108 +384,86 @@ class AvatarOutput:
         """Close the utterance that is open, if any: hand over what the converter holds."""
         if self._utterance is None:
             return
+        end = self.playout.end
         self._write(self._converter.flush())
+        # What followed the speech follows the last of it, too, if it is not out already.
+        self.playout.move_behind(end)
         self._utterance = None
-        self._playout.close_utterance()
-        self._driver.wake()
+        self.originals.end()
+        self.playout.close_utterance()
+        self.wake()
 
-    # --- ends --------------------------------------------------------------------------
+    def change_pace(self, pace: Pace) -> None:
+        """Send at another pace, from the next utterance on."""
+        self.playout.pace = pace
 
-    def interrupt(self) -> Interruption:
-        """Cut all that an interruption may drop, and silence the avatar. Call with the lock."""
-        utterance = self._utterance
-        if utterance is not None and utterance.interruptible:
-            self._converter.reset()
-            self._utterance = None
-            if utterance.context_id is not None:
-                self._interrupted.append(utterance.context_id)
-            # Without a name only the next start tells late frames from new ones.
-            self._awaits_start = utterance.announced and utterance.context_id is None
-        self._last_word.forget_interruptible()
-        interruption = self._playout.interrupt(self.now())
-        if interruption.send_interrupt:
-            self.silence()
-        self._meter.interrupted(interruption.dropped_samples)
-        self._released_data = False
-        self._driver.wake()
-        return interruption
+    # --- frames out --------------------------------------------------------------------
 
-    async def hand_over(self) -> Unheard:
-        """Be silent, and hand over what was not heard. Call with the lock."""
-        clock_ns = self._clock_ns()
-        if self._utterance is not None:
-            self._write(self._converter.flush())
-        now = self.now()
-        shift_secs = self._playout.timestamp_shift_secs(now, clock_ns / _NANOSECS)
-        surrender = self._playout.surrender(now)
-        frames: list[Frame] = []
-        samples = 0
-        for part in surrender.rest:
-            if isinstance(part, Speech):
-                frames.append(
-                    speech_frame(part.audio, WIRE_SAMPLE_RATE, interruptible=part.interruptible)
-                )
-                samples += part.samples
-            elif not (part.unheard and isinstance(part.item, _SPOKEN_TEXT)):
-                if part.item.pts:
-                    part.item.pts = clock_ns + round(to_secs(samples) * _NANOSECS)
-                frames.append(part.item)
-        is_open = self._utterance is not None and self._utterance.announced
-        self._utterance = None
-        await self.hear(surrender.heard)
-        if surrender.was_speaking:
-            await self.push_speaking(BotStoppedSpeakingFrame)
-        return Unheard(
-            frames=frames,
-            samples=samples,
-            sent_samples=surrender.sent_samples,
-            is_open=is_open,
-            timestamp_shift_ns=round(shift_secs * _NANOSECS),
-            last_timestamp_ns=round(self._last_word.at_secs * _NANOSECS),
-        )
+    async def deliver(self, now: float) -> bool:
+        """Deliver the next thing that is due, if anything is. Call with the lock.
+
+        Speech begins and ends only when all frames before that have come through: the frames
+        that say so overtake others.
+
+        Returns:
+            Whether anything was due.
+        """
+        due = self.playout.next_due()
+        # The last of what was heard comes before the stop.
+        if await self.pass_heard(now if due is None or due == -math.inf else min(due, now)):
+            return True
+        cue = self.playout.poll(now, signs=self.transport.settled)
+        if cue is None:
+            return False
+        await self._deliver(cue)
+        return True
+
+    @property
+    def next_due(self) -> float | None:
+        """When ``deliver`` has something to deliver; None if only news can help."""
+        return self.playout.next_due(signs=self.transport.settled)
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether there is audio to pass on, piece by piece, while it is heard."""
+        return self.passes_heard_audio and self.playout.speaking
+
+    async def pass_heard(self, until: float) -> bool:
+        """Take note of what was heard until a time, and pass it on if that is wanted.
+
+        Returns:
+            Whether anything was passed on.
+        """
+        self._count_heard(until)
+        if not self._unpassed:
+            return False
+        audio, self._unpassed = bytes(self._unpassed), bytearray()
+        frame = speech_frame(audio, WIRE_SAMPLE_RATE, interruptible=False)
+        await self.transport.give(frame, is_kept=True)
+        return True
+
+    async def release(self, release: Release[Frame], *, since: float = -math.inf) -> None:
+        """Push a held frame: its moment has come.
+
+        Args:
+            release: The frame.
+            since: When the sound in front of it is over, if it is pushed ahead of that to
+                somebody who keeps its order with the sound.
+        """
+        if release.unheard and isinstance(release.item, _SPOKEN_TEXT):
+            return  # Nobody heard the speech whose words these are.
+        held: Any = release.item
+        if held.pts:
+            # Its moment is now, also if speech before it was refused or cut.
+            held.pts = min(held.pts, self._clock_ns())
+        if isinstance(held, SOUNDS):
+            await self.transport.give_sound(held)
+        else:
+            await self.transport.give(held, since=since)
 
     async def push_speaking(self, kind: type[Frame]) -> None:
-        """Push a bot speaking frame in both directions, behind the data frames before it."""
-        if self._released_data:
-            self._released_data = False
-            for _ in range(_SETTLE_TURNS):
-                await asyncio.sleep(0)
+        """Push a bot speaking frame in both directions."""
         await self._processor.broadcast_frame(kind)
-
-    # --- inside ------------------------------------------------------------------------
-
-    def _clock_ns(self) -> int:
-        return self._processor.get_clock().get_time()
-
-    def _write(self, audio: bytes) -> None:
-        utterance = self._utterance
-        if utterance is None:
-            return
-        self._playout.write(
-            audio,
-            self.now(),
-            interruptible=utterance.interruptible,
-            origin_secs=self._origin_secs(),
-        )
-        self._driver.wake()
-
-    def _is_timed(self, frame: Frame) -> bool:
-        """Whether a timestamp has a meaning: before the first audio, only that of a word has."""
-        if self._utterance is None or self._playout.timed:
-            return True
-        return isinstance(frame, TTSTextFrame | AggregatedTextProgressFrame)
-
-    def _note_time(self, frame: Frame, at_secs: float, *, interruptible: bool) -> None:
-        """Take note of a timestamp: the next utterance's may count from it."""
-        if self._utterance is not None and not self._playout.timed:
-            # Words that were known before the audio come just before it.
-            self._playout.begin_timestamps(self._origin_secs())
-        if isinstance(frame, TTSTextFrame):
-            self._last_word.note(at_secs, interruptible=interruptible)
-
-    def _origin_secs(self) -> float:
-        """Where the timestamps of an utterance begin whose first audio, or word, comes now."""
-        return max(self._clock_ns() / _NANOSECS, self._last_word.at_secs)
 
     async def _deliver(self, cue: Cue[Frame]) -> None:
         match cue:
@@ -488,23 +475,89 @@ class AvatarOutput:
                 await self.push_speaking(BotSpeakingFrame)
             case Stopped():
                 await self.push_speaking(BotStoppedSpeakingFrame)
-            case Release(unheard=True) if isinstance(cue.item, _SPOKEN_TEXT):
-                pass  # Nobody heard the speech whose words these are.
             case Release():
-                held: Any = cue.item
-                if held.pts:
-                    # Its moment is now, also if speech before it was refused or cut.
-                    held.pts = min(held.pts, self._clock_ns())
-                await self._processor.push_frame(held)
-                self._released_data = True
+                await self.release(cue)
 
-    async def hear(self, audio: bytes) -> None:
-        """Take note of audio that was heard, and pass it on if that is wanted."""
-        if not audio:
+    def note_heard(self) -> None:
+        """Take note of what was heard until now."""
+        self._count_heard(self.now())
+
+    def _count_heard(self, until: float) -> None:
+        audio = self.playout.take_heard(until)
+        self.originals.forget(self.playout.start)
+        if not audio or self._speaker is None:
             return
         self.heard_at = self.now()
-        self._meter.heard(len(audio) // BYTES_PER_SAMPLE)
-        if self.passes_heard_audio:
-            frame = speech_frame(audio, WIRE_SAMPLE_RATE, interruptible=False)
-            await self._processor.push_frame(frame)
-            self._released_data = True
+        self._speaker.heard(len(audio) // BYTES_PER_SAMPLE)
+        if self.passes_heard_audio and self._speaker is self.avatar:
+            self._unpassed += audio
+
+    # --- ends --------------------------------------------------------------------------
+
+    def interrupt(self) -> Interruption:
+        """Cut all that an interruption may drop, and silence the avatar. Waits for nothing."""
+        self._count_heard(self.now())
+        utterance = self._utterance
+        if utterance is not None and utterance.interruptible:
+            self._converter.reset()
+            self._utterance = None
+            if utterance.context_id is not None:
+                self._interrupted.append(utterance.context_id)
+            # Without a name only the next start tells late frames from new ones.
+            self._awaits_start = utterance.announced and utterance.context_id is None
+        self._last_word.forget_interruptible()
+        self.originals.clear()
+        interruption = self.playout.interrupt(self.now())
+        self.transport.forget_interruptible()
+        if interruption.send_interrupt:
+            self.avatar.silence()
+            if self._speaker is not None:
+                self._speaker.interrupted()
+        self._meter.interrupted(interruption.dropped_samples)
+        self.wake()
+        return interruption
+
+    async def end_speech(self) -> None:
+        """Nothing more is said: end speech that has no end of its own. Call with the lock."""
+        if self.playout.end_speech():
+            await self.push_speaking(BotStoppedSpeakingFrame)
+
+    def take_unheard(self) -> list[Frame]:
+        """Take everything that nobody heard, in order: audio at 16 kHz, and the held frames.
+
+        For when nothing else can be done; nothing is left.
+        """
+        self.finish()
+        self.let_speak(None)
+        frames: list[Frame] = []
+        for part in self.playout.hand_over(self.now()):
+            if isinstance(part, Speech):
+                kept = not part.interruptible
+                frames.append(speech_frame(part.audio, WIRE_SAMPLE_RATE, interruptible=not kept))
+            elif not (part.unheard and isinstance(part.item, _SPOKEN_TEXT)):
+                held: Any = part.item
+                if held.pts:
+                    held.pts = min(held.pts, self._clock_ns())
+                frames.append(held)
+        return frames
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _clock_ns(self) -> int:
+        return self._processor.get_clock().get_time()
+
+    def _write(self, audio: bytes) -> None:
+        utterance = self._utterance
+        if utterance is None:
+            return
+        self.playout.write(
+            audio,
+            self.now(),
+            interruptible=utterance.interruptible,
+            origin_secs=self._origin_secs(),
+        )
+        self.wake()
+
+    def _origin_secs(self) -> float:
+        """Where the timestamps of an utterance begin whose first audio, or word, comes now."""
+        return max(self._clock_ns() / _NANOSECS, self._last_word.at_secs)

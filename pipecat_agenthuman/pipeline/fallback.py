@@ -1,52 +1,49 @@
-"""Who speaks: the avatar, or the transport while there is none."""
+"""Who speaks: the avatar, the transport while there is none, or nobody.
+
+One at a time, and it changes only in silence, or when the avatar is lost: then the clock goes on,
+and what nobody heard of it is said by whoever speaks next.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from enum import StrEnum
-from typing import Final, cast
+from typing import Final
 
+import numpy as np
+import soxr
 from loguru import logger
 from pipecat.frames.frames import (
     AggregatedTextProgressFrame,
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
     Frame,
     SpeechOutputAudioRawFrame,
     TTSAudioRawFrame,
-    TTSStoppedFrame,
     TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
 from pipecat_agenthuman.pipeline.availability import Availability, AvatarState
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
-from pipecat_agenthuman.pipeline.frame_traits import Reading, Role, duration_secs
+from pipecat_agenthuman.pipeline.frame_traits import (
+    LOUDNESS,
+    duration_secs,
+    is_interruptible,
+    speech_frame,
+)
 from pipecat_agenthuman.pipeline.metrics import Meter
+from pipecat_agenthuman.pipeline.sinks import SilentSink, Sink, TransportSink
 from pipecat_agenthuman.pipeline.transport_output import (
-    TransportOutput,
-    output_transport,
+    THROUGH_SECS,
+    changes_audio,
     plays_audio,
 )
-from pipecat_agenthuman.wire.pcm import to_secs
+from pipecat_agenthuman.playout.conversion import spread
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 _SPOKEN: Final = (TTSAudioRawFrame, TTSTextFrame, AggregatedTextProgressFrame)
 """Speech, and the frames that say which words were spoken."""
 
 
-class _Speaker(StrEnum):
-    """Who speaks the utterance that is being delivered."""
-
-    AVATAR = "avatar"
-    TRANSPORT = "transport"
-
-
 class Fallback:
-    """Decides who speaks, and hands over what nobody heard when the avatar is gone.
-
-    Attributes:
-        transport: What the transport was given to speak, and whether it still plays it.
-    """
+    """Decides who speaks."""
 
     def __init__(
         self,
@@ -57,94 +54,93 @@ class Fallback:
         meter: Meter,
         transport_speaks: bool,
     ) -> None:
-        """Let the avatar speak.
+        """Let nobody speak yet.
 
         Args:
-            processor: Pushes the frames and owns the tasks.
+            processor: Pushes the frames.
             availability: Whether the avatar may speak.
-            output: What the avatar says.
+            output: What there is to say.
             meter: Counts.
             transport_speaks: Whether the transport speaks while there is no avatar, or nobody.
         """
-        self.transport = TransportOutput(clock_ns=lambda: processor.get_clock().get_time())
         self._processor = processor
         self._availability = availability
         self._output = output
         self._meter = meter
         self._transport_speaks = transport_speaks
-        self._speaker = _Speaker.AVATAR
-        self._swallowed = False  # speech of an utterance, with on_unavailable="drop"
-        self._warned_of_stream = False
+        self._stand_in: Sink = (
+            TransportSink(
+                output.playout,
+                originals=output.originals,
+                transport=output.transport,
+                release=output.release,
+                meter=meter,
+            )
+            if transport_speaks
+            else SilentSink(output.playout, meter=meter)
+        )
+        self._is_over = False  # for the avatar: the pipeline ends
+        self._bypassed = False
+        self._format = (WIRE_SAMPLE_RATE, 1)  # of the TTS service
+        self._warnings: set[str] = set()
 
-    @property
-    def avatar_speaks(self) -> bool:
-        """Whether the avatar speaks the utterance that is being delivered."""
-        return self._speaker is _Speaker.AVATAR
+    # --- looking -----------------------------------------------------------------------
 
     @property
     def fate(self) -> str:
         """What becomes of words that the avatar does not say, for the log."""
         return "the transport speaks them" if self._transport_speaks else "they are dropped"
 
-    async def choose(self, reading: Reading) -> None:
-        """Let the avatar speak an utterance that begins, if it can and the transport is silent."""
-        if reading.role is Role.SPEECH:
-            self.transport.note_format(cast("TTSAudioRawFrame", reading.frame))
-        is_open = self._output.is_open or self.transport.is_open
-        if reading.role is not Role.START and (reading.role is not Role.SPEECH or is_open):
-            return
-        may_come = self._availability.state is not AvatarState.ABSENT
-        if may_come and (self._output.has_unheard or not self.transport.busy):
-            self._speaker = _Speaker.AVATAR
-            return
-        await self.fall_back()
+    @property
+    def bypassed(self) -> bool:
+        """Whether frames go straight to the transport, because nothing else works any more."""
+        return self._bypassed
 
-    async def pass_on(self, frame: Frame) -> None:
-        """Give a frame to the transport, behind what is being handed over to it."""
-        async with self._output.lock:
-            await self._pass(frame)
+    # --- who speaks --------------------------------------------------------------------
 
-    async def fall_back(self) -> None:
-        """No avatar speaks: what nobody heard goes to the transport, and so does the rest.
+    def choose(self, now: float) -> Sink | None:
+        """Who may take speech now; nobody while it has to wait.
 
-        Whoever asks for it may be cancelled meanwhile, as an interruption cancels the handling
-        of a frame; that must not split it.
+        Args:
+            now: The time.
         """
-        falling = cast(
-            "asyncio.Task[None]", self._processor.create_task(self._hand_over(), "fall-back")
-        )
-        await asyncio.shield(falling)
-
-    def interrupt(self) -> None:
-        """An interruption made the transport silent, but for uninterruptible speech."""
-        self.transport.stop()
-        self._swallowed = False
-
-    async def sound(self, frame: Frame) -> None:
-        """Let the transport play a sound, when all speech before it was heard.
-
-        It holds up the speech behind it, as it would if the transport said that, too.
-        """
-        if isinstance(frame, SpeechOutputAudioRawFrame) and not self._warned_of_stream:
-            self._warned_of_stream = True
-            logger.warning(
-                f"{self._processor}: speech comes as a stream (SpeechOutputAudioRawFrame). The "
-                "avatar cannot say it, because nothing tells where it begins and ends; the "
-                "transport plays it. Use a service that sends TTSAudioRawFrame."
-            )
         output = self._output
-        await output.wait_until(lambda: output.silent)
-        async with output.lock:
-            transport = output_transport(self._processor)
-            if transport is not None and plays_audio(transport):
-                self.transport.note_sound(frame)
-            await self._processor.push_frame(frame)
+        if output.speaker is not None and output.playout.under_way(now):
+            speaker, has_to_wait = output.speaker, output.transport.sounding
+        else:
+            speaker, has_to_wait = self._next_speaker(), output.transport.bars_speech
+            if speaker is not output.speaker:
+                output.let_speak(speaker)
+        if speaker is None or has_to_wait:
+            return None
+        is_avatar = speaker is output.avatar
+        return None if is_avatar and self._availability.state is not AvatarState.READY else speaker
 
-    async def after_sounds(self) -> None:
-        """Wait until no sound plays any more."""
-        secs = self.transport.sounds_for_secs
-        if secs:
-            await asyncio.sleep(secs)
+    def _next_speaker(self) -> Sink | None:
+        """Who is to speak next; nobody while the avatar is expected, or must not interrupt."""
+        match self._availability.state:
+            case _ if self._is_over:
+                return self._stand_in
+            case AvatarState.READY:
+                return self._output.avatar if self._output.transport.idle else None
+            case AvatarState.EXPECTED:
+                return None
+            case AvatarState.ABSENT:
+                return self._stand_in
+
+    def fall_back(self) -> None:
+        """The avatar cannot go on: what nobody heard of it is said without it."""
+        output = self._output
+        if output.speaker is not output.avatar:
+            output.wake()
+            return
+        samples = output.recall()
+        if samples:
+            output.avatar.silence()  # It must not say what somebody else says now.
+            if self._transport_speaks:
+                self._meter.repeated(samples)
+
+    # --- ends --------------------------------------------------------------------------
 
     async def drain(self, grace_secs: float) -> None:
         """Wait until everything was heard, and let the transport say what was not in time.
@@ -160,22 +156,78 @@ class Fallback:
                 f"{self._processor}: {output.unheard_secs:.1f} s of speech were not heard within "
                 f"{limit_secs:.1f} s at the end of the pipeline; {self.fate}."
             )
-        await self.fall_back()
+            self._is_over = True
+            self.fall_back()
+            limit_secs = output.unheard_secs + grace_secs
+            if not await output.wait_until(lambda: output.idle, limit_secs):
+                await self.pass_unheard()
+            self._is_over = False
+        # The end of speech overtakes frames that are on their way.
+        await output.wait_until(lambda: output.transport.settled, THROUGH_SECS)
+        async with output.lock:
+            await output.end_speech()
 
     async def clear(self) -> None:
         """Nobody speaks any more: what nobody heard is dropped."""
         async with self._output.lock:
-            unheard = await self._output.hand_over()
-            self._meter.dropped(to_secs(unheard.samples))
+            for frame in self._output.take_unheard():
+                if isinstance(frame, TTSAudioRawFrame):
+                    self._meter.dropped(duration_secs(frame))
+            await self._output.end_speech()
 
-    def warn_of_transport(self) -> None:
-        """Warn if the transport cannot stand in, or would say again what was heard."""
-        transport = output_transport(self._processor)
+    async def pass_unheard(self) -> None:
+        """Give all that nobody heard to the transport at once, speech as speech."""
+        async with self._output.lock:
+            await self._output.end_speech()
+            for frame in self._in_format(self._output.take_unheard()):
+                await self._pass(frame)
+
+    async def bypass(self) -> None:
+        """The last resort: from now on frames go straight to the transport."""
+        if not self._bypassed:
+            self._bypassed = True
+            await self.pass_unheard()
+
+    async def pass_on(self, frame: Frame) -> None:
+        """Give a frame to the transport as it is."""
+        async with self._output.lock:
+            await self._pass(frame)
+
+    # --- noting ------------------------------------------------------------------------
+
+    def note(self, frame: Frame) -> None:
+        """Take note of a frame that carries sound."""
+        if isinstance(frame, TTSAudioRawFrame):
+            self._format = (frame.sample_rate, max(frame.num_channels, 1))
+        elif isinstance(frame, SpeechOutputAudioRawFrame):
+            self._warn_once(
+                "speech comes as a stream (SpeechOutputAudioRawFrame). The avatar cannot say it, "
+                "because nothing tells where it begins and ends; the transport plays it. Use a "
+                "service that sends TTSAudioRawFrame."
+            )
+        elif isinstance(frame, LOUDNESS):
+            self._warn_once(
+                f"{type(frame).__name__} changes what the transport plays. The avatar speaks in "
+                "the room by itself, as loud as before; change its volume where it is played."
+            )
+
+    def look_for_transport(self, pipeline_rate: int) -> None:
+        """Look for the transport, and warn if it cannot stand in, or would say things twice.
+
+        Args:
+            pipeline_rate: The output sample rate of the pipeline.
+        """
+        transport = self._output.transport.find(pipeline_rate)
         if transport is not None and plays_audio(transport) and self._output.passes_heard_audio:
             logger.warning(
                 f"{self._processor}: pass_heard_audio=True, and {transport} plays what it is "
                 "passed, so everything is heard twice. Set audio_out_enabled=False in the "
                 "transport's parameters."
+            )
+        if transport is not None and changes_audio(transport):
+            self._warn_once(
+                f"{transport} has an audio_out_filter. It changes what the transport plays, and "
+                "not the avatar's voice, which does not pass through it."
             )
         if not self._transport_speaks or transport is None or plays_audio(transport):
             return
@@ -185,36 +237,36 @@ class Fallback:
             "on_unavailable='drop' if that is meant."
         )
 
-    async def _hand_over(self) -> None:
-        async with self._output.lock:
-            if self._speaker is _Speaker.TRANSPORT:
-                return
-            self._speaker = _Speaker.TRANSPORT
-            unheard = await self._output.hand_over()
-            if unheard.sent_samples:
-                self._output.silence()  # The avatar must not say what the transport says now.
-            if self._transport_speaks:
-                self._meter.repeated(unheard.sent_samples)
-            for frame in self.transport.take_over(unheard.frames):
-                await self._pass(frame)
-            self.transport.go_on(
-                is_open=unheard.is_open,
-                timestamp_shift_ns=unheard.timestamp_shift_ns,
-                last_timestamp_ns=unheard.last_timestamp_ns,
-            )
+    # --- inside ------------------------------------------------------------------------
+
+    def _warn_once(self, what: str) -> None:
+        if what not in self._warnings:
+            self._warnings.add(what)
+            logger.warning(f"{self._processor}: {what}")
 
     async def _pass(self, frame: Frame) -> None:
-        """Let the transport speak, or nobody."""
         secs = duration_secs(frame)
         if not self._transport_speaks and isinstance(frame, _SPOKEN):
             self._meter.dropped(secs)
-            self._swallowed |= isinstance(frame, TTSAudioRawFrame)
             return
-        if isinstance(frame, TTSStoppedFrame) and self._swallowed:
-            # Others wait for the end of what the bot was to say: paused TTS services do.
-            self._swallowed = False
-            await self._output.push_speaking(BotStartedSpeakingFrame)
-            await self._output.push_speaking(BotStoppedSpeakingFrame)
         self._meter.fell_back(secs)
-        self.transport.adapt(frame)
         await self._processor.push_frame(frame)
+
+    def _in_format(self, frames: list[Frame]) -> list[Frame]:
+        """The same frames, with audio in the format of the TTS service.
+
+        The transport is given the rest of the utterance in that format, too, and its resampler
+        takes one rate.
+        """
+        rate, channels = self._format
+        result: list[Frame] = []
+        for frame in frames:
+            if isinstance(frame, TTSAudioRawFrame):
+                samples = np.frombuffer(frame.audio, dtype="<i2").astype(np.int16, copy=False)
+                if rate != WIRE_SAMPLE_RATE:
+                    samples = soxr.resample(samples, WIRE_SAMPLE_RATE, rate)
+                audio = spread(samples.astype("<i2", copy=False).tobytes(), channels)
+                kept = is_interruptible(frame)
+                frame = speech_frame(audio, rate, interruptible=kept, num_channels=channels)
+            result.append(frame)
+        return result

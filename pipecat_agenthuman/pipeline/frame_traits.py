@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pipecat.frames import frames
 from pipecat.frames.frames import (
     AssistantImageRawFrame,
+    ControlFrame,
     EndFrame,
     Frame,
+    HeartbeatFrame,
     MixerControlFrame,
     OutputAudioRawFrame,
+    OutputDTMFFrame,
     OutputImageRawFrame,
     ServiceUpdateSettingsFrame,
     SpriteFrame,
@@ -35,11 +38,23 @@ class Role(StrEnum):
     START = "opens an utterance"
     SPEECH = "is speech"
     STOP = "ends an utterance"
-    SOUND = "is audio, but no speech of a TTS service: the transport plays it"
+    SOUND = "makes a sound that is no speech of a TTS service: the transport plays it"
     FOLLOWER = "has its place behind the speech before it"
     PAUSE = "stops the pipeline for a while, when all was heard"
     SETTINGS = "changes settings of a service"
     PASSER = "has nothing to do with speech"
+
+
+SOUNDS: Final = (OutputAudioRawFrame, OutputDTMFFrame)
+"""What the transport plays, and what plays a tone there."""
+
+
+LOUDNESS: Final = tuple(
+    kind
+    for name in ("VolumeFrame", "VolumeGainFrame")
+    if isinstance(kind := getattr(frames, name, None), type)
+)
+"""What changes the volume of the transport, where Pipecat has it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,7 +84,7 @@ def read(frame: Frame) -> Reading:
 
 
 def _role_of(frame: Frame) -> Role:
-    if isinstance(frame, SystemFrame | EndFrame) or _has_no_place(frame):
+    if isinstance(frame, SystemFrame | EndFrame | HeartbeatFrame) or _has_no_place(frame):
         return Role.PASSER
     match frame:
         case TTSAudioRawFrame():
@@ -78,7 +93,7 @@ def _role_of(frame: Frame) -> Role:
             return Role.START
         case TTSStoppedFrame():
             return Role.STOP
-        case OutputAudioRawFrame():
+        case OutputAudioRawFrame() | OutputDTMFFrame():  # SOUNDS
             return Role.SOUND
         case StopFrame():
             return Role.PAUSE
@@ -123,6 +138,19 @@ def is_interruptible(frame: Frame) -> bool:
     return not isinstance(frame, _MARKER)
 
 
+class StandInAudioFrame(OutputAudioRawFrame):
+    """Speech that the transport plays for the avatar.
+
+    To Pipecat it is a sound, so that the transport makes no bot speaking frames of it. The
+    pieces in which the transport plays it are of the same class.
+    """
+
+
+@dataclasses.dataclass
+class PassedMark(ControlFrame):
+    """Follows a sound through the transport, to tell when that is over."""
+
+
 if _HAS_ATTRIBUTE:
 
     def speech_frame(
@@ -131,6 +159,20 @@ if _HAS_ATTRIBUTE:
         """Speech audio that an interruption may, or may not, drop from a queue."""
         frame: Any = TTSAudioRawFrame(audio, sample_rate, num_channels)
         frame.interruptible = interruptible
+        return frame
+
+    def stand_in_frame(
+        audio: bytes, sample_rate: int, num_channels: int, *, interruptible: bool
+    ) -> StandInAudioFrame:
+        """Audio for the transport, which an interruption may, or may not, drop from a queue."""
+        frame: Any = StandInAudioFrame(audio, sample_rate, num_channels)
+        frame.interruptible = interruptible
+        return frame
+
+    def passed_mark() -> PassedMark:
+        """A mark that no interruption drops."""
+        frame: Any = PassedMark()
+        frame.interruptible = False
         return frame
 
 else:
@@ -145,3 +187,21 @@ else:
         """Speech audio that an interruption may, or may not, drop from a queue."""
         kind = TTSAudioRawFrame if interruptible else _UninterruptibleSpeechFrame
         return kind(audio, sample_rate, num_channels)
+
+    class _UninterruptibleStandInFrame(StandInAudioFrame, _MARKER):
+        pass
+
+    def stand_in_frame(
+        audio: bytes, sample_rate: int, num_channels: int, *, interruptible: bool
+    ) -> StandInAudioFrame:
+        """Audio for the transport, which an interruption may, or may not, drop from a queue."""
+        kind = StandInAudioFrame if interruptible else _UninterruptibleStandInFrame
+        return kind(audio, sample_rate, num_channels)
+
+    @dataclasses.dataclass
+    class _KeptPassedMark(PassedMark, _MARKER):
+        pass
+
+    def passed_mark() -> PassedMark:
+        """A mark that no interruption drops."""
+        return _KeptPassedMark()

@@ -60,7 +60,7 @@ class RoundTripMetricsData(MetricsData):
 class ServiceStats:
     """Counters since the service started. Durations in seconds; None until measured.
 
-    When nothing is under way, all that was taken was heard, dropped, rejected or handed to the
+    When nothing is under way, all that was taken was heard, dropped, rejected or said by the
     transport: ``taken = heard + dropped + rejected + fallback``, but for the few milliseconds
     that an interruption finds in the resampler.
 
@@ -75,8 +75,8 @@ class ServiceStats:
         dropped_secs: Speech that nobody heard: an interruption or the pipeline's end dropped
             it, or there was no avatar and ``on_unavailable="drop"``.
         rejected_secs: Speech that the server refused.
-        fallback_secs: Speech that went to the transport because there was no avatar.
-        repeated_secs: Of that, what had been sent to the avatar and was not heard.
+        fallback_secs: Speech that the transport said because there was no avatar.
+        repeated_secs: What had been sent to the avatar, was not heard, and is said without it.
         ttfb_secs: Latest time from ``TTSStartedFrame`` to the first sound.
         first_confirmation_secs: Latest time from an utterance's first audio frame to the
             first confirmation.
@@ -186,8 +186,13 @@ class Meter:
         """Speech is gone that nobody heard."""
         self._stats.dropped_secs += secs
 
+    def refused(self, secs: float) -> None:
+        """Speech came late, of an utterance that was interrupted: nobody hears it."""
+        self._stats.taken_secs += secs
+        self._stats.dropped_secs += secs
+
     def fell_back(self, secs: float) -> None:
-        """Speech was given to the transport."""
+        """Speech was heard of the transport."""
         self._stats.fallback_secs += secs
 
     def repeated(self, samples: int) -> None:

@@ -1,22 +1,23 @@
 """Brings the session and the speech together, and keeps both alive.
 
-What the session tells goes up by one path. What the playout must know is applied at once,
-synchronously. Who speaks is settled next, one event after the other. Telling comes last, and
-has its own time: a slow event handler must not hold up the voice.
+What the session tells goes up by one path. What the playout must know, and who speaks, is
+settled at once, synchronously, before anything else can happen. Telling comes last, and has its
+own time: a slow event handler must not hold up the voice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from loguru import logger
 from pipecat.processors.frame_processor import FrameProcessor
 
-from pipecat_agenthuman.client.connection import Connection, ConnectionLimits
+from pipecat_agenthuman.client.connection import ConnectionLimits
 from pipecat_agenthuman.client.events import (
     ErrorReported,
     Established,
@@ -33,6 +34,7 @@ from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAva
 from pipecat_agenthuman.pipeline.announcer import Announcer, AvatarReady
 from pipecat_agenthuman.pipeline.availability import Availability
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
+from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.pipeline.fallback import Fallback
 from pipecat_agenthuman.pipeline.metrics import Meter
 
@@ -71,14 +73,6 @@ class SupervisorOptions:
     renew_before_expiry: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """A session came up, on this connection."""
-
-    event: Established
-    connection: Connection | None
-
-
 class Supervisor:
     """Keeps a session up, lets the avatar speak while there is one, and has it told."""
 
@@ -90,6 +84,7 @@ class Supervisor:
         availability: Availability,
         output: AvatarOutput,
         fallback: Fallback,
+        driver: PlayoutDriver,
         announcer: Announcer,
         meter: Meter,
         options: SupervisorOptions,
@@ -101,7 +96,8 @@ class Supervisor:
             source: Where sessions come from; closed in the end.
             availability: Is told what happens to session and avatar.
             output: Gets the connection while there is one.
-            fallback: Speaks when the avatar cannot.
+            fallback: Lets somebody else speak when the avatar cannot.
+            driver: Runs the speech against the clock.
             announcer: Tells of everything.
             meter: Counts.
             options: How to keep sessions.
@@ -111,6 +107,7 @@ class Supervisor:
         self._availability = availability
         self._output = output
         self._fallback = fallback
+        self._driver = driver
         self._announcer = announcer
         self._meter = meter
         self._options = options
@@ -122,7 +119,6 @@ class Supervisor:
             limits=options.limits,
             renewal=options.renewal,
         )
-        self._changes: asyncio.Queue[_Arrival | SessionLost] = asyncio.Queue()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     # --- living ------------------------------------------------------------------------
@@ -130,9 +126,8 @@ class Supervisor:
     def start(self) -> None:
         """Begin to speak what there is to say, with whatever session. Idempotent."""
         if "driver" not in self._tasks:
-            self._spawn("driver", self._output.run())
-            self._spawn("announcer", self._announcer.run())
-            self._spawn("changes", self._follow())
+            self._spawn("driver", self._driver.run)
+            self._spawn("announcer", self._announcer.run)
 
     def bring_up(self, *, avatar_is_announced: bool) -> None:
         """Bring a session up, in the background. Idempotent.
@@ -144,17 +139,15 @@ class Supervisor:
             self._availability.announced = avatar_is_announced
             self._begin()
 
-    async def note_avatar(
-        self, frame: AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame
-    ) -> None:
+    def note_avatar(self, frame: AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame) -> None:
         """Take note of who joined or left the room."""
         is_up = self._availability.session_up
         if isinstance(frame, AgentHumanAvatarLeftFrame):
             if self._availability.left(frame.participant_id) and is_up:
-                await self._miss_avatar(frame.reason)
+                self._miss_avatar(frame.reason)
         elif self._availability.joined(frame.participant_id) and is_up:
             self._welcome_avatar()
-        self._output.look_again()
+        self._output.wake()
 
     def renew_at_pause(self, why: str, *, expires: bool = False) -> None:
         """Replace the session when nothing is being said; at once if there is none any more.
@@ -174,11 +167,11 @@ class Supervisor:
             logger.info(f"{self._processor}: {why}; trying again to bring a session up.")
             self._begin()
         else:
-            self._spawn("renewal", self._renew_when_idle(why, expires=expires))
+            self._spawn("renewal", partial(self._renew_when_idle, why, expires=expires))
 
     def let_go(self) -> None:
         """Close the connection and end the session, without waiting for it."""
-        self._output.detach()
+        self._output.avatar.detach()
         self._availability.session_lost()
         self._session.end()
 
@@ -191,108 +184,95 @@ class Supervisor:
 
     async def cleanup(self, limit_secs: float) -> None:
         """Close, and leave nothing behind. Idempotent."""
-        await self._stop("driver")
+        await self._ended("driver")
         await self.close(limit_secs)
         for name in tuple(self._tasks):
-            await self._stop(name)
+            await self._ended(name)
         self._announcer.close()
         await self._source.close()
 
     # --- events ------------------------------------------------------------------------
 
     def _take(self, event: SessionEvent) -> None:
-        """What the playout must know at once, then who speaks, then the telling."""
+        """What the playout must know, who speaks, and last the telling. Waits for nothing."""
         match event:
             case Established():
-                self._changes.put_nowait(_Arrival(event, self._session.connection))
-                return
+                self._welcome()
             case SessionLost():
-                self._output.detach()
-                self._availability.session_lost()
-                self._changes.put_nowait(event)
-                return
+                self._mourn(event)
             case SpeechConfirmed():
-                self._output.confirmed(event.at)
+                now = self._output.now()
+                self._output.avatar.confirmed(event.at, now, overtook=event.overtook)
             case ErrorReported(speech_rejected=True):
-                self._output.rejected()
+                self._output.avatar.rejected(self._output.now(), overtook=event.overtook)
             case PlaybackStopped():
                 self._meter.interrupt_confirmed(event.took_secs)
-                self._output.look_again()
             case _:
-                self._output.look_again()
+                pass
+        self._output.wake()
         self._announcer.take(event)
+        if isinstance(event, Established) and self._availability.is_there:
+            self._welcome_avatar()
 
-    async def _follow(self) -> None:
-        """Settle who speaks: session by session, each loss before what comes after it."""
-        while True:
-            match await self._changes.get():
-                case _Arrival() as arrival:
-                    await self._welcome(arrival)
-                case SessionLost() as loss:
-                    await self._mourn(loss)
-
-    async def _welcome(self, arrival: _Arrival) -> None:
+    def _welcome(self) -> None:
         """A session is up; its avatar is there, or on its way."""
         self._meter.established()
-        self._announcer.take(arrival.event)
-        connection = arrival.connection
-        if connection is None or not connection.established:
-            return  # It is gone already: its loss comes next.
-        await self._stop("start")
-        self._output.attach(connection)
+        self._stop("start")
+        connection = self._session.connection
+        if connection is not None:
+            self._output.avatar.attach(connection)
         self._availability.session_established()
-        self._spawn("expiration", self._watch_expiration(self._session.expires_in_secs))
-        if self._availability.is_there:
-            self._welcome_avatar()
-        else:
-            self._spawn("avatar", self._await_avatar())
+        self._spawn("expiration", partial(self._watch_expiration, self._session.expires_in_secs))
+        if not self._availability.is_there:
+            self._spawn("avatar", self._await_avatar)
 
-    async def _mourn(self, event: SessionLost) -> None:
-        """A session is gone: first the voice, then the telling."""
+    def _mourn(self, event: SessionLost) -> None:
+        """A session is gone."""
         for name in _OF_ONE_SESSION:
-            await self._stop(name)
-        await self._fallback.fall_back()
+            self._stop(name)
+        self._output.avatar.detach()
+        self._availability.session_lost()
+        self._fallback.fall_back()
         if event.will_renew:
             self._meter.bringing_up(self._output.now())
         else:
             self._meter.gave_up()
         if event.was_ready and event.error is not None:
             self._meter.lost()
-        self._announcer.take(event)
 
     def _welcome_avatar(self) -> None:
         """The avatar may speak."""
         self._meter.joined(self._output.now())
-        self._output.look_again()
+        self._output.wake()
         self._announcer.take(AvatarReady())
 
-    async def _miss_avatar(self, reason: str) -> None:
+    def _miss_avatar(self, reason: str) -> None:
         """The avatar left the room although its session is up."""
         logger.warning(
             f"{self._processor}: the avatar left the room ({reason or 'no reason given'}). It is "
             f"replaced unless it comes back within {RETURN_WAIT_SECS:g} s."
         )
-        await self._fallback.fall_back()
-        self._spawn("avatar", self._await_return())
+        self._fallback.fall_back()
+        self._spawn("avatar", self._await_return)
 
     # --- background --------------------------------------------------------------------
 
     def _begin(self) -> None:
         self._meter.bringing_up(self._output.now())
-        self._spawn("session", self._session.run())
+        self._spawn("session", self._session.run)
         if self._availability.is_awaited:
-            self._spawn("start", self._limit_start())
+            self._spawn("start", self._limit_start)
 
     async def _limit_start(self) -> None:
         """Let the first words wait for a session, but not for ever."""
-        await self._output.wait_until(lambda: self._output.backlog_secs > 0)
+        await self._output.wait_until(lambda: self._output.playout.backlog_secs > 0)
         await asyncio.sleep(START_WAIT_SECS)
         logger.warning(
             f"{self._processor}: no session after {START_WAIT_SECS:g} s with words waiting; "
             f"{self._fallback.fate}, and the avatar takes over when it is there."
         )
         self._availability.start_timed_out()
-        await self._fallback.fall_back()
+        self._fallback.fall_back()
 
     async def _await_return(self) -> None:
         try:
@@ -351,22 +331,32 @@ class Supervisor:
 
     # --- tasks -------------------------------------------------------------------------
 
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run work in the background; work of the same name before it is replaced."""
+    def _spawn(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run work in the background; work of the same name before it is replaced.
+
+        The work is begun by its task: one that is cancelled before leaves nothing behind.
+        """
         former = self._tasks.get(name)
         if former is not None:
             former.cancel()
         self._tasks[name] = self._processor.create_task(self._guard(name, work), name)
 
-    async def _stop(self, name: str) -> None:
+    def _stop(self, name: str) -> None:
+        """Let background work end."""
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+
+    async def _ended(self, name: str) -> None:
+        """Let background work end, and wait for that."""
         task = self._tasks.pop(name, None)
         if task is not None and not task.done():
             await self._processor.cancel_task(task)
 
-    async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run work that must not raise: a mistake in it ends the session, and is reported."""
         try:
-            await work
+            await work()
         except Exception as error:  # noqa: BLE001 - nothing else would notice
             await self._give_up(name, error)
 
@@ -378,7 +368,9 @@ class Supervisor:
         self._availability.failed()
         self._session.end()
         try:
-            await self._fallback.fall_back()
+            self._fallback.fall_back()
+            if name == "driver":
+                await self._fallback.bypass()
         except Exception as second:  # noqa: BLE001 - the first one is what matters
             logger.error(f"{self._processor}: what was not heard is lost ({second!r}).")
         await self._announcer.report_bug(name, error)

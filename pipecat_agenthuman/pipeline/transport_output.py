@@ -1,34 +1,54 @@
-"""What came out of the transport, or will: the output that speaks while there is no avatar."""
+"""What the output transport was given, and what came out of it.
+
+Nothing here guesses what the transport is doing. Its frames come out in the order in which it
+was given them, each when it is done with it, and every processor tells when it pushes a frame:
+that is watched. Where no transport is in sight, or one does not tell, durations count instead.
+"""
 
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-import soxr
 from pipecat.frames.frames import (
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
     Frame,
-    TTSAudioRawFrame,
-    TTSStartedFrame,
+    OutputAudioRawFrame,
+    OutputTransportMessageFrame,
     TTSStoppedFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_output import BaseOutputTransport
 
 from pipecat_agenthuman.pipeline.frame_traits import (
+    SOUNDS,
+    PassedMark,
+    StandInAudioFrame,
     duration_secs,
     is_interruptible,
-    speech_frame,
+    passed_mark,
+    stand_in_frame,
 )
-from pipecat_agenthuman.playout.conversion import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
-from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
+from pipecat_agenthuman.pipeline.sounds import SoundFitter
+from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE
+
+THROUGH_SECS: Final = 2.0
+"""How long a frame may take to come out of the transport, beyond the sound that it makes. One
+that somebody between here and there keeps would be waited for in vain."""
+
+UNTOLD_SECS: Final = 1.0
+"""How much later than it should a piece of speech may come out, before durations count."""
+
+PAUSE_SECS: Final = 0.3
+"""Longer silence means that another avatar's stand-in has said what it had to say."""
+
+_CHUNKS_OF_10_MS: Final = 4
+"""In what pieces a transport plays, unless it says otherwise."""
+
+_DTMF_SECS: Final = 1.0
+"""How long a tone may take, before it is not waited for any more."""
 
 
 def output_transport(processor: FrameProcessor) -> BaseOutputTransport | None:
@@ -62,232 +82,311 @@ def plays_audio(transport: BaseOutputTransport) -> bool:
     return bool(getattr(params, "audio_out_enabled", True))
 
 
-_SILENCE_SECS: Final = 0.2
-"""After the estimated end: the transport starts to play a little later than it is given."""
-
-_STARTS_WITHIN_SECS: Final = 1.0
-"""What the transport can begin to say it begins at once; later, it has nothing to say."""
-
-_MOST_OF_IT: Final = 0.8
-"""Of an utterance: less cannot have been played wholly, whatever a busy machine does to clocks."""
+def changes_audio(transport: BaseOutputTransport) -> bool:
+    """Whether an output transport changes the audio that it plays."""
+    params: object = getattr(transport, "_params", None)
+    return getattr(params, "audio_out_filter", None) is not None
 
 
-@dataclass(slots=True)
-class _Passed:
-    """Speech that the transport was given: one utterance, or the part of one that is of a kind.
+@dataclass(frozen=True, slots=True)
+class ChunkFormat:
+    """The pieces in which a transport plays.
 
     Attributes:
-        secs: How long it sounds.
-        interruptible: Whether an interruption ends it.
-        complete: Whether a ``TTSStoppedFrame`` followed: then the transport says when it is over.
-        doubtful: Whether an interruption found it: it may have been at its very end, and then
-            the transport says nothing more of it.
+        sample_rate: Samples per second and channel.
+        num_channels: Number of interleaved channels.
+        samples: Samples of each channel in a piece.
     """
 
-    secs: float
-    interruptible: bool
-    complete: bool = False
-    doubtful: bool = False
+    sample_rate: int
+    num_channels: int
+    samples: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of a piece."""
+        return self.samples * self.num_channels * BYTES_PER_SAMPLE
+
+    @property
+    def secs(self) -> float:
+        """Duration of a piece."""
+        return self.samples / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A frame that has not come out yet.
+
+    Attributes:
+        frame: The frame.
+        bars: Whether speech waits for it: it is a sound, or follows one, or takes time.
+        until: When it is not waited for any more.
+        since: When the sound in front of it is over, if it was given ahead of that.
+        is_kept: Whether the transport keeps it.
+    """
+
+    frame: Frame
+    bars: bool
+    until: float
+    since: float = -math.inf
+    is_kept: bool = False
 
 
 class TransportOutput:
-    """Speech that was passed on, and whether the transport is still playing it.
-
-    The avatar must not speak into it, so it takes over only when the transport is done. The
-    transport tells when it begins to speak and when an utterance is over; what it was given
-    and has not begun is counted, because a frame takes a moment to get there and back.
-
-    Attributes:
-        is_open: Whether the TTS service is delivering an utterance that is being passed.
-    """
+    """The output transport, as seen from the service."""
 
     def __init__(
         self,
-        monotonic: Callable[[], float] = time.monotonic,
-        clock_ns: Callable[[], int] = lambda: 0,
+        processor: FrameProcessor,
+        *,
+        now: Callable[[], float],
+        on_news: Callable[[], None],
     ) -> None:
-        """Create a silent output.
+        """Create an idle transport; ``find`` looks for it.
 
         Args:
-            monotonic: Seconds that never run backwards.
-            clock_ns: The clock of timestamps, in nanoseconds.
+            processor: Pushes the frames.
+            now: The time, in seconds.
+            on_news: Called when something came out.
         """
-        self._clock_ns = clock_ns
-        self._takes_over = False
-        self._opens = False
-        self._last_timestamp_ns = 0
-        self.is_open = False
-        self._monotonic = monotonic
-        self._sample_rate = WIRE_SAMPLE_RATE
-        self._num_channels = 1
-        self._playing = False
-        self._passed: deque[_Passed] = deque()
-        self._since = 0.0  # when the first of them began, or could have begun
-        self._interruptible = True
-        self._shift_ns = 0
-        self._sounds_until = 0.0
+        self._processor = processor
+        self._now = now
+        self._on_news = on_news
+        self._transport: BaseOutputTransport | None = None
+        self._pipeline_rate = 0
+        self._given: dict[int, _Given] = {}
+        self._kept: set[type[Frame]] = set()  # kinds that somebody in between keeps
+        self._chunks: deque[float] = deque()  # when each that has not come out is to end
+        self._free_at = -math.inf
+        self._fitter = SoundFitter()
+        self._others_until = -math.inf  # speech of another service, for which this stands by
+        self._was_busy = False  # with something that an interruption drops, if it can
 
-    @property
-    def busy(self) -> bool:
-        """Whether passed speech is playing, or has not begun to."""
-        given_up_at = min(self._ends_at + _SILENCE_SECS, self._begins_at + _STARTS_WITHIN_SECS)
-        waits = bool(self._passed) and self._monotonic() < given_up_at
-        return self._playing or waits
-
-    @property
-    def _begins_at(self) -> float:
-        return max(self._since, self._sounds_until)
-
-    @property
-    def _ends_at(self) -> float:
-        return self._begins_at + sum(part.secs for part in self._passed)
-
-    @property
-    def sounds_for_secs(self) -> float:
-        """How long a sound still plays that is no speech."""
-        return max(self._sounds_until - self._monotonic(), 0.0)
-
-    def note_sound(self, frame: Frame) -> None:
-        """Note a sound that is being passed."""
-        self._sounds_until = max(self._sounds_until, self._monotonic()) + duration_secs(frame)
-
-    def note_format(self, frame: TTSAudioRawFrame) -> None:
-        """Note at which rate the TTS service delivers, whoever speaks.
-
-        What the avatar leaves unsaid is passed at this rate: the resampler of Pipecat's output
-        transport takes one input rate and raises an error at another.
-        """
-        if MIN_SAMPLE_RATE <= frame.sample_rate <= MAX_SAMPLE_RATE:
-            self._sample_rate = frame.sample_rate
-            self._num_channels = max(frame.num_channels, 1)
-
-    def take_over(self, frames: list[Frame]) -> list[Frame]:
-        """Continue what the avatar began.
+    def find(self, pipeline_rate: int) -> BaseOutputTransport | None:
+        """Look for the transport in the pipeline, and watch it from now on. Idempotent.
 
         Args:
-            frames: What it did not say.
+            pipeline_rate: The output sample rate of the pipeline, for when there is none.
+        """
+        self._pipeline_rate = pipeline_rate
+        if self._transport is None:
+            self._transport = output_transport(self._processor)
+            if self._transport is not None:
+                self._transport.add_event_handler("on_after_push_frame", self._came_out)
+                self._transport.add_event_handler("on_after_process_frame", self._was_taken)
+        return self._transport
+
+    # --- looking -----------------------------------------------------------------------
+
+    @property
+    def format(self) -> ChunkFormat:
+        """The pieces in which the transport plays."""
+        transport = self._transport
+        rate = (transport.sample_rate if transport is not None else 0) or self._pipeline_rate
+        params: object = getattr(transport, "_params", None)
+        channels = int(getattr(params, "audio_out_channels", 1))
+        tens = int(getattr(params, "audio_out_10ms_chunks", _CHUNKS_OF_10_MS))
+        return ChunkFormat(rate, channels, int(rate / 100) * tens)
+
+    @property
+    def free_at(self) -> float:
+        """When all the speech that it was given has sounded."""
+        return self._free_at
+
+    @property
+    def unplayed_secs(self) -> float:
+        """Seconds of the speech that it was given and that has yet to sound."""
+        return max(self._free_at - self._now(), 0.0)
+
+    def is_behind(self, chunks: int) -> bool:
+        """Whether so many pieces of speech have not come out, and some may yet."""
+        now = self._now()
+        while self._chunks and self._chunks[0] + UNTOLD_SECS < now:
+            self._chunks.popleft()  # It does not tell.
+        return len(self._chunks) >= chunks
+
+    @property
+    def settled(self) -> bool:
+        """Whether every frame came out whose turn it was."""
+        self._forget_old()
+        now = self._now()
+        return all(given.since > now for given in self._given.values())
+
+    @property
+    def sounding(self) -> bool:
+        """Whether it makes a sound that is no speech, or will after what it was given before."""
+        self._forget_old()
+        return any(isinstance(given.frame, PassedMark) for given in self._given.values())
+
+    @property
+    def bars_speech(self) -> bool:
+        """Whether it is busy with something, or will be, for which speech has to wait."""
+        self._forget_old()
+        return any(given.bars for given in self._given.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is done with everything."""
+        self._forget_old()
+        others_speak = self._now() < self._others_until
+        return not (self._given or self.is_behind(1) or self.unplayed_secs or others_speak)
+
+    @property
+    def next_change(self) -> float | None:
+        """When time alone changes one of the answers; None if only news does."""
+        self._forget_old()
+        now = self._now()
+        times = [g.since if g.since > now else g.until for g in self._given.values()]
+        if self.is_behind(1):
+            times.append(self._chunks[0] + UNTOLD_SECS)
+        times += [at for at in (self._free_at, self._others_until) if at > now]
+        return min(times, default=None)
+
+    def takes_time(self, frame: Frame) -> bool:
+        """Whether a frame may keep the transport busy, so that speech behind it waits for it.
+
+        Sounds do, messages may, and so may whatever a transport handles that is not Pipecat's.
+        """
+        if isinstance(frame, SOUNDS):
+            return True
+        if self._transport is None:
+            return False
+        if isinstance(frame, OutputTransportMessageFrame):
+            return True
+        handles = type(self._transport).write_transport_frame
+        is_known = type(frame).__module__.startswith(("pipecat.", "pipecat_agenthuman."))
+        return handles is not BaseOutputTransport.write_transport_frame and not is_known
+
+    # --- giving ------------------------------------------------------------------------
+
+    async def give(self, frame: Frame, *, since: float = -math.inf, is_kept: bool = False) -> None:
+        """Pass a frame on, and watch for it to come out.
+
+        Args:
+            frame: The frame.
+            since: When the sound in front of it is over, if it is given ahead of that.
+            is_kept: Whether the transport keeps it, so that it has only to get there.
+        """
+        if self._transport is not None and type(frame) not in self._kept:
+            until = self._busy_until() + THROUGH_SECS
+            bars = self.takes_time(frame)
+            self._given[frame.id] = _Given(frame, bars, until, since, is_kept)
+        if isinstance(frame, TTSStoppedFrame):
+            self._fitter.flushed()
+        await self._processor.push_frame(frame)
+
+    async def give_sound(self, frame: Frame) -> None:
+        """Pass a sound on, and watch for it to be over."""
+        if self._transport is not None and isinstance(frame, OutputAudioRawFrame):
+            if not plays_audio(self._transport):
+                await self._processor.push_frame(frame)
+                return
+            chunk = self.format
+            frame = self._fitter.fit(frame, sample_rate=chunk.sample_rate, size=chunk.size)
+        await self._give_sound(frame)
+
+    async def finish_sound(self) -> bool:
+        """Let the end of a sound be heard that does not fill a piece: the transport keeps it.
 
         Returns:
-            The frames to be passed now; then call ``go_on``.
+            Whether there was any.
         """
-        self._takes_over, self._shift_ns = True, 0
-        return _converted(frames, self._sample_rate, self._num_channels)
+        chunk = self.format
+        rest = self._fitter.rest(sample_rate=chunk.sample_rate, size=chunk.size)
+        if rest is None:
+            return False
+        await self._give_sound(rest)
+        return True
 
-    def go_on(self, *, is_open: bool, timestamp_shift_ns: int, last_timestamp_ns: int) -> None:
-        """The rest of what the avatar began comes from the TTS service, if it is open.
+    async def _give_sound(self, frame: Frame) -> None:
+        secs = duration_secs(frame)
+        if not isinstance(frame, OutputAudioRawFrame):
+            secs = _DTMF_SECS * max(len(getattr(frame, "buttons", None) or ()), 1)
+        until = self._busy_until() + secs
+        await self._processor.push_frame(frame)
+        await self._push_mark(until)
+
+    async def _push_mark(self, until: float) -> None:
+        """Let a mark tell when the transport is done with all before it, at about a time."""
+        mark = passed_mark()
+        if self._transport is None:
+            self._given[mark.id] = _Given(mark, True, until)
+        else:
+            self._given[mark.id] = _Given(mark, True, until + THROUGH_SECS)
+            await self._processor.push_frame(mark)
+
+    async def play(self, audio: bytes, *, interruptible: bool) -> float:
+        """Let it play one piece of speech.
 
         Args:
-            is_open: Whether a stop of the TTS service is still to come.
-            timestamp_shift_ns: What to add to the timestamps until then.
-            last_timestamp_ns: The latest timestamp of a word, as the TTS service gave it.
+            audio: A piece in the transport's format.
+            interruptible: Whether an interruption may cut it.
+
+        Returns:
+            When it begins to sound.
         """
-        self._takes_over, self._opens, self.is_open = False, False, is_open
-        self._last_timestamp_ns = last_timestamp_ns
-        self._shift_ns = timestamp_shift_ns if is_open else 0
-
-    def adapt(self, frame: Frame) -> None:
-        """Note a frame that is being passed, and correct its timestamp."""
-        if isinstance(frame, TTSAudioRawFrame):
-            self._interruptible = is_interruptible(frame)
-            if self._opens and not self._takes_over:
-                self._opens, self._shift_ns = False, self._queued_ns()
-            self._note_passed(duration_secs(frame))
-        elif isinstance(frame, TTSStartedFrame):
-            self._interruptible = is_interruptible(frame)
-            self.is_open, self._opens, self._shift_ns = True, True, 0
-        elif isinstance(frame, TTSStoppedFrame):
-            self.is_open = False
-            if self._passed:
-                self._passed[-1].complete = True
-        elif frame.pts and not self._takes_over:  # Then it fits the transport's time already.
-            self._last_timestamp_ns = max(self._last_timestamp_ns, frame.pts)
-            frame.pts += self._shift_ns
-
-    def hear(self, frame: Frame) -> None:
-        """Note what the transport itself says about its playing."""
-        if frame.transport_destination is not None:
-            return
-        if isinstance(frame, BotStartedSpeakingFrame):
-            self._playing, self._since = True, self._monotonic()
-        elif isinstance(frame, BotStoppedSpeakingFrame):
-            self._playing = False
-            self._end_utterance()
-
-    def stop(self) -> None:
-        """An interruption made the transport silent, but for uninterruptible speech."""
-        now = self._sounds_until = self._monotonic()
-        elapsed_secs = max(now - self._since, 0.0)
-        kept: deque[_Passed] = deque()
-        for part in self._passed:
-            elapsed, elapsed_secs = elapsed_secs, max(elapsed_secs - part.secs, 0.0)
-            part.secs = max(part.secs - elapsed, 0.0)
-            # Of what has been said by this count the transport may lag behind.
-            if not part.interruptible and (part.secs or self._playing):
-                part.doubtful = True
-                kept.append(part)
-        self._passed, self._since = kept, now
-        if not kept:
-            self._last_timestamp_ns = 0
-        self._playing = self._playing and bool(kept)
-        self.is_open = self.is_open and not self._interruptible
-
-    def _queued_ns(self) -> int:
-        """How much later than its timestamps say an utterance sounds that begins now.
-
-        The TTS service counts from now, or from its last word if that is later; the transport
-        plays what it was given before, and that began late, for it was the avatar's.
-        """
-        if not self._passed:
-            return 0
-        begins_in_ns = round((self._ends_at - self._monotonic()) * 1e9)
-        counts_from_ns = max(self._last_timestamp_ns - self._clock_ns(), 0)
-        return max(begins_in_ns - counts_from_ns, 0)
-
-    def _note_passed(self, secs: float) -> None:
-        now = self._monotonic()
-        if self._ends_at <= now:
-            # All before it has been said, and the transport will say so if it has not yet.
-            for part in self._passed:
-                part.secs = 0.0
-            if not self._playing:
-                self._passed.clear()
-            self._since = now
-        last = self._passed[-1] if self._passed else None
-        if last is None or last.complete or last.interruptible is not self._interruptible:
-            self._passed.append(_Passed(secs, self._interruptible))
-        else:
-            last.secs += secs
-
-    def _end_utterance(self) -> None:
-        """The transport has come to the end of an utterance; what follows begins now."""
-        now = self._monotonic()
-        played_secs, self._since = now - self._since, now
-        if self._passed and played_secs < _MOST_OF_IT * self._passed[0].secs:
-            return  # The end of what was interrupted; this has yet to begin.
-        while self._passed:
-            part = self._passed.popleft()
-            both_secs = part.secs + (self._passed[0].secs if self._passed else math.inf)
-            if part.complete and not (part.doubtful and played_secs >= _MOST_OF_IT * both_secs):
-                return
-
-
-def _converted(frames: list[Frame], sample_rate: int, num_channels: int) -> list[Frame]:
-    """The same frames, with all audio as one stream of another rate, alike in every channel."""
-    audible = [frame for frame in frames if isinstance(frame, TTSAudioRawFrame)]
-    if not audible or (sample_rate == WIRE_SAMPLE_RATE and num_channels == 1):
-        return frames
-    stream = soxr.ResampleStream(WIRE_SAMPLE_RATE, sample_rate, 1, dtype="int16")
-    result: list[Frame] = []
-    for frame in frames:
-        if isinstance(frame, TTSAudioRawFrame):
-            samples = np.frombuffer(frame.audio, dtype="<i2").astype(np.int16, copy=False)
-            if sample_rate != WIRE_SAMPLE_RATE:
-                samples = stream.resample_chunk(samples, last=frame is audible[-1])
-            audio = np.repeat(samples, num_channels).astype("<i2", copy=False).tobytes()
-            kept = is_interruptible(frame)
-            result.append(
-                speech_frame(audio, sample_rate, interruptible=kept, num_channels=num_channels)
+        chunk = self.format
+        starts_at = max(self._free_at, self._now())
+        self._free_at = starts_at + chunk.secs
+        if self._transport is not None and plays_audio(self._transport):
+            self._chunks.append(self._free_at)
+        await self._processor.push_frame(
+            stand_in_frame(
+                audio, chunk.sample_rate, chunk.num_channels, interruptible=interruptible
             )
-        else:
-            result.append(frame)
-    return result
+        )
+        return starts_at
+
+    def interrupted(self) -> None:
+        """An interruption dropped the speech that it was given."""
+        self._chunks.clear()
+        # The piece that is being played is played to its end.
+        self._free_at = min(self._free_at, self._now() + self.format.secs)
+
+    def forget_interruptible(self) -> None:
+        """An interruption comes: the frames that it drops do not come out any more."""
+        given = self._given
+        kept = {number: one for number, one in given.items() if not is_interruptible(one.frame)}
+        self._was_busy = any(one.bars for number, one in given.items() if number not in kept)
+        self._given = kept
+        self._fitter.interrupted()
+
+    async def follow_interruption(self) -> None:
+        """An interruption was pushed: what the transport is just doing it may do to its end."""
+        if self._was_busy:
+            self._was_busy = False
+            await self._push_mark(self._now())
+
+    # --- watching ----------------------------------------------------------------------
+
+    async def _came_out(self, _: FrameProcessor, frame: Frame) -> None:
+        if isinstance(frame, StandInAudioFrame):
+            if self._chunks:
+                self._chunks.popleft()
+                # It cannot have played the rest before.
+                left_secs = len(self._chunks) * self.format.secs
+                self._free_at = max(self._free_at, self._now() + left_secs)
+                self._on_news()
+            else:
+                self._others_until = self._now() + PAUSE_SECS
+        elif self._given.pop(frame.id, None) is not None:
+            self._on_news()
+
+    async def _was_taken(self, _: FrameProcessor, frame: Frame) -> None:
+        given = self._given.get(frame.id)
+        if given is not None and given.is_kept:
+            del self._given[frame.id]
+            self._on_news()
+
+    def _busy_until(self) -> float:
+        """When it is done with all speech and sounds that it was given, at the latest."""
+        bars = (given.until for given in self._given.values() if given.bars)
+        return max(self._now(), self._free_at, *bars)
+
+    def _forget_old(self) -> None:
+        now = self._now()
+        for number, given in tuple(self._given.items()):
+            if given.until <= now:
+                del self._given[number]
+                if not given.bars:
+                    self._kept.add(type(given.frame))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE, to_secs
@@ -98,6 +98,18 @@ class PlayoutClock:
         self._stretches.clear()
         self._end = position
         self._ends_at = self._silent_from = now
+
+    def recall(self, now: float) -> None:
+        """Take back what has not sounded yet; what has stays, to the sample."""
+        heard = self.heard(now)
+        self.forget(heard)
+        if self._stretches:
+            first = self._stretches[0]
+            self._stretches.clear()
+            if first.start < heard:
+                self._stretches.append(replace(first, end=heard))
+        self._end = heard
+        self._ends_at = self._silent_from = min(self._ends_at, now)
 
     def forget(self, before: int) -> None:
         """Drop the stretches that lie wholly before a position."""

@@ -1,4 +1,4 @@
-"""Speech of any PCM16 format, converted to what goes on the wire: 16 kHz mono.
+"""Speech of any PCM16 format, converted to mono of one rate: of the wire, or of a transport.
 
 Pure: no event loop, no clock, no Pipecat. The resampler is ``soxr``, which Pipecat's own
 stream resampler wraps; it is used directly because Pipecat's cannot hand over the tail of an
@@ -32,15 +32,20 @@ _LOUDEST: Final = 32_767
 
 
 class SpeechConverter:
-    """Converts one utterance at a time to 16 kHz mono 16-bit little-endian PCM.
+    """Converts one utterance at a time to mono 16-bit little-endian PCM of one rate.
 
-    Sample-exact: N seconds in give N x 16000 samples out, to one sample for an utterance,
+    Sample-exact: N seconds in give N times the rate samples out, to one sample for an utterance,
     however it is cut into pieces and even if its format changes on the way.
     """
 
-    def __init__(self) -> None:
-        """Create a converter at the beginning of an utterance."""
-        self._sample_rate = WIRE_SAMPLE_RATE
+    def __init__(self, target_rate: int = WIRE_SAMPLE_RATE) -> None:
+        """Create a converter at the beginning of an utterance.
+
+        Args:
+            target_rate: Samples per second of what comes out.
+        """
+        self._target_rate = target_rate
+        self._sample_rate = target_rate
         self._num_channels = 1
         self._stream: soxr.ResampleStream | None = None
         self._odd_bytes = b""
@@ -58,7 +63,7 @@ class SpeechConverter:
             num_channels: Number of interleaved channels, 1 to 8; they are averaged.
 
         Returns:
-            16 kHz mono PCM; may be empty while the resampler fills.
+            Mono PCM of the target rate; may be empty while the resampler fills.
 
         Raises:
             ValueError: If the rate or the number of channels is impossible.
@@ -70,12 +75,12 @@ class SpeechConverter:
         if sample_rate != self._sample_rate:
             output = self._finish_stream()
             self._sample_rate = sample_rate
-            if sample_rate != WIRE_SAMPLE_RATE:
+            if sample_rate != self._target_rate:
                 self._stream = soxr.ResampleStream(
-                    sample_rate, WIRE_SAMPLE_RATE, 1, dtype="float32", quality=_QUALITY
+                    sample_rate, self._target_rate, 1, dtype="float32", quality=_QUALITY
                 )
         mono = self._downmix(audio)
-        self._expected += Fraction(len(mono) * WIRE_SAMPLE_RATE, sample_rate)
+        self._expected += Fraction(len(mono) * self._target_rate, sample_rate)
         if self._stream is not None and len(mono):
             mono = self._stream.resample_chunk(mono)
         self._produced += len(mono)
@@ -85,7 +90,7 @@ class SpeechConverter:
         """End the utterance: hand over what the resampler holds and start clean.
 
         Returns:
-            The tail, 16 kHz mono PCM. A trailing incomplete sample is dropped.
+            The tail, mono PCM of the target rate. A trailing incomplete sample is dropped.
         """
         tail = self._finish_stream()
         self.reset()
@@ -93,7 +98,7 @@ class SpeechConverter:
 
     def reset(self) -> None:
         """Abandon the utterance: drop what the resampler holds and start clean."""
-        self.__init__()
+        self.__init__(self._target_rate)
 
     def _downmix(self, audio: bytes) -> _Samples:
         audio = self._odd_bytes + audio
@@ -114,6 +119,18 @@ class SpeechConverter:
             tail = np.concatenate([tail, np.zeros(wanted - len(tail), dtype=np.float32)])
         self._produced += wanted
         return _to_bytes(tail[:wanted])
+
+
+def spread(audio: bytes, num_channels: int) -> bytes:
+    """The same mono sound in every channel, interleaved.
+
+    Args:
+        audio: Mono 16-bit PCM.
+        num_channels: Number of channels that are wanted.
+    """
+    if num_channels == 1:
+        return audio
+    return np.repeat(np.frombuffer(audio, dtype="<i2"), num_channels).tobytes()
 
 
 def _check_format(sample_rate: int, num_channels: int) -> None:

@@ -2,7 +2,7 @@
 
 A cue sheet walks along the axis of positions with the time that ``PlayoutClock`` gives them. At
 one position the order is: what stands behind the sample before it, the sound of the sample,
-what goes with that sound.
+what goes with that sound. Beside the axis lie items that wait for a moment and for no sound.
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ from typing import Final, Generic, TypeVar
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
 from pipecat_agenthuman.playout.tape import Relaid
+from pipecat_agenthuman.wire.pcm import to_secs
 
 ItemT = TypeVar("ItemT")
 
 SPEAKING_PERIOD_SECS: Final = 0.2
 """How often ``Speaking`` comes while audio sounds: the period of Pipecat's output transport."""
+
+ONSET_SAMPLES: Final = 160
+"""How much behind the beginning of a word must be known to sound, while more is to come: where a
+word begins is known to some milliseconds, and what follows can be a long time away."""
+
+_ONSET_SECS: Final = to_secs(ONSET_SAMPLES)
 
 _REMEMBERED_STRUCK: Final = 64
 """Stretches of refused speech whose words may still be held."""
@@ -87,8 +94,12 @@ class Mark(Generic[ItemT]):
         item: The item.
         interruptible: Whether an interruption drops it.
         ends_speech: Whether speech stops when it is due.
-        since: Where the utterance begins behind which it stands; None if there is none.
+        timed: Whether it waits for a sound by its timestamp, and not in the order of frames.
+        bars_sound: Whether what sounds behind it must not be sent before it is released.
+        since: Where the speech begins behind which it stands; None if there is none.
         unsaid: Whether nothing could be said at all of the utterance to which it belongs.
+        beyond_secs: How long after its place it is due: its timestamp points there, and the
+            speech was over before. None for what comes with the last sound then.
     """
 
     position: int
@@ -97,20 +108,47 @@ class Mark(Generic[ItemT]):
     item: ItemT = field(compare=False)
     interruptible: bool = field(compare=False)
     ends_speech: bool = field(compare=False, default=False)
+    timed: bool = field(compare=False, default=False)
+    bars_sound: bool = field(compare=False, default=False)
     since: int | None = field(compare=False, default=None)
     unsaid: bool = field(compare=False, default=False)
+    beyond_secs: float | None = field(compare=False, default=None)
+
+
+@dataclass(order=True, slots=True)
+class _Appointment(Generic[ItemT]):
+    """An item that waits for a moment.
+
+    Attributes:
+        at: When it is due.
+        order: Its place among items of the same moment.
+        mark: The item.
+    """
+
+    at: float
+    order: int
+    mark: Mark[ItemT] = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Due(Generic[ItemT]):
-    """Something that happens at a time; ``take`` makes it happen."""
+    """Something that happens at a time; ``take`` makes it happen.
+
+    Attributes:
+        is_sign: Whether it is the beginning or the end of speech.
+    """
 
     at: float
     take: Callable[[], Cue[ItemT]]
+    is_sign: bool = False
 
 
 class CueSheet(Generic[ItemT]):
-    """Held items and the state of speech, on a playout clock."""
+    """Held items and the state of speech, on a playout clock.
+
+    Attributes:
+        expects_more: Whether more is to sound behind all that stands on the clock.
+    """
 
     def __init__(self, clock: PlayoutClock) -> None:
         """Create an empty sheet.
@@ -118,8 +156,10 @@ class CueSheet(Generic[ItemT]):
         Args:
             clock: Turns positions into times.
         """
+        self.expects_more = False
         self._clock = clock
         self._marks: list[Mark[ItemT]] = []
+        self._appointments: list[_Appointment[ItemT]] = []
         self._count = 0
         self._speaking = False
         self._stopped_at = 0  # position; what sounds behind it starts speech again
@@ -128,7 +168,12 @@ class CueSheet(Generic[ItemT]):
 
     def __len__(self) -> int:
         """Number of held items."""
-        return len(self._marks)
+        return len(self._marks) + len(self._appointments)
+
+    @property
+    def count(self) -> int:
+        """How many items there have been."""
+        return self._count
 
     @property
     def speaking(self) -> bool:
@@ -142,6 +187,8 @@ class CueSheet(Generic[ItemT]):
         *,
         interruptible: bool,
         ends_speech: bool = False,
+        timed: bool = False,
+        bars_sound: bool = False,
         since: int | None = None,
         unsaid: bool = False,
     ) -> None:
@@ -152,15 +199,68 @@ class CueSheet(Generic[ItemT]):
             item: What ``Release`` will carry.
             interruptible: Whether an interruption may drop it.
             ends_speech: Whether speech stops when it is due.
-            since: Where the utterance begins behind which it stands.
+            timed: Whether it waits by its timestamp, and not in the order of frames.
+            bars_sound: Whether what sounds behind it must not be sent before it is released.
+            since: Where the speech begins behind which it stands.
             unsaid: Whether nothing could be said at all of the utterance to which it belongs.
         """
         mark = self._hold(position, _Phase.BEHIND, item, interruptible)
-        mark.ends_speech, mark.since, mark.unsaid = ends_speech, since, unsaid
+        mark.ends_speech, mark.bars_sound = ends_speech, bars_sound
+        mark.timed, mark.since, mark.unsaid = timed, since, unsaid
 
-    def hold_with(self, position: int, item: ItemT, *, interruptible: bool) -> Mark[ItemT]:
-        """Hold an item until the sample at a position starts to sound."""
-        return self._hold(position, _Phase.WITH, item, interruptible)
+    def hold_with(
+        self, position: int, item: ItemT, *, interruptible: bool, follows_sound: bool
+    ) -> Mark[ItemT]:
+        """Hold an item until the sample at a position starts to sound.
+
+        Args:
+            position: The position.
+            item: What ``Release`` will carry.
+            interruptible: Whether an interruption may drop it.
+            follows_sound: Whether it is due with the last sound if none comes there, as a word
+                is. Otherwise it is due at the moment at which the sample would have sounded.
+        """
+        mark = self._hold(position, _Phase.WITH, item, interruptible)
+        mark.timed, mark.beyond_secs = True, None if follows_sound else 0.0
+        return mark
+
+    def hold_until(self, at: float, item: ItemT, *, interruptible: bool) -> None:
+        """Hold an item until a moment, whatever sounds."""
+        self._count += 1
+        mark = Mark(0, _Phase.BEHIND, self._count, item, interruptible)
+        heapq.heappush(self._appointments, _Appointment(at, self._count, mark))
+
+    def first_bar(self, *, or_end: bool) -> int | None:
+        """Behind which position nothing may be sent yet: what stands there must come before.
+
+        Args:
+            or_end: Whether what ends speech counts.
+        """
+        bars = (m.position for m in self._marks if m.bars_sound or (or_end and m.ends_speech))
+        return min(bars, default=None)
+
+    def take_before(self, position: int) -> list[Release[ItemT]]:
+        """Take what stands before a position, for somebody who keeps its order with the sound.
+
+        What ends speech stays, and what stands behind it.
+
+        Args:
+            position: The position.
+        """
+        taken: list[Mark[ItemT]] = []
+        for mark in sorted(self._marks):
+            if mark.position >= position or mark.ends_speech:
+                break
+            if mark.bars_sound and mark.position > self._clock.end:
+                break  # The sound before it has to be complete.
+            if not mark.timed:
+                taken.append(mark)
+            if mark.bars_sound:
+                break
+        if taken:
+            self._marks = [mark for mark in self._marks if not any(mark is one for one in taken)]
+            heapq.heapify(self._marks)
+        return [Release(mark.item, self._is_unheard(mark)) for mark in taken]
 
     def strike(self, start: int, end: int) -> None:
         """What lies between two positions was refused: nobody will hear it."""
@@ -178,26 +278,56 @@ class CueSheet(Generic[ItemT]):
             mark.position = position
         heapq.heapify(self._marks)
 
+    def move_behind(self, old: int, new: int, *, since: int) -> None:
+        """Move the items behind an utterance from its old end to its new one.
+
+        Args:
+            old: Where it ended.
+            new: Where it ends.
+            since: What ``count`` was when it began.
+        """
+        for mark in self._marks:
+            if mark.position == old and mark.order > since and not mark.timed:
+                mark.position = new
+        heapq.heapify(self._marks)
+
     def end_at(self, position: int) -> None:
         """Nothing will sound at or behind a position: what waits for it moves there."""
         for mark in self._marks:
             if (mark.position, mark.phase) > (position, _Phase.BEHIND):
+                if mark.beyond_secs is not None:
+                    mark.beyond_secs += to_secs(mark.position - position)
+                elif mark.phase is _Phase.WITH:
+                    mark.since = position - 1  # Heard if the last sample before it was.
                 mark.position, mark.phase = position, _Phase.BEHIND
         heapq.heapify(self._marks)
 
-    def poll(self, now: float) -> Cue[ItemT] | None:
-        """Take the next cue that is due, in order, or None."""
-        step = self._next_step()
-        return step.take() if step is not None and step.at <= now else None
+    def poll(self, now: float, *, signs: bool = True) -> Cue[ItemT] | None:
+        """Take the next cue that is due, in order, or None.
 
-    def next_due(self) -> float | None:
-        """When the next cue is due, or None if only news can tell."""
+        Args:
+            now: The time.
+            signs: Whether the beginning and the end of speech may be taken.
+        """
         step = self._next_step()
-        return None if step is None else step.at
+        if step is None or step.at > now or (step.is_sign and not signs):
+            return None
+        return step.take()
+
+    def next_due(self, *, signs: bool = True) -> float | None:
+        """When the next cue is due, or None if only news can tell.
+
+        Args:
+            signs: Whether the beginning and the end of speech may be taken.
+        """
+        step = self._next_step()
+        return None if step is None or (step.is_sign and not signs) else step.at
 
     def follow(self, relaid: Relaid) -> None:
         """Drop interruptible items, and move the others to where their audio lies now."""
         self._marks = [mark for mark in self._marks if not mark.interruptible]
+        self._appointments = [one for one in self._appointments if not one.mark.interruptible]
+        heapq.heapify(self._appointments)
         for mark in self._marks:
             if not relaid.keeps(mark.position):
                 mark.phase = _Phase.BEHIND  # The sound with which it was to come is gone.
@@ -221,8 +351,13 @@ class CueSheet(Generic[ItemT]):
 
     def take_all(self) -> list[tuple[int, Release[ItemT]]]:
         """Hand over every held item with its position, in order."""
-        marks, self._marks = sorted(self._marks), []
-        return [(mark.position, Release(mark.item, self._is_unheard(mark))) for mark in marks]
+        marks = sorted(self._marks)
+        latest = [one.mark for one in sorted(self._appointments)]
+        self._marks, self._appointments = [], []
+        return [
+            *((mark.position, Release(mark.item, self._is_unheard(mark))) for mark in marks),
+            *((self._clock.end, Release(mark.item)) for mark in latest),
+        ]
 
     def _hold(self, position: int, phase: _Phase, item: ItemT, interruptible: bool) -> Mark[ItemT]:
         self._count += 1
@@ -241,12 +376,13 @@ class CueSheet(Generic[ItemT]):
         return any(start <= mark.since and mark.position <= end for start, end in self._struck)
 
     def _next_step(self) -> _Due[ItemT] | None:
-        steps = [self._next_on_axis()]
+        self._make_appointments()
+        steps = [self._next_on_axis(), self._next_appointment()]
         if self._speaking:
             tick = self._clock.sounding_from(self._ticked_at + SPEAKING_PERIOD_SECS)
             if tick is not None:
                 steps.append(_Due(tick, lambda: self._tick(tick)))
-            steps.append(_Due(self._clock.silent_from + STALL_LIMIT_SECS, self._stall))
+            steps.append(_Due(self._clock.silent_from + STALL_LIMIT_SECS, self._stall, True))
         known = (step for step in steps if step is not None)
         return min(known, key=lambda step: step.at, default=None)
 
@@ -256,14 +392,50 @@ class CueSheet(Generic[ItemT]):
         if sound is not None:
             position, sounds_at = sound
             if mark is None or (position, _Phase.SOUND) < (mark.position, mark.phase):
-                return _Due(sounds_at, lambda: self._start(sounds_at))
+                return _Due(sounds_at, lambda: self._start(sounds_at), True)
         if mark is None:
             return None
         if mark.phase == _Phase.BEHIND:
             due = self._clock.end_time(mark.position)
         else:
-            due = self._clock.start_time(mark.position)
-        return None if due is None else _Due(due, self._release)
+            due = self._begins_at(mark.position)
+        if due is None:
+            return None
+        begins_or_ends = mark.ends_speech and self._is_sign(mark)
+        return _Due(due, self._release, begins_or_ends)
+
+    def _begins_at(self, position: int) -> float | None:
+        """When what begins at a position is heard to begin; None while that is unknown."""
+        begins_at = self._clock.start_time(position)
+        goes_on_at = self._clock.start_time(position + ONSET_SAMPLES)
+        if begins_at is None or (goes_on_at is None and self.expects_more and self._speaking):
+            return None
+        if goes_on_at is None or goes_on_at - begins_at < 2 * _ONSET_SECS:
+            return begins_at
+        return goes_on_at - _ONSET_SECS  # There was a pause between.
+
+    def _make_appointments(self) -> None:
+        """What is due after its place holds up nothing there, once it is known when that is."""
+        while self._marks and (beyond_secs := self._marks[0].beyond_secs):
+            mark = self._marks[0]
+            over_at = self._clock.end_time(mark.position)
+            if over_at is None:
+                return
+            heapq.heappop(self._marks)
+            at = max(over_at, self._clock.ends_at) + beyond_secs
+            heapq.heappush(self._appointments, _Appointment(at, mark.order, mark))
+
+    def _next_appointment(self) -> _Due[ItemT] | None:
+        if not self._appointments:
+            return None
+        return _Due(self._appointments[0].at, self._keep_appointment)
+
+    def _keep_appointment(self) -> Cue[ItemT]:
+        return Release(heapq.heappop(self._appointments).mark.item)
+
+    def _is_sign(self, mark: Mark[ItemT]) -> bool:
+        """Whether speech begins or ends before an item that ends speech is released."""
+        return self._speaking or mark.unsaid or mark.position > self._stopped_at
 
     def _start(self, sounds_at: float) -> Cue[ItemT]:
         self._speaking = True
@@ -275,6 +447,9 @@ class CueSheet(Generic[ItemT]):
         return Speaking()
 
     def _stall(self) -> Cue[ItemT]:
+        mark = self._marks[0] if self._marks else None
+        if mark is not None and mark.ends_speech and mark.position < self._clock.end:
+            return self._stop(mark.position)  # It started in silence; what follows does anew.
         return self._stop(self._clock.end)
 
     def _release(self) -> Cue[ItemT]:
@@ -282,7 +457,7 @@ class CueSheet(Generic[ItemT]):
         if mark.ends_speech and self._speaking:
             mark.unsaid = False  # Else it would start again.
             return self._stop(mark.position)
-        if mark.ends_speech and (mark.unsaid or mark.position > self._stopped_at):
+        if mark.ends_speech and self._is_sign(mark):
             mark.unsaid = False
             self._speaking = True
             return Started(silent=True)

@@ -27,6 +27,28 @@ class SpeechMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Portion:
+    """Audio to be played just in time.
+
+    Attributes:
+        start: Position of its first sample.
+        audio: 16 kHz mono PCM.
+        interruptible: Whether an interruption may cut it.
+        is_last: Whether its utterance ends with it.
+    """
+
+    start: int
+    audio: bytes = field(repr=False)
+    interruptible: bool
+    is_last: bool
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in ``audio``."""
+        return len(self.audio) // BYTES_PER_SAMPLE
+
+
+@dataclass(frozen=True, slots=True)
 class Interruption:
     """What an interruption did.
 
@@ -73,20 +95,3 @@ class Held(Generic[ItemT]):
 
     item: ItemT
     unheard: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Surrender(Generic[ItemT]):
-    """What a playout handed over when it gave up.
-
-    Attributes:
-        heard: The audio heard since the last ``take_heard``, to the sample of the cut.
-        rest: What was not heard, in order, with the held items in their places.
-        sent_samples: Of the audio in ``rest``, how much had been sent.
-        was_speaking: Whether a ``Started`` came whose ``Stopped`` the caller now owes.
-    """
-
-    heard: bytes = field(repr=False)
-    rest: list[Speech | Held[ItemT]]
-    sent_samples: int
-    was_speaking: bool

@@ -128,6 +128,11 @@ class Tape:
         """Whether there is audio of a kind between two positions."""
         return any(piece.kind is kind for piece in self._between(start, end))
 
+    def first_struck(self, position: int) -> Piece | None:
+        """The first piece at or behind a position that was struck out."""
+        pieces = self._between(position, self.end)
+        return next((piece for piece in pieces if piece.kind is Kind.STRUCK), None)
+
     def audible(self, start: int, end: int) -> Iterator[Piece]:
         """What is to be heard of the audio between two positions, in order."""
         return (piece for piece in self._between(start, end) if piece.kind is not Kind.STRUCK)

@@ -107,9 +107,28 @@ class Utterances:
         flushes = False
         for utterance in self._utterances:
             if utterance.start > start and utterance.pace != pace:
-                return Span(utterance.start, True, pace)
+                return Span(min(utterance.start, end), True, pace)
             flushes = flushes or (utterance.end is not None and utterance.end > start)
         return Span(end, flushes, pace)
+
+    def end_at(self, position: int, end: int) -> int:
+        """Where the utterance ends of which the sample at a position is; ``end`` if it is open."""
+        for utterance in self._utterances:
+            if utterance.end is None or utterance.end > position:
+                return end if utterance.end is None else utterance.end
+        return end
+
+    def start_at(self, position: int) -> int:
+        """Where the utterance begins of which the sample at a position is."""
+        starts = (u.start for u in self._utterances if u.start <= position)
+        return max(starts, default=position)
+
+    def has_begun(self, position: int) -> bool:
+        """Whether a position lies amid an utterance, or behind what there is of an open one."""
+        return any(
+            utterance.start < position and (utterance.end is None or position < utterance.end)
+            for utterance in self._utterances
+        )
 
     def first_audio_in(self, start: int, end: int) -> float | None:
         """When the last utterance that begins between two positions had its first audio."""

@@ -476,11 +476,11 @@ async def data_waits_when_too_much_speech_waits_and_system_frames_do_not(_: Sand
     slow = Fault(on="create", kind="delay", delay_secs=2.0)
     with avatars(faults=[slow]) as sandbox:
         async with staged(avatar=avatar_in(sandbox), until_ready=False) as call:
-            await call.feed(TTSStartedFrame(), *noise(14.0, frame_secs=1.0), Mark(), Urgent())
+            await call.feed(TTSStartedFrame(), *noise(614.0, frame_secs=2.0), Mark(), Urgent())
             await call.behind.saw(Urgent)
             await until(lambda: call.avatar.has_queued_frame(Mark))
             assert sandbox.sessions == []
-            assert 10.0 <= playout_of(call.avatar).backlog_secs <= 12.0
+            assert 600.0 <= playout_of(call.avatar).backlog_secs <= 604.0
             await call.interrupt()
             await call.behind.saw(InterruptionFrame)
             await call.feed(*utterance(noise(0.4, seed=2)))

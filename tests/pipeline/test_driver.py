@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.calls import avatars, calling
-from tests.support.inside import avatar_is_idle, driver_of
+from tests.support.inside import avatar_is_idle, wait_until
 from tests.support.waiting import LIMIT_SECS
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -13,10 +13,9 @@ pytestmark = pytest.mark.usefixtures("log")
 
 async def test_what_waits_for_a_state_is_told_in_time():
     async with avatars() as sandbox, calling(sandbox) as call:
-        driver = driver_of(call.avatar)
-        assert not await driver.wait_until(lambda: False, 0.1)
+        assert not await wait_until(call.avatar, lambda: False, 0.1)
         await call.say(0.3)
         async with asyncio.timeout(LIMIT_SECS):
-            assert await driver.wait_until(lambda: call.avatar.stats.heard_secs > 0.2, None)
-            assert await driver.wait_until(lambda: avatar_is_idle(call.avatar), None)
+            assert await wait_until(call.avatar, lambda: call.avatar.stats.heard_secs > 0.2, None)
+            assert await wait_until(call.avatar, lambda: avatar_is_idle(call.avatar), None)
         await call.end()

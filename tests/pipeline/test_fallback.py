@@ -11,6 +11,7 @@ from pipecat.frames.frames import (
     TTSTextFrame,
 )
 
+from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import CUT_SECS, avatars, calling
 from tests.support.faults import fault
@@ -19,6 +20,9 @@ from tests.support.sounds import RATE, counted, never, numbered, once
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
+
+CHUNK_SAMPLES = 640
+"""In a piece in which the transport plays: 40 ms."""
 
 
 # --- a loss ----------------------------------------------------------------------------
@@ -30,7 +34,7 @@ async def test_at_a_loss_the_transport_speaks_what_was_not_heard_and_then_the_av
         await sandbox.wait_until_heard(0.4)
         await sandbox.drop(abort=True)
         await call.until_ready(2)
-        await call.spoken(2)
+        await call.spoken()
         more = await call.say(0.3)
         await call.end()
     avatar, transport = call.heard_of_avatar(), call.given_to_transport()
@@ -42,19 +46,22 @@ async def test_at_a_loss_the_transport_speaks_what_was_not_heard_and_then_the_av
     assert once(avatar, more)
     assert never(transport, more)
     assert not call.unpaired()
-    assert call.speaking(call.behind, upstream=False) == ["start", "stop"] * 3
+    assert call.speaking(call.behind, upstream=False) == ["start", "stop"] * 2
     stats = call.avatar.stats
-    assert stats.fallback_secs == stats.repeated_secs == pytest.approx(transport.sum() / RATE)
+    assert stats.fallback_secs == pytest.approx(stats.repeated_secs)
+    assert stats.repeated_secs == pytest.approx(transport.sum() / RATE)
 
 
-async def test_what_is_said_while_the_transport_speaks_is_said_by_the_transport(log):
+async def test_what_begins_while_there_is_no_avatar_is_said_by_the_transport_to_its_end(log):
     async with avatars() as sandbox, calling(sandbox) as call:
-        first = await call.say(2.5)  # longer than it takes to bring up another session
+        sandbox.inject(fault("create", "delay", delay_secs=1.2, delayed="answer"))
+        first = await call.say(0.6)
+        second = await call.say(1.5)  # longer than it takes to bring up another session
         await sandbox.wait_until_heard(0.1)
         await sandbox.drop()
         await call.until_ready(2)
-        second = await call.say(0.3)
-        await call.spoken(3)
+        assert not call.given_to_transport()[second.stop - 1]
+        await call.spoken(2)
         third = await call.say(0.3)
         await call.end()
     avatar, transport = call.heard_of_avatar(), call.given_to_transport()
@@ -65,6 +72,24 @@ async def test_what_is_said_while_the_transport_speaks_is_said_by_the_transport(
     assert never(transport, third)
 
 
+async def test_what_waits_while_the_transport_speaks_is_said_by_the_avatar_in_its_turn(log):
+    async with avatars() as sandbox, calling(sandbox) as call:
+        first = await call.say(2.0)  # longer than it takes to bring up another session
+        second = await call.say(0.3)
+        await sandbox.wait_until_heard(0.1)
+        await sandbox.drop()
+        await call.until_ready(2)
+        assert not call.given_to_transport()[first.stop - 1]
+        await call.spoken()
+        assert never(call.heard_of_avatar(), second), "one at a time"
+        await call.end()
+    avatar, transport = call.heard_of_avatar(), call.given_to_transport()
+    assert transport[first.stop - 1] == 1
+    assert once(avatar, second)
+    assert never(transport, second)
+    assert call.speaking(call.behind, upstream=False) == ["start", "stop"] * 2
+
+
 async def test_an_utterance_under_way_stays_with_the_transport_to_its_end(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         saying = asyncio.create_task(call.say(1.2, real_time=True))
@@ -72,9 +97,9 @@ async def test_an_utterance_under_way_stays_with_the_transport_to_its_end(log):
         await sandbox.drop()
         await call.until_ready(2)
         words = await saying
-        await call.spoken(2)
+        await call.spoken()
         await call.end()
-    assert len(call.speaking(call.behind, upstream=False)) == 4
+    assert call.speaking(call.behind, upstream=False) == ["start", "stop"]
     both = call.heard_of_avatar() + call.given_to_transport()
     assert (both != 1).sum() / RATE < CUT_SECS
     assert call.given_to_transport()[words.start + RATE * 3 // 4 : words.stop].all()
@@ -92,18 +117,21 @@ async def test_every_held_frame_comes_through_once_and_in_its_place(log):
         call.said = 16_000
         await sandbox.wait_until_heard(0.35)
         await sandbox.drop(abort=True)
-        await call.spoken(2)
+        await call.spoken()
         await call.end()
     assert [f.text for f in call.behind.of(TTSTextFrame)] == [f"word {n}" for n in range(10)]
-    order = [
-        frame.text
-        if isinstance(frame, TTSTextFrame)
-        else int(np.frombuffer(frame.audio, "<u2")[-1])
-        for frame in call.between.of(TTSTextFrame, TTSAudioRawFrame)
-    ]
-    for place, item in enumerate(order):
-        if isinstance(item, int):
-            assert order[place + 1] == f"word {(item - 1) // 1600}"
+    # The transport keeps the order in which it is given things, so a word comes just before the
+    # piece in which the sound before it ends.
+    given = 0
+    by_transport = False
+    for frame in call.between.of(TTSTextFrame, StandInAudioFrame):
+        if isinstance(frame, StandInAudioFrame):
+            by_transport = True
+            given = max(given, int(np.frombuffer(frame.audio, "<u2").max()))
+        elif by_transport:
+            end = 1600 * (int(frame.text.split()[1]) + 1)
+            assert 0 <= end - given < CHUNK_SAMPLES
+    assert by_transport
 
 
 async def test_words_with_timestamps_come_once_and_in_order_whoever_speaks(log):
@@ -119,7 +147,7 @@ async def test_words_with_timestamps_come_once_and_in_order_whoever_speaks(log):
         await call.feed(TTSStoppedFrame())
         await sandbox.wait_until_heard(0.35)
         await sandbox.drop(abort=True)
-        await call.spoken(2)
+        await call.spoken()
         await until(lambda: len(call.behind.of(TTSTextFrame)) == 10)
         await call.end()
     assert [f.text for f in call.behind.of(TTSTextFrame)] == [f"word {n}" for n in range(10)]
@@ -148,6 +176,7 @@ async def test_the_words_of_the_next_utterance_wait_for_its_sound(log):
             await call.feed(TTSStoppedFrame(context_id=name))
 
         call.said = 6 * 2 * word_samples
+        sandbox.inject(fault("create", "refuse", status=401))
         await say_words("one", range(call.said // 2))
         await sandbox.wait_until_heard(0.2)
         await sandbox.drop()
@@ -159,17 +188,17 @@ async def test_the_words_of_the_next_utterance_wait_for_its_sound(log):
         number * word_samples for number in range(12)
     ]
     came_at = {seen.frame.text: seen.at for seen in call.behind.seen(TTSTextFrame)}
-    sounded_at = {
+    over_at = {  # a piece comes out when it has sounded
         int(np.frombuffer(seen.frame.audio, "<u2")[0]): seen.at
-        for seen in call.behind.seen(TTSAudioRawFrame)
+        for seen in call.behind.seen(StandInAudioFrame)
     }
     for start in range(call.said // 2, call.said, word_samples):
-        chunk = max(first for first in sounded_at if first <= start + 1)
-        assert sounded_at[chunk] - came_at[str(start)] < 0.6
+        chunk = max(first for first in over_at if first <= start + 1)
+        assert over_at[chunk] - came_at[str(start)] == pytest.approx(0, abs=0.3)
 
 
-async def test_the_rest_is_passed_at_the_rate_of_the_tts_service(log):
-    """Pipecat's transport takes one input rate, and raises an error at another."""
+async def test_the_transport_is_given_whole_pieces_of_its_own_format_whatever_the_tts_has(log):
+    """Pipecat's transport takes one input rate, and what it resamples has no end of its own."""
     rate, secs = 22_050, 1.0
     noise = np.random.default_rng(1).integers(-3000, 3000, round(rate * secs), dtype=np.int16)
     pieces = [noise[at : at + 2205].tobytes() for at in range(0, len(noise), 2205)]
@@ -177,17 +206,21 @@ async def test_the_rest_is_passed_at_the_rate_of_the_tts_service(log):
         frames = [TTSAudioRawFrame(piece, rate, 1) for piece in pieces]
         await call.feed(TTSStartedFrame(), *frames, TTSStoppedFrame())
         await sandbox.wait_until_heard(0.3)
-        await sandbox.drop()
-        await call.spoken(2)
-        more = [TTSAudioRawFrame(piece, rate, 1) for piece in pieces[:3]]
         sandbox.inject(fault("create", "refuse", status=401))
+        await sandbox.drop()
+        await call.spoken()
+        more = [TTSAudioRawFrame(piece, rate, 1) for piece in pieces[:3]]
         await call.feed(TTSStartedFrame(), *more, TTSStoppedFrame())
         await call.end()
-    given = call.between.of(TTSAudioRawFrame)
-    assert {frame.sample_rate for frame in given} == {rate}
+    given = call.between.of(StandInAudioFrame)
+    assert {(frame.sample_rate, frame.num_channels) for frame in given} == {(RATE, 1)}
+    assert {len(frame.audio) for frame in given} == {2 * CHUNK_SAMPLES}
+    assert not call.between.of(TTSAudioRawFrame)
     played_secs = len(call.transport.played) / 2 / RATE
     stats = call.avatar.stats
-    assert played_secs == pytest.approx(stats.fallback_secs, abs=0.2)
+    padding_secs = 2 * CHUNK_SAMPLES / RATE
+    assert stats.fallback_secs <= played_secs <= stats.fallback_secs + padding_secs
+    assert stats.taken_secs == pytest.approx(secs + 0.3)
     assert stats.taken_secs == pytest.approx(stats.heard_secs + stats.fallback_secs, abs=0.002)
     assert not [line for line in log if "resampl" in line.lower() and "ERROR" in line]
 
@@ -275,7 +308,8 @@ async def test_drop_swallows_speech_and_words_but_nothing_else(log):
     assert not call.given_to_transport().any()
     assert never(call.heard_of_avatar(), more)
     assert not call.heard_of_avatar()[words.stop - 1]
-    assert not call.behind.of(TTSTextFrame)
+    # Of the first something was heard, as if the server had refused the rest.
+    assert [frame.text for frame in call.behind.of(TTSTextFrame)] == [f"words {words.start}"]
     assert len(call.behind.of(TTSStoppedFrame)) == 2
     assert not call.unpaired()
     stats = call.avatar.stats

@@ -3,6 +3,7 @@
 import pytest
 
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
+from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame
 from tests.support.calls import CUT_SECS, avatars, calling
 from tests.support.faults import fault
 from tests.support.inside import put_bug_into, set_limits, transport_is_busy
@@ -58,11 +59,12 @@ async def test_an_avatar_that_leaves_the_room_is_replaced_and_the_transport_spea
         await until(lambda: len(sandbox.sessions) == 2)
         await call.feed(AgentHumanAvatarJoinedFrame("avatar-2"))
         await call.until_ready(2)
-        await call.spoken(2)
+        await call.spoken()
         more = await call.say(0.3)
         await call.end()
     both = call.heard_of_avatar() + call.given_to_transport()
     assert (both[words.start : words.stop] != 1).sum() / RATE < CUT_SECS
+    assert call.given_to_transport()[words.stop - 1]
     assert once(call.heard_of_avatar(), more)
     assert [frame.code for frame in call.error_frames] == ["avatar_left"]
     assert not call.unpaired()
@@ -94,15 +96,17 @@ async def test_an_avatar_that_comes_back_is_not_replaced_and_repeats_nothing(log
         words = await call.say(1.0)
         await sandbox.wait_until_heard(0.3)
         await call.feed(AgentHumanAvatarLeftFrame("avatar-1", "network"))
-        await until(lambda: "start" in call.speaking(call.between, upstream=True))
+        await until(lambda: call.between.of(StandInAudioFrame))
         await call.feed(AgentHumanAvatarJoinedFrame("avatar-1"))
-        await call.spoken(2)
+        await call.spoken()
         more = await call.say(0.3)
         await call.end()
         assert len(sandbox.sessions) == 1
     both = call.heard_of_avatar() + call.given_to_transport()
     assert (both[words.start : words.stop] != 1).sum() / RATE < CUT_SECS
+    assert call.given_to_transport()[words.stop - 1]
     assert once(call.heard_of_avatar(), more)
+    assert call.speaking(call.behind, upstream=False) == ["start", "stop"] * 2
     assert not call.error_frames
 
 

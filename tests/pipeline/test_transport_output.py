@@ -1,219 +1,418 @@
-"""Whether the transport still speaks: told by itself, and counted where it cannot have told yet.
+"""What the output transport was given, and what came out of it. Time is handed in.
 
-Against a model of Pipecat's output transport in virtual time, whose word travels for a moment.
+Beside a real transport of Pipecat that is not started: it shows its format, and tells what a test
+lets it tell.
 """
 
-from collections import deque
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
+    DataFrame,
     Frame,
     OutputAudioRawFrame,
-    TTSAudioRawFrame,
-    TTSStartedFrame,
-    TTSStoppedFrame,
+    OutputDTMFFrame,
+    OutputTransportMessageFrame,
+    TTSTextFrame,
 )
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
 
-from pipecat_agenthuman.pipeline.frame_traits import is_interruptible, speech_frame
-from pipecat_agenthuman.pipeline.transport_output import TransportOutput
-from tests.support.sounds import RATE, numbered
+from pipecat_agenthuman.pipeline.frame_traits import (
+    PassedMark,
+    StandInAudioFrame,
+    is_interruptible,
+)
+from pipecat_agenthuman.pipeline.transport_output import (
+    THROUGH_SECS,
+    UNTOLD_SECS,
+    TransportOutput,
+)
+from tests.support.pipelines import SoundCard
+from tests.support.sounds import HAS_UNINTERRUPTIBLE_SPEECH, RATE, keep
 
-STEP_SECS = 0.002
 CHUNK_SECS = 0.04
-WORD_TAKES_SECS = 0.006
-"""From the transport's saying so to the service's hearing of it."""
-
-STALL_SECS = 3.0
-"""Silence in an utterance that the transport takes for its end."""
-
-GIVEN_UP_SECS = 1.1
-"""After the last sound and word of the transport, it must count as silent: soon, but what an
-interruption found unfinished may be waited for in vain."""
 
 
 @dataclass
-class Utterance:
-    interruptible: bool
-    queued: int = 0  # chunks
-    complete: bool = False
+class Note(DataFrame):
+    """Something of an application."""
 
 
-@dataclass
-class ModelTransport:
-    """Plays what it is given, chunk by chunk, each utterance padded to whole ones."""
+class Bench:
+    """A transport output, what it pushed, and a transport that tells on command."""
 
-    now: float = 100.0
-    queue: deque[Utterance] = field(default_factory=deque)
-    speaking: bool = False
-    chunk_ends: float = 0.0
-    words: deque[tuple[float, Frame]] = field(default_factory=deque)
-    last_activity: float = 0.0
+    def __init__(self, transport: BaseOutputTransport | None, *, rate: int = RATE) -> None:
+        self.now = 100.0
+        self.pushed: list[Any] = []
+        self.news = 0
+        self.transport = transport
+        worker = SimpleNamespace(pipeline=SimpleNamespace(processors=[]))
+        neighbour = SimpleNamespace(next=transport, pipeline_worker=worker, push_frame=self._push)
+        self.voice = TransportOutput(
+            cast(FrameProcessor, neighbour), now=lambda: self.now, on_news=self._note
+        )
+        assert self.voice.find(rate) is transport
 
-    @property
-    def has_speech(self) -> bool:
-        # Of a chunk that it has called the last one, the rest does not count.
-        plays = self.speaking and self.chunk_ends > self.now
-        return plays or any(utterance.queued for utterance in self.queue)
+    async def _push(self, frame: Frame) -> None:
+        self.pushed.append(frame)
 
-    def tell(self, kind: type[Frame]) -> None:
-        self.speaking = kind is BotStartedSpeakingFrame
-        self.words.append((self.now + WORD_TAKES_SECS, kind()))
-        self.last_activity = self.now
+    def _note(self) -> None:
+        self.news += 1
 
-    def interrupt(self) -> None:
-        if self.queue and self.queue[0].interruptible:
-            self.chunk_ends = self.now  # at most a chunk of it still sounds
-        self.queue = deque(u for u in self.queue if not u.interruptible)
-        if not any(u.queued for u in self.queue) and self.speaking:
-            self.tell(BotStoppedSpeakingFrame)
-            self.queue.clear()
+    async def comes_out(self, frame: Frame | None = None) -> None:
+        """The transport is done with a frame: the first one if none is named."""
+        frame = frame or self.pushed.pop(0)
+        await self.transport._call_event_handler("on_after_push_frame", frame)
 
-    def step(self, voice: TransportOutput) -> None:
-        self.now += STEP_SECS
-        while self.words and self.words[0][0] <= self.now:
-            voice.hear(self.words.popleft()[1])
-            self.last_activity = self.now
-        if self.chunk_ends > self.now:
-            self.last_activity = self.now
-            return
-        while self.queue and not self.queue[0].queued and self.queue[0].complete:
-            self.queue.popleft()
-            if self.speaking:
-                self.tell(BotStoppedSpeakingFrame)
-        if self.queue and self.queue[0].queued:
-            self.queue[0].queued -= 1
-            self.chunk_ends = self.now + CHUNK_SECS
-            self.last_activity = self.now
-            if not self.speaking:
-                self.tell(BotStartedSpeakingFrame)
-        elif self.speaking and self.now - self.chunk_ends > STALL_SECS:
-            self.tell(BotStoppedSpeakingFrame)
+    async def is_taken(self, frame: Frame) -> None:
+        """The transport took a frame, and may keep it."""
+        await self.transport._call_event_handler("on_after_process_frame", frame)
+
+    async def play(self, chunks: int, **options: Any) -> list[float]:
+        """Let it play; returns when each piece begins."""
+        audio = bytes(range(1, 256)) * 6
+        size = self.voice.format.size
+        options = {"interruptible": True} | options
+        return [await self.voice.play(audio[:size], **options) for _ in range(chunks)]
 
 
-@dataclass
-class Scene:
-    transport: ModelTransport = field(default_factory=ModelTransport)
-
-    def __post_init__(self) -> None:
-        self.voice = TransportOutput(lambda: self.transport.now)
-
-    def let(self, secs: float) -> None:
-        for _ in range(round(secs / STEP_SECS)):
-            self.transport.step(self.voice)
-            self.check()
-
-    def check(self) -> None:
-        if self.transport.has_speech:
-            assert self.voice.busy, "the avatar would speak into it"
-        silent_secs = self.transport.now - self.transport.last_activity
-        if not self.transport.speaking and silent_secs > GIVEN_UP_SECS:
-            assert not self.voice.busy, "the avatar would never come back"
-
-    def say(self, pieces: list[int], *, interruptible: bool, pause_secs: float) -> None:
-        self.voice.adapt(TTSStartedFrame())
-        utterance = Utterance(interruptible)
-        self.transport.queue.append(utterance)
-        for chunks in pieces:
-            audio = bytes(2 * round(chunks * CHUNK_SECS * RATE))
-            self.voice.adapt(speech_frame(audio, RATE, interruptible=interruptible))
-            utterance.queued += chunks
-            self.transport.last_activity = self.transport.now
-            self.check()
-            self.let(pause_secs)
-            if utterance not in self.transport.queue:
-                return
-        self.voice.adapt(TTSStoppedFrame())
-        utterance.complete = True
-
-    def interrupt(self) -> None:
-        self.voice.stop()
-        self.transport.interrupt()
-        self.transport.last_activity = self.transport.now
-        self.check()
+@pytest.fixture
+async def bench(log: object) -> Bench:
+    return Bench(SoundCard())
 
 
-SAYINGS = st.tuples(
-    st.lists(st.integers(1, 8), min_size=1, max_size=4),
-    st.booleans(),
-    st.sampled_from([0.0, 0.004, 0.04, 0.1, 0.5]),
+def sound(secs: float) -> OutputAudioRawFrame:
+    return OutputAudioRawFrame(bytes(2 * round(secs * RATE)), RATE, 1)
+
+
+def tones(number: int) -> OutputDTMFFrame:
+    return OutputDTMFFrame(buttons=[KeypadEntry.ONE] * number)
+
+
+# --- its format ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "samples", "size"),
+    [
+        ({}, 960, 1920),
+        ({"audio_out_channels": 2}, 960, 3840),
+        ({"audio_out_10ms_chunks": 1}, 240, 480),
+    ],
 )
-ACTS = st.lists(
-    st.one_of(SAYINGS, st.just("interrupt"), st.sampled_from([0.004, 0.05, 0.2, 1.0])),
-    max_size=12,
-)
+async def test_speech_goes_in_the_pieces_in_which_the_transport_plays(params, samples, size):
+    bench = Bench(BaseOutputTransport(TransportParams(**params)), rate=24_000)
+    chunk = bench.voice.format
+    assert (chunk.sample_rate, chunk.samples, chunk.size) == (24_000, samples, size)
+    assert chunk.secs == samples / 24_000
+    await bench.voice.play(bytes(size), interruptible=True)
+    (frame,) = bench.pushed
+    assert type(frame) is StandInAudioFrame
+    assert (frame.sample_rate, len(frame.audio)) == (24_000, size)
+    assert frame.num_channels == params.get("audio_out_channels", 1)
 
 
-@settings(deadline=None, max_examples=300)
-@given(acts=ACTS)
-def test_the_transport_is_busy_exactly_while_it_has_speech(acts):
-    scene = Scene()
-    for act in acts:
-        if act == "interrupt":
-            scene.interrupt()
-        elif isinstance(act, tuple):
-            pieces, interruptible, pause_secs = act
-            scene.say(pieces, interruptible=interruptible, pause_secs=pause_secs)
-        else:
-            scene.let(act)
-    scene.let(8.0)
-    assert not scene.voice.busy
+async def test_speech_is_as_uninterruptible_as_it_was(bench):
+    await bench.play(1, interruptible=False)
+    await bench.play(1, interruptible=True)
+    assert [is_interruptible(frame) for frame in bench.pushed] == [False, True]
+    assert all(isinstance(frame, StandInAudioFrame) for frame in bench.pushed)
 
 
-def test_a_stop_that_belongs_to_an_interruption_says_nothing_of_what_came_after_it():
-    scene = Scene()
-    scene.say([10], interruptible=True, pause_secs=0.1)
-    scene.interrupt()
-    scene.say([1], interruptible=True, pause_secs=0.0)
-    scene.let(WORD_TAKES_SECS + STEP_SECS)
-    assert scene.voice.busy
-    scene.let(1.0)
-    assert not scene.voice.busy
+# --- its time --------------------------------------------------------------------------
 
 
-def test_what_the_transport_never_plays_does_not_keep_the_avatar_away():
-    now = [5.0]
-    voice = TransportOutput(lambda: now[0])
-    voice.adapt(TTSStartedFrame())
-    voice.adapt(speech_frame(bytes(20 * RATE), RATE, interruptible=True))
-    voice.adapt(TTSStoppedFrame())
-    now[0] += 0.9
-    assert voice.busy
-    now[0] += 0.2
-    assert not voice.busy
+async def test_a_piece_sounds_now_or_behind_those_before_it(bench):
+    assert await bench.play(3) == pytest.approx([100.0, 100.04, 100.08])
+    assert bench.voice.free_at == pytest.approx(100.12)
+    assert bench.voice.unplayed_secs == pytest.approx(0.12)
+    bench.now = 103.0
+    assert bench.voice.unplayed_secs == 0
+    assert await bench.play(1) == [103.0]
 
 
-def test_speech_is_as_uninterruptible_as_before_at_another_rate():
-    transport = TransportOutput()
-    transport.note_format(TTSAudioRawFrame(b"", 24_000, 1))
-    pieces = [speech_frame(bytes(3200), RATE, interruptible=kept) for kept in (True, False, True)]
-    passed = transport.take_over(pieces)
-    assert {frame.sample_rate for frame in passed} == {24_000}
-    assert [is_interruptible(frame) for frame in passed] == [True, False, True]
+async def test_pieces_that_have_not_come_out_are_counted(bench):
+    await bench.play(3)
+    assert bench.voice.is_behind(3)
+    assert not bench.voice.is_behind(4)
+    bench.now += CHUNK_SECS
+    await bench.comes_out()
+    assert bench.news == 1
+    assert not bench.voice.is_behind(3)
+    assert bench.voice.free_at == pytest.approx(100.12), "in time"
 
 
-def test_the_rest_has_as_many_channels_as_the_tts_service_delivers():
-    transport = TransportOutput()
-    transport.note_format(TTSAudioRawFrame(b"", RATE, 2))
-    piece = speech_frame(numbered(range(160)), RATE, interruptible=True)
-    (passed,) = transport.take_over([piece])
-    assert passed.num_channels == 2
-    left, right = np.frombuffer(passed.audio, "<i2").reshape(-1, 2).T
-    assert left.tobytes() == right.tobytes() == numbered(range(160))
+async def test_a_transport_that_plays_late_is_believed(bench):
+    """It cannot have played what has not come out."""
+    await bench.play(3)
+    bench.now += 1.0
+    await bench.comes_out()
+    assert bench.voice.free_at == pytest.approx(101.0 + 2 * CHUNK_SECS)
+    assert await bench.play(1) == pytest.approx([101.0 + 2 * CHUNK_SECS])
 
 
-def test_a_transport_that_plays_a_sound_first_begins_to_speak_later():
-    now = [5.0]
-    voice = TransportOutput(lambda: now[0])
-    voice.note_sound(OutputAudioRawFrame(bytes(3 * 2 * RATE), RATE, 1))
-    voice.adapt(TTSStartedFrame())
-    voice.adapt(TTSAudioRawFrame(bytes(2 * 2 * RATE), RATE, 1))
-    voice.adapt(TTSStoppedFrame())
-    now[0] += 3.9
-    assert voice.busy
-    now[0] += 0.2
-    assert not voice.busy
+async def test_a_transport_that_does_not_tell_is_not_waited_for(bench):
+    await bench.play(2)
+    bench.now = 100.04 + UNTOLD_SECS - 0.001
+    assert bench.voice.is_behind(2)
+    due = bench.voice.next_change
+    assert due == pytest.approx(100.04 + UNTOLD_SECS)
+    bench.now = due + 0.001
+    assert not bench.voice.is_behind(2)
+    assert bench.voice.is_behind(1)
+    bench.now += CHUNK_SECS
+    assert not bench.voice.is_behind(1)
+    assert bench.voice.idle
+
+
+async def test_it_is_idle_when_everything_came_out(bench):
+    assert bench.voice.idle
+    assert bench.voice.next_change is None
+    await bench.play(1)
+    bench.now += CHUNK_SECS
+    assert not bench.voice.idle
+    await bench.comes_out()
+    assert bench.voice.idle
+
+
+async def test_speech_of_another_that_stands_by_keeps_it_busy_for_a_moment(bench):
+    """Of two avatars in a switch one must not begin while the transport speaks for the other."""
+    await bench.comes_out(StandInAudioFrame(bytes(1280), RATE, 1))
+    assert not bench.voice.idle
+    due = bench.voice.next_change
+    assert due is not None
+    bench.now = due + 0.001
+    assert bench.voice.idle
+
+
+# --- frames on their way ---------------------------------------------------------------
+
+
+async def test_it_is_settled_when_every_frame_came_out(bench):
+    first, second = TTSTextFrame("one", "word"), Note()
+    await bench.voice.give(first)
+    await bench.voice.give(second)
+    assert bench.pushed == [first, second]
+    assert not bench.voice.settled
+    await bench.comes_out(first)
+    assert not bench.voice.settled
+    await bench.comes_out(second)
+    assert bench.voice.settled
+    assert bench.news == 2
+
+
+async def test_a_frame_that_is_given_ahead_of_its_turn_holds_up_nothing_before(bench):
+    await bench.voice.give(Note(), since=100.2)
+    assert bench.voice.settled
+    assert not bench.voice.idle
+    assert bench.voice.next_change == 100.2
+    bench.now = 100.201
+    assert not bench.voice.settled
+
+
+async def test_what_somebody_in_between_keeps_is_waited_for_once(bench):
+    await bench.voice.give(Note())
+    bench.now += THROUGH_SECS - 0.001
+    assert not bench.voice.settled
+    due = bench.voice.next_change
+    assert due == pytest.approx(100.0 + THROUGH_SECS)
+    bench.now = due + 0.001
+    assert bench.voice.settled
+    await bench.voice.give(Note())
+    assert bench.voice.settled, "that kind does not come out"
+    await bench.voice.give(TTSTextFrame("one", "word"))
+    assert not bench.voice.settled, "but others do"
+
+
+async def test_what_waits_behind_speech_is_given_the_time_of_that(bench):
+    await bench.play(100)
+    await bench.voice.give(Note())
+    bench.now += 100 * CHUNK_SECS + THROUGH_SECS - 0.1
+    assert not bench.voice.settled
+
+
+async def test_what_the_transport_keeps_needs_only_to_get_there(bench):
+    kept = sound(0.04)
+    await bench.voice.give(kept, is_kept=True)
+    assert not bench.voice.settled
+    await bench.is_taken(kept)
+    assert bench.voice.settled
+    other = Note()
+    await bench.voice.give(other)
+    await bench.is_taken(other)
+    assert not bench.voice.settled
+
+
+# --- sounds ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frame", [sound(0.4), tones(3)], ids=["a sound", "tones"])
+async def test_speech_waits_until_the_mark_behind_a_sound_comes_out(bench, frame):
+    await bench.voice.give_sound(frame)
+    given, mark = bench.pushed
+    assert given is frame
+    assert isinstance(mark, PassedMark)
+    assert not is_interruptible(mark)
+    assert bench.voice.bars_speech
+    bench.now += 0.4
+    await bench.comes_out(frame)
+    assert bench.voice.bars_speech
+    await bench.comes_out(mark)
+    assert not bench.voice.bars_speech
+
+
+async def test_a_sound_that_never_ends_is_not_waited_for_for_ever(bench):
+    await bench.voice.give_sound(sound(0.4))
+    bench.now += 0.4 + THROUGH_SECS - 0.001
+    assert bench.voice.bars_speech
+    bench.now += 0.002
+    assert not bench.voice.bars_speech
+    assert bench.voice.idle
+    await bench.voice.give_sound(sound(0.4))
+    assert bench.voice.bars_speech, "the next one is waited for again"
+
+
+async def test_sounds_in_a_row_are_waited_for_one_behind_the_other(bench):
+    for _ in range(10):
+        await bench.voice.give_sound(sound(1.0))
+    bench.now += 10.0
+    assert bench.voice.bars_speech
+
+
+async def test_a_sound_has_the_rate_of_the_transport_and_its_end_is_heard(bench):
+    """What the transport's own resampler and buffer keep would be heard behind later speech."""
+    await bench.voice.give_sound(OutputAudioRawFrame(b"\1\1" * 2205, 22_050, 1))
+    assert await bench.voice.finish_sound()
+    assert not await bench.voice.finish_sound()
+    sounds = [frame for frame in bench.pushed if isinstance(frame, OutputAudioRawFrame)]
+    assert {frame.sample_rate for frame in sounds} == {RATE}
+    samples = sum(len(frame.audio) for frame in sounds) // 2
+    assert samples % bench.voice.format.samples == 0
+    assert 0.1 <= samples / RATE < 0.1 + CHUNK_SECS + 0.01
+    assert bench.voice.bars_speech
+
+
+async def test_a_sound_of_whole_pieces_needs_no_end(bench):
+    await bench.voice.give_sound(sound(0.4))
+    assert not await bench.voice.finish_sound()
+
+
+async def test_a_transport_that_plays_no_audio_makes_no_sound(log):
+    bench = Bench(SoundCard(audio_out_enabled=False))
+    await bench.voice.give_sound(sound(3.0))
+    assert not bench.voice.bars_speech
+    await bench.voice.give_sound(tones(1))
+    assert bench.voice.bars_speech, "but it may press keys"
+
+
+def test_messages_and_what_a_transport_handles_itself_take_time(log):
+    class Sender(SoundCard):
+        async def write_transport_frame(self, frame: Frame) -> None:
+            """Whatever that is."""
+
+    message = OutputTransportMessageFrame(message={})
+    plain, sender = Bench(SoundCard()).voice, Bench(Sender()).voice
+    assert plain.takes_time(message)
+    assert plain.takes_time(sound(0.1))
+    assert plain.takes_time(tones(1))
+    assert not plain.takes_time(Note())
+    assert not plain.takes_time(TTSTextFrame("one", "word"))
+    assert sender.takes_time(Note())
+    assert not sender.takes_time(TTSTextFrame("one", "word"))
+
+
+async def test_speech_waits_for_a_message_until_that_is_out(bench):
+    message = OutputTransportMessageFrame(message={})
+    await bench.voice.give(message)
+    assert bench.voice.bars_speech
+    await bench.comes_out(message)
+    assert not bench.voice.bars_speech
+
+
+# --- interruptions ---------------------------------------------------------------------
+
+
+async def test_an_interruption_takes_back_all_but_the_piece_that_plays(bench):
+    await bench.play(5)
+    bench.voice.interrupted()
+    assert not bench.voice.is_behind(1)
+    assert bench.voice.free_at == pytest.approx(100.0 + CHUNK_SECS)
+    bench.now += CHUNK_SECS
+    assert bench.voice.idle
+
+
+async def test_what_an_interruption_drops_is_not_waited_for(bench):
+    await bench.voice.give(Note())
+    await bench.voice.give_sound(sound(3.0))
+    bench.voice.forget_interruptible()
+    # Only the marks are left: no interruption drops those.
+    kept = [frame for frame in bench.pushed if not is_interruptible(frame)]
+    assert kept
+    assert all(isinstance(frame, PassedMark) for frame in kept)
+    await bench.comes_out(bench.pushed[-1])
+    assert bench.voice.settled
+    assert not bench.voice.bars_speech
+
+
+async def test_what_the_transport_is_just_doing_it_does_to_its_end(bench):
+    """A message that is being sent, a tone that sounds: no interruption stops them."""
+    await bench.voice.give(OutputTransportMessageFrame(message={}))
+    bench.voice.forget_interruptible()
+    await bench.voice.follow_interruption()
+    mark = bench.pushed[-1]
+    assert isinstance(mark, PassedMark)
+    assert bench.voice.bars_speech
+    await bench.comes_out(mark)
+    assert not bench.voice.bars_speech
+    before = len(bench.pushed)
+    await bench.voice.follow_interruption()
+    assert len(bench.pushed) == before, "there was nothing to wait for"
+
+
+@pytest.mark.skipif(not HAS_UNINTERRUPTIBLE_SPEECH, reason="no interruption leaves a sound alone")
+async def test_an_uninterruptible_sound_is_waited_for_through_an_interruption(bench):
+    await bench.voice.give_sound(keep(sound(3.0)))
+    bench.voice.forget_interruptible()
+    await bench.voice.follow_interruption()
+    bench.now += 3.0
+    assert bench.voice.bars_speech
+    for frame in bench.pushed:
+        await bench.comes_out(frame)
+    assert not bench.voice.bars_speech
+
+
+# --- no transport in sight -------------------------------------------------------------
+
+
+@pytest.fixture
+def blind(log: object) -> Bench:
+    return Bench(None)
+
+
+async def test_without_a_transport_durations_count(blind):
+    await blind.play(2)
+    assert not blind.voice.is_behind(1)
+    assert not blind.voice.idle
+    blind.now += 2 * CHUNK_SECS + 0.001
+    assert blind.voice.idle
+    await blind.voice.give_sound(sound(0.5))
+    assert len(blind.pushed) == 3, "a mark would never come out"
+    blind.now += 0.499
+    assert blind.voice.bars_speech
+    blind.now += 0.002
+    assert not blind.voice.bars_speech
+
+
+async def test_without_a_transport_nothing_is_waited_for(blind):
+    await blind.voice.give(Note())
+    await blind.voice.give(OutputTransportMessageFrame(message={}))
+    assert blind.voice.settled
+    assert not blind.voice.bars_speech
+    assert blind.voice.format.sample_rate == RATE

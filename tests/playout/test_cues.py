@@ -254,3 +254,39 @@ def test_words_of_queued_utterances_are_released_with_their_own_audio(stage):
         (1.75, "word 1"),
         (2.75, "word 2"),
     ]
+
+
+@pytest.mark.parametrize("give", [True, False])
+def test_a_word_at_the_very_end_of_an_utterance_does_not_wait_for_the_next_one(stage, give):
+    """Whoever plays just in time is not given the next one before the stop of this."""
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=100.0)
+    stage.playout.hold_timed("last", 100.495)
+    stage.playout.close_utterance()
+    stage.playout.hold("stop", ends_speech=True)
+    if give:
+        stage.say(0.5, "two")
+        assert stage.give() is not None
+    else:
+        stage.now = -0.5
+        stage.send_all()
+        stage.say(0.5, "two")
+    assert stage.until(1.0)[-5:] == [
+        (0.0, "started"),
+        (0.495, "last"),
+        (0.5, "stopped"),
+        (0.5, "stop"),
+        (0.5, "<two"),
+    ]
+
+
+def test_a_word_whose_sound_has_hardly_come_waits_for_more_of_it(stage):
+    """Where a word begins is known to some milliseconds only."""
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=100.0)
+    stage.playout.hold_timed("word", 100.495)
+    stage.send_all()
+    assert stage.until(2.0) == [(0.5, "started")]
+    stage.write(0.5)
+    stage.send_all()
+    assert [name for _, name in stage.until(3.0)] == ["word"]

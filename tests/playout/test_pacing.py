@@ -9,7 +9,7 @@ import pytest
 
 from pipecat_agenthuman.playout.pacing import MIN_MESSAGE_SECS, Pace, distinct_size
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
-from tests.support.virtual_playout import VirtualPlayout, pcm
+from tests.support.virtual_playout import VirtualPlayout, driver_due, pcm
 
 
 def test_audio_in_a_burst_never_waits():
@@ -45,7 +45,7 @@ def test_a_first_message_waits_no_longer_than_it_would_take_to_fill_it():
     stage.playout.open_utterance()
     stage.write(0.02)
     assert stage.send() == 0
-    due = stage.playout.next_due(0.0)
+    due = driver_due(stage.playout, 0.0)
     assert due is not None
     assert due <= 0.4
     stage.now = due
@@ -65,7 +65,7 @@ def test_large_pieces_do_not_wait_for_the_next_one():
     stage = VirtualPlayout(Pace(), confirm_secs=0.05)
     stage.playout.open_utterance()
     stage.write(0.3)
-    due = stage.playout.next_due(0.0)
+    due = driver_due(stage.playout, 0.0)
     assert due is not None
     assert due < 0.1
 
@@ -129,10 +129,10 @@ def test_the_lead_is_bounded_and_refilled_in_time():
     stage.say(30.0, "long")
     stage.send_all()
     assert 3 * RATE - 10 <= stage.sent_samples <= 3 * RATE
-    due = stage.playout.next_due(0.0)
+    due = driver_due(stage.playout, 0.0)
     assert due is not None
     while not stage.playout.finished(stage.now):
-        due = stage.playout.next_due(stage.now)
+        due = driver_due(stage.playout, stage.now)
         assert due is not None
         stage.until(max(due, stage.now))
         stage.send_all()
@@ -214,7 +214,7 @@ def test_a_crumb_goes_before_silence_if_the_tts_service_stalls():
     pieces = 3
     while sum(speak_in_real_time(stage, pieces)) == stage.written:
         stage, pieces = VirtualPlayout(Pace(), confirm_secs=0.03), pieces + 1
-    goes_at = stage.playout.next_due(stage.now)
+    goes_at = driver_due(stage.playout, stage.now)
     assert goes_at > stage.now
     stage.until(goes_at)
     crumb = stage.send()

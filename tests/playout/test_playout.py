@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
+from pipecat_agenthuman.playout.cues import Release
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.results import Held, Interruption, Speech
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
-from tests.support.virtual_playout import LATENCY, VirtualPlayout, pcm, unheard
+from tests.support.virtual_playout import LATENCY, VirtualPlayout, pcm, speech_of
 
 # --- the model ------------------------------------------------------------------------------
 
@@ -210,9 +211,7 @@ def test_rejected_audio_is_not_handed_over(stage):
     stage.send()
     stage.playout.rejected(stage.now)
     stage.say(0.5, "unsent")
-    surrender = stage.playout.surrender(stage.now)
-    assert unheard(surrender) == pcm(0.5) + pcm(0.5, RATE)
-    assert surrender.sent_samples == RATE // 2
+    assert speech_of(stage.playout.hand_over(stage.now)) == pcm(0.5) + pcm(0.5, RATE)
 
 
 def test_an_answer_to_nothing_changes_nothing(stage):
@@ -502,10 +501,398 @@ def test_what_was_held_for_audio_that_never_comes_is_released_after_an_interrupt
     assert stage.playout.finished(1.0)
 
 
-# --- surrender ------------------------------------------------------------------------------
+# --- recall ---------------------------------------------------------------------------------
 
 
-def test_surrender_hands_over_what_nobody_heard_with_the_items_in_their_places(stage):
+@pytest.mark.parametrize("others", ["give_all", "send_all"])
+@pytest.mark.parametrize("heard_secs", [-0.1, 0.0, 0.25, 0.6, 1.2])
+def test_somebody_else_goes_on_at_the_very_sample(stage, others, heard_secs):
+    stage.say(1.0, "one")
+    stage.say(1.0, "two")
+    stage.send_all()
+    stage.until(LATENCY + heard_secs)
+    heard = round(max(heard_secs, 0.0) * RATE)
+    assert stage.playout.recall(stage.now) == 2 * RATE - heard
+    assert not stage.playout.untold
+    stage.sent.clear()
+    getattr(stage, others)()
+    assert b"".join(stage.sent).startswith(pcm(0.2, heard))
+    while not stage.playout.finished(stage.now):
+        stage.until(stage.now + 0.1)
+        getattr(stage, others)()
+    assert b"".join(stage.sent) == pcm(2.0)[2 * heard :]
+    assert stage.heard == pcm(2.0)
+    assert [name for _, name in stage.cues if name != "tick"] == [
+        *("<one", "started", "one", "stopped", "one>"),
+        *("<two", "started", "two", "stopped", "two>"),
+    ]
+
+
+def test_what_is_recalled_counts_as_unsent_and_old_answers_mean_nothing():
+    stage = VirtualPlayout(Pace(max_message_secs=0.5))
+    stage.say(2.0, "hello")
+    stage.send()
+    stage.send()
+    stage.playout.confirmed(0.0)
+    stage.until(0.6)
+    assert stage.playout.recall(0.6) == stage.sent_samples - 1600
+    assert stage.playout.backlog_secs == pytest.approx(1.9)
+    assert stage.playout.speaking
+    stage.playout.confirmed(0.7)  # the old connection's answer
+    assert stage.playout.rejected(0.7) == 0
+    assert stage.until(2.0) == []
+    assert stage.playout.unheard_secs(2.0) == pytest.approx(1.9)
+
+
+def test_a_recall_of_nothing_changes_nothing(stage):
+    assert stage.playout.recall(0.0) == 0
+    stage.say(0.5, "hello")
+    assert stage.playout.recall(0.0) == 0
+    stage.send_all()
+    stage.until(9.0)
+    assert stage.playout.recall(9.0) == 0
+    assert stage.heard == pcm(0.5)
+    assert [name for _, name in stage.cues][-1] == "hello>"
+
+
+def test_words_move_with_their_sound_across_a_recall(stage):
+    stage.playout.open_utterance()
+    stage.write(2.0, origin=100.0)
+    for number in range(4):
+        stage.playout.hold_timed(f"word {number}", 100.0 + number / 2)
+    stage.playout.close_utterance()
+    stage.send_all()
+    stage.until(LATENCY + 0.75)
+    stage.playout.recall(stage.now)
+    stage.until(3.0)
+    stage.give_all()
+    stage.until(9.0)
+    words = [cue for cue in stage.cues if cue[1].startswith("word")]
+    assert words == [(0.5, "word 0"), (1.0, "word 1"), (3.25, "word 2"), (3.75, "word 3")]
+
+
+def test_refused_audio_is_not_said_by_anybody_after_a_recall():
+    stage, sizes = three_messages()
+    stage.playout.confirmed(0.0)
+    assert stage.playout.rejected(0.1) == sizes[1]
+    assert stage.playout.recall(0.2) == sizes[0] + sizes[2]
+    stage.send_all()
+    stage.until(0.2)
+    assert stage.playout.recall(0.2) == sizes[0] + sizes[2]
+    stage.give_all()
+    stage.until(9.0)
+    assert stage.heard == without_second(sizes)
+
+
+def test_sending_is_due_where_refused_audio_comes_next():
+    """A driver asks that before it takes a message."""
+    stage, sizes = three_messages()
+    stage.playout.confirmed(0.0)
+    stage.playout.rejected(0.1)
+    stage.playout.recall(0.2)
+    assert stage.send() == sizes[0]
+    assert stage.playout.sending_due(0.2) == 0.2
+    assert stage.playout.can_take
+    assert stage.send() == sizes[2]
+    assert stage.sent[-1] == pcm(1.5)[-2 * sizes[2] :]
+
+
+# --- answers out of order -------------------------------------------------------------------
+
+
+def three_messages() -> tuple[VirtualPlayout, list[int]]:
+    """An utterance of 1.5 s on its way in three messages; returns their sizes, too."""
+    stage = VirtualPlayout(Pace(max_lead_secs=None, max_message_secs=0.6))
+    stage.say(1.5, "hello")
+    sizes = [stage.send() for _ in range(3)]
+    assert sum(sizes) == stage.written
+    return stage, sizes
+
+
+def without_second(sizes: list[int]) -> bytes:
+    return pcm(1.5)[: 2 * sizes[0]] + pcm(1.5)[-2 * sizes[2] :]
+
+
+def test_a_confirmation_that_overtakes_waits_for_those_before_it():
+    stage, _ = three_messages()
+    stage.playout.confirmed(0.1, overtook=2)
+    stage.playout.confirmed(0.2, overtook=1)
+    assert stage.until(5.0) == [(0.0, "<hello")]
+    stage.playout.confirmed(5.0)
+    assert stage.until(9.0)[0] == (5.5, "started")
+    assert stage.heard == pcm(1.5)
+
+
+def test_a_refusal_that_overtakes_strikes_its_own_message():
+    stage, sizes = three_messages()
+    assert stage.playout.rejected(0.1, overtook=1) == sizes[1]
+    stage.playout.confirmed(0.2)
+    stage.playout.confirmed(0.3)
+    stage.until(9.0)
+    assert stage.heard == without_second(sizes)
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_refusal_that_overtakes_is_in_the_books_at_once(interrupted):
+    """What is counted as refused must not be dropped, or said, as well."""
+    stage, sizes = three_messages()
+    assert stage.playout.rejected(0.1, overtook=1) == sizes[1]
+    if interrupted:
+        assert stage.interrupt().dropped_samples == sizes[0] + sizes[2]
+    else:
+        assert stage.playout.recall(0.1) == sizes[0] + sizes[2]
+        stage.give_all()
+        stage.until(9.0)
+        assert stage.heard == without_second(sizes)
+
+
+def test_an_answer_that_overtakes_more_than_there_are_means_nothing():
+    stage, _ = three_messages()
+    assert stage.playout.confirmed(0.1, overtook=3) is None
+    assert stage.playout.rejected(0.1, overtook=3) == 0
+
+
+# --- giving, just in time -------------------------------------------------------------------
+
+
+def test_a_portion_is_of_one_utterance_and_of_one_kind(stage):
+    stage.say(0.3, "one")
+    stage.playout.open_utterance(interruptible=False)
+    stage.write(0.3, interruptible=False)
+    stage.write(0.3, interruptible=True)
+    taken = []
+    for _ in range(4):
+        portion = stage.give()
+        if portion is None:
+            stage.until(stage.now + 1.0)
+        else:
+            taken.append((portion.start, portion.samples, portion.interruptible, portion.is_last))
+    assert taken == [
+        (0, round(0.3 * RATE), True, True),
+        (round(0.3 * RATE), round(0.3 * RATE), False, False),
+        (round(0.6 * RATE), round(0.3 * RATE), True, False),
+    ]
+
+
+def test_the_next_utterance_is_not_given_before_the_stop_of_the_one_before_is_out(stage):
+    stage.say(0.5, "one")
+    stage.say(0.5, "two")
+    stage.give()
+    assert not stage.playout.can_take
+    assert stage.playout.at_run_end
+    assert stage.give() is None
+    assert [name for _, name in stage.until(0.5)] == [
+        *("<one", "started", "one", "stopped", "one>", "<two"),
+    ]
+    assert stage.playout.can_take
+    portion = stage.give()
+    assert portion is not None
+    assert portion.audio == pcm(0.5, RATE // 2)
+
+
+def test_a_portion_is_no_longer_than_was_asked_for_and_sounds_when_that_was_told(stage):
+    stage.say(1.0, "hello")
+    portion = stage.playout.take_portion(0.0, 1000)
+    assert portion is not None
+    assert portion.audio == pcm(1.0)[:2000]
+    assert stage.playout.untold
+    stage.playout.sounds(400, 3.0)
+    assert stage.playout.untold
+    stage.playout.sounds(10_000, 3.025)  # more than was taken: padding, which is no speech
+    assert not stage.playout.untold
+    assert stage.until(3.0) == [(0.0, "<hello"), (3.0, "started")]
+    stage.until(9.0)
+    assert stage.heard == portion.audio
+
+
+@pytest.mark.parametrize(
+    ("is_open", "given_secs", "at_end"),
+    [(True, 0.2, False), (True, 0.5, False), (False, 0.2, False), (False, 0.5, True)],
+)
+def test_what_was_taken_is_complete_when_its_utterance_is(stage, is_open, given_secs, at_end):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    if not is_open:
+        stage.playout.close_utterance()
+    stage.give(given_secs)
+    assert stage.playout.at_run_end is at_end
+
+
+def test_what_was_taken_is_complete_where_another_kind_or_a_sound_follows(stage):
+    stage.playout.open_utterance()
+    stage.write(0.2)
+    stage.give()
+    assert not stage.playout.at_run_end
+    stage.write(0.2, interruptible=False)
+    assert stage.playout.at_run_end
+    stage.give()
+    assert not stage.playout.at_run_end
+    stage.playout.hold("sound", bars_sound=True)
+    assert stage.playout.at_run_end
+
+
+def test_items_in_the_next_samples_are_taken_in_front_of_them_in_order(stage):
+    stage.playout.open_utterance()
+    stage.playout.hold("first")
+    stage.write(0.1, origin=100.0)
+    stage.playout.hold("second")
+    stage.playout.hold_timed("word", 100.0)
+    stage.write(0.1)
+    stage.playout.hold("third")
+    stage.playout.close_utterance()
+    stage.playout.hold("stop", ends_speech=True)
+    stage.playout.hold("behind")
+
+    def before(secs: float) -> list[str]:
+        return [release.item for release in stage.playout.take_before(round(secs * RATE))]
+
+    assert before(0.0) == []
+    assert before(0.1) == ["first"]
+    assert before(0.11) == ["second"]
+    stage.give(0.1)
+    assert before(0.1) == []
+    assert before(9.0) == ["third"], "what ends speech stays, and what stands behind it"
+
+
+def test_a_sound_is_taken_when_what_comes_before_it_was_given_whole(stage):
+    stage.playout.open_utterance()
+    stage.write(0.1)
+    stage.playout.hold("sound", bars_sound=True)
+    stage.playout.hold("behind")
+    stage.write(0.1)
+    assert stage.playout.take_before(RATE) == []
+    portion = stage.give()
+    assert portion is not None
+    assert portion.audio == pcm(0.1)
+    assert stage.give() is None
+    assert [release.item for release in stage.playout.take_before(RATE)] == ["sound"]
+    assert stage.give() is not None
+    assert stage.until(1.0)[-1][1] == "behind"
+
+
+def test_an_avatar_too_is_sent_nothing_behind_a_sound_that_is_not_out(stage):
+    stage.playout.open_utterance()
+    stage.write(0.1)
+    stage.playout.hold("sound", bars_sound=True)
+    stage.write(0.1)
+    assert stage.send() == RATE // 10
+    assert stage.send() == 0
+    assert stage.playout.sending_due(stage.now) is None
+    stage.playout.confirmed(0.0)
+    assert stage.until(0.6)[-1] == (0.6, "sound")
+    stage.playout.close_utterance()
+    assert stage.send() == RATE // 10
+
+
+# --- nobody ---------------------------------------------------------------------------------
+
+
+def test_what_nobody_says_is_gone_at_once_and_starts_and_stops_in_silence(stage):
+    stage.say(1.0, "one")
+    stage.say(0.5, "two")
+    assert stage.playout.can_drop
+    assert stage.playout.drop_backlog(0.0) == round(1.5 * RATE)
+    assert not stage.playout.can_drop
+    assert stage.until(0.0) == [
+        (0.0, "<one"),
+        *((0.0, name) for name in ("one (unheard)", "started in silence", "stopped")),
+        (0.0, "one> (unheard)"),
+        (0.0, "<two (unheard)"),
+        *((0.0, name) for name in ("two (unheard)", "started in silence", "stopped")),
+        (0.0, "two> (unheard)"),
+    ]
+    assert stage.playout.finished(0.0)
+    assert stage.heard == b""
+
+
+def test_the_rest_of_half_heard_speech_that_nobody_says_ends_it(stage):
+    stage.playout.open_utterance()
+    stage.write(1.0, origin=100.0)
+    for number in range(4):
+        stage.playout.hold_timed(f"word {number}", 100.0 + number / 4)
+    stage.playout.hold("sentence")
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.send_all()
+    stage.until(LATENCY + 0.4)
+    stage.playout.recall(stage.now)
+    assert stage.playout.drop_backlog(stage.now) == round(0.6 * RATE)
+    assert [name for _, name in stage.until(stage.now)] == [
+        *("word 2 (unheard)", "word 3 (unheard)", "sentence", "stopped", "end"),
+    ]
+
+
+def test_what_stands_behind_a_sound_is_dropped_when_that_is_out(stage):
+    stage.say(0.5, "one")
+    stage.playout.hold("sound", bars_sound=True)
+    stage.say(0.5, "two")
+    assert stage.playout.drop_backlog(0.0) == RATE // 2
+    assert not stage.playout.can_drop
+    assert [name for _, name in stage.until(0.0)][-2:] == ["sound (unheard)", "<two (unheard)"]
+    assert stage.playout.drop_backlog(0.0) == RATE // 2
+
+
+# --- moments --------------------------------------------------------------------------------
+
+
+def test_an_item_for_a_moment_waits_for_no_sound(stage):
+    stage.playout.hold_until("late", 2.0)
+    stage.playout.hold_until("early", 1.0)
+    stage.say(3.0, "hello")
+    assert stage.until(1.5) == [(0.0, "<hello"), (1.0, "early")]
+    stage.send_all()
+    assert sorted(stage.until(2.5)) == [(2.0, "late"), (2.0, "started")]
+
+
+def test_an_interruption_drops_items_for_a_moment_that_it_may_drop(stage):
+    stage.playout.hold_until("lost", 1.0)
+    stage.playout.hold_until("kept", 1.0, interruptible=False)
+    assert stage.playout.held_items == 2
+    stage.interrupt()
+    assert stage.until(2.0) == [(1.0, "kept")]
+
+
+def test_what_is_no_word_waits_beyond_the_end_of_the_speech_until_its_timestamp(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=100.0)
+    stage.playout.hold_timed("inside", 100.25, follows_sound=False)
+    stage.playout.hold_timed("word", 102.0)
+    stage.playout.hold_timed("beyond", 102.0, follows_sound=False)
+    stage.playout.close_utterance()
+    stage.playout.hold("stop", ends_speech=True)
+    stage.playout.hold_timed("too late", 101.0, follows_sound=False)
+    stage.send_all()
+    assert stage.until(9.0) == [
+        (0.5, "started"),
+        (0.75, "inside"),
+        (1.0, "word"),
+        (1.0, "stopped"),
+        (1.0, "stop"),
+        (1.5, "too late"),
+        (2.5, "beyond"),
+    ]
+
+
+def test_the_beginning_and_the_end_of_speech_wait_until_they_may_come(stage):
+    """The frames that say so overtake others: those must be through before."""
+    stage.say(0.5, "one")
+    stage.send_all()
+    assert stage.until(0.4) == [(0.0, "<one")]
+    assert stage.playout.next_due(signs=False) is None
+    assert stage.playout.poll(0.6, signs=False) is None
+    assert stage.playout.next_due() == 0.5
+    assert stage.until(0.6) == [(0.5, "started")]
+    stage.until(0.99)
+    assert stage.playout.poll(1.0, signs=False) == Release("one")
+    assert stage.playout.poll(1.0, signs=False) is None
+    assert stage.playout.speaking
+    assert stage.until(1.1) == [(1.0, "stopped"), (1.0, "one>")]
+
+
+# --- handing over ---------------------------------------------------------------------------
+
+
+def test_what_nobody_heard_is_handed_over_with_the_items_in_their_places(stage):
     stage.playout.open_utterance()
     stage.write(1.0)
     stage.playout.hold("a")
@@ -515,8 +902,8 @@ def test_surrender_hands_over_what_nobody_heard_with_the_items_in_their_places(s
     stage.playout.hold("end", ends_speech=True)
     stage.send_all()
     stage.until(0.75)
-    rest = stage.playout.surrender(0.75).rest
-    assert rest == [
+    assert stage.playout.end_speech()
+    assert stage.playout.hand_over(0.75) == [
         Speech(pcm(0.75, RATE // 4), interruptible=True),
         Held("a"),
         Speech(pcm(1.0, RATE), interruptible=True),
@@ -524,42 +911,30 @@ def test_surrender_hands_over_what_nobody_heard_with_the_items_in_their_places(s
         Held("end"),
     ]
     assert stage.playout.finished(0.75)
-    assert not stage.playout.speaking
+    assert not stage.playout.end_speech()
     assert stage.until(60.0) == []
 
 
-def test_surrender_in_the_middle_of_a_message_keeps_what_is_under_way_and_unsent():
+def test_what_is_under_way_and_what_is_unsent_is_handed_over_in_the_middle_of_a_message():
     stage = VirtualPlayout(Pace(max_message_secs=0.5))
     stage.say(2.0, "hello")
     stage.send()
     stage.playout.confirmed(0.0)
     stage.send()
     stage.until(0.6)
-    surrender = stage.playout.surrender(0.6)
-    assert unheard(surrender) == pcm(1.9, 1600)
-    assert surrender.sent_samples == stage.sent_samples - 1600
+    assert speech_of(stage.playout.hand_over(0.6)) == pcm(1.9, 1600)
     stage.playout.confirmed(0.7)  # the old connection's answer
     assert stage.playout.finished(9.0)
 
 
-def test_surrender_tells_what_was_heard_since_that_was_asked_last(stage):
-    stage.say(1.0, "one")
-    stage.send_all()
-    stage.until(0.75)
-    surrender = stage.playout.surrender(1.25)
-    assert bytes(stage.heard) + surrender.heard == pcm(0.75)
-    assert unheard(surrender) == pcm(0.25, round(0.75 * RATE))
-    assert surrender.was_speaking
-
-
-def test_surrendered_speech_is_as_uninterruptible_as_it_was_written(stage):
+def test_speech_is_handed_over_as_uninterruptible_as_it_was_written(stage):
     stage.say(0.5, "one")
     stage.say(0.5, "two", interruptible=False)
     stage.playout.hold("mark")
     stage.write(0.5, interruptible=False)
     stage.write(0.5)
     stage.send_all()
-    speech = [part for part in stage.playout.surrender(0.5).rest if isinstance(part, Speech)]
+    speech = [part for part in stage.playout.hand_over(0.5) if isinstance(part, Speech)]
     assert [(part.samples, part.interruptible) for part in speech] == [
         (RATE // 2, True),
         (RATE // 2, False),
@@ -568,24 +943,29 @@ def test_surrendered_speech_is_as_uninterruptible_as_it_was_written(stage):
     ]
 
 
-def test_speech_after_a_surrender_is_on_the_clock(stage):
+def test_items_with_a_moment_of_their_own_are_handed_over_too(stage):
+    stage.playout.hold_until("alone", 9.0)
+    stage.say(0.5, "one")
+    stage.send_all()
+    rest = stage.playout.hand_over(0.0)
+    assert sorted(part.item for part in rest if isinstance(part, Held)) == [
+        "<one",
+        "alone",
+        "one",
+        "one>",
+    ]
+
+
+def test_speech_after_everything_was_handed_over_is_on_the_clock(stage):
     stage.say(1.0, "one")
     stage.send_all()
     stage.until(0.75)
-    stage.playout.surrender(0.75)
+    stage.playout.end_speech()
+    stage.playout.hand_over(0.75)
     stage.now = 2.0
     stage.say(1.0, "two")
     stage.send_all()
     assert [cue for cue in stage.until(9.0) if cue[1] == "started"] == [(2.5, "started")]
-
-
-def test_the_rest_of_an_open_utterance_can_be_timed_elsewhere(stage):
-    stage.playout.open_utterance()
-    stage.write(1.0, origin=100.0)
-    stage.send_all()
-    stage.until(0.75)
-    # A quarter of a second was heard; played on at 103.0, the word at 100.25 sounds at once.
-    assert stage.playout.timestamp_shift_secs(0.75, 103.0) == pytest.approx(2.75)
 
 
 # --- the end --------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.sandbox.playback import Playback
 from pipecat_agenthuman.sandbox.sound import Heard
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
+from tests.support.virtual_playout import driver_due
 
 FRAME_SECS = 0.02
 TTS_DELAY_SECS = 0.3  # from the end of one utterance's sound to the next one's first audio
@@ -122,7 +123,7 @@ class World:
         while (cue := self.playout.poll(self.now)) is not None:
             self.deliver(cue)
         self.tapped += self.playout.take_heard(self.now)
-        due = self.playout.next_due(self.now, can_send=self.ledger.can_speak)
+        due = driver_due(self.playout, self.now, can_send=self.ledger.can_speak)
         if due is not None and due != self._alarm:
             self._alarm = due
             self.at(self.late(max(due, self.now)), self.drive)

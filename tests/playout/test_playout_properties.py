@@ -14,7 +14,14 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipecat_agenthuman.playout.cues import STALL_LIMIT_SECS, Release, Speaking, Started, Stopped
+from pipecat_agenthuman.playout.cues import (
+    ONSET_SAMPLES,
+    STALL_LIMIT_SECS,
+    Release,
+    Speaking,
+    Started,
+    Stopped,
+)
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
@@ -22,6 +29,11 @@ from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
 EPSILON_SECS = 1e-6  # a sixtieth of a sample
 ROUNDING_SECS = 1e-9  # all times here are whole samples; sums of them are not quite
 CLOCK_OFFSET_SECS = 1000.0  # timestamps have a clock of their own
+
+LEAD_SECS = 0.2
+"""How far ahead of its sound audio is given to somebody who plays it just in time."""
+
+CHUNK_SAMPLES = 640
 
 PENDING, DROPPED, REJECTED = range(3)
 NO_SAMPLES = np.zeros(0, dtype=int)
@@ -40,8 +52,22 @@ class Item:
     timed: bool = False
     with_sound: bool = False
     ends_speech: bool = False
+    bars_sound: bool = False
     released: bool = False
     dropped: bool = False
+
+
+@dataclass
+class Message:
+    """What was sent and is not settled: all messages before it, and it, must be answered."""
+
+    numbers: np.ndarray
+    is_refused: bool = False
+    confirmed_at: float | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        return self.is_refused or self.confirmed_at is not None
 
 
 @dataclass
@@ -68,7 +94,7 @@ class Model:
         self.interruptible = np.zeros(0, dtype=bool)
         self.sounds_at = np.zeros(0)
         self.unsent = NO_SAMPLES
-        self.in_flight: list[np.ndarray] = []
+        self.in_flight: list[Message] = []
         self.queued = NO_SAMPLES  # confirmed and not heard, in order
         self.ends_at = -math.inf
         self.silent_from = -math.inf
@@ -83,24 +109,67 @@ class Model:
         self.unsent = np.append(self.unsent, numbers)
         return numbers
 
+    @property
+    def unanswered(self) -> list[Message]:
+        return [message for message in self.in_flight if not message.is_answered]
+
     def send(self, samples: int) -> np.ndarray:
         numbers, self.unsent = self.unsent[:samples], self.unsent[samples:]
-        self.in_flight.append(numbers)
+        self.in_flight.append(Message(numbers))
         return numbers
 
-    def confirm(self, at: float) -> None:
-        numbers = self.in_flight.pop(0)
-        start = max(at + self.latency_secs, self.ends_at)
+    def confirm(self, at: float, overtook: int) -> None:
+        self.unanswered[overtook].confirmed_at = at
+        self._settle(at)
+
+    def reject(self, now: float, overtook: int) -> int:
+        message = self.unanswered[overtook]
+        message.is_refused = True
+        self.state[message.numbers] = REJECTED
+        self._settle(now)
+        return len(message.numbers)
+
+    def pass_refused(self, now: float) -> None:
+        """What was refused before a recall is passed over: nobody says it."""
+        refused = self.state[self.unsent] == REJECTED
+        count = len(refused) if refused.all() else int(np.argmin(refused))
+        if count:
+            numbers, self.unsent = self.unsent[:count], self.unsent[count:]
+            self.in_flight.append(Message(numbers, is_refused=True))
+            self._settle(now)
+
+    def play(self, samples: int, at: float) -> np.ndarray:
+        """Somebody plays what comes next, from a moment on."""
+        numbers, self.unsent = self.unsent[:samples], self.unsent[samples:]
+        self._sound(numbers, at)
+        return numbers
+
+    def recall(self, now: float) -> int:
+        """What was sent and not heard is unsent again; returns how much of it is to be said."""
+        waiting = np.arange(self.settled, len(self.state))
+        waiting = waiting[(self.state[waiting] != DROPPED) & ~self._over(waiting, now)]
+        back = waiting[~np.isin(waiting, self.unsent)]
+        self.sounds_at[back] = np.inf
+        self.unsent = np.append(back, self.unsent)
+        self.queued = NO_SAMPLES
+        self.in_flight.clear()
+        self.ends_at = self.silent_from = min(self.ends_at, now)
+        return np.count_nonzero(self.state[back] == PENDING)
+
+    def _settle(self, now: float) -> None:
+        while self.in_flight and self.in_flight[0].is_answered:
+            message = self.in_flight.pop(0)
+            if message.is_refused:
+                self.ends_at = max(self.ends_at, now)
+                self.sounds_at[message.numbers] = self.ends_at
+            else:
+                self._sound(message.numbers, message.confirmed_at + self.latency_secs)
+
+    def _sound(self, numbers: np.ndarray, at: float) -> None:
+        start = max(at, self.ends_at)
         self.sounds_at[numbers] = start + np.arange(len(numbers)) / RATE
         self.ends_at = self.silent_from = start + len(numbers) / RATE
         self.queued = np.append(self.queued, numbers)
-
-    def reject(self, now: float) -> int:
-        numbers = self.in_flight.pop(0)
-        self.state[numbers] = REJECTED
-        self.ends_at = max(self.ends_at, now)
-        self.sounds_at[numbers] = self.ends_at
-        return len(numbers)
 
     def listen(self, now: float) -> np.ndarray:
         """The samples that were heard since the last time."""
@@ -117,6 +186,11 @@ class Model:
 
     def has_begun(self, number: int, now: float) -> bool:
         return number < len(self.state) and bool(self.sounds_at[number] <= now + EPSILON_SECS)
+
+    def known_behind(self, number: int) -> np.ndarray:
+        """The samples from a number on that stand on the clock."""
+        known = np.isfinite(self.sounds_at[number:]) & (self.state[number:] != DROPPED)
+        return number + np.flatnonzero(known)
 
     def is_dropped(self, number: int) -> bool:
         return number < len(self.state) and bool(self.state[number] == DROPPED)
@@ -138,7 +212,7 @@ class Model:
         waiting = waiting[self.state[waiting] != REJECTED]
         decisive = sent[self.state[sent] != REJECTED] if len(sent) else waiting
         tell = bool(self.interruptible[decisive].any() or not len(decisive))
-        doomed = waiting if tell else self.unsent
+        doomed = waiting if tell else self.unsent[self.state[self.unsent] == PENDING]
         doomed = doomed[self.interruptible[doomed]]
         self.state[doomed] = DROPPED
         if tell:
@@ -150,7 +224,8 @@ class Model:
             self.in_flight.clear()
             self.ends_at = self.silent_from = now
         else:
-            self.unsent = self.unsent[~self.interruptible[self.unsent]]
+            self.state[self.unsent[self.state[self.unsent] == REJECTED]] = DROPPED
+            self.unsent = self.unsent[self.state[self.unsent] == PENDING]
         return tell, len(doomed)
 
     def _over(self, numbers: np.ndarray, now: float) -> np.ndarray:
@@ -167,6 +242,8 @@ class Bench:
         confirm_secs: float,
         max_unconfirmed: int,
         answers: list[tuple[int, str]],
+        *,
+        in_order: bool = True,
     ) -> None:
         self.playout: Playout[Item] = Playout(pace)
         self.playout.confirm_secs = confirm_secs
@@ -183,7 +260,10 @@ class Bench:
         self._heard = NO_SAMPLES  # and not handed out yet
         self.undisturbed = True
         self._answers = itertools.cycle(answers)
-        self._under_way: list[tuple[float, str]] = []
+        self._under_way: list[tuple[float, str]] = []  # of each unanswered message, in order
+        self._in_order = in_order
+        self._is_given = False  # to somebody who plays it just in time
+        self._free_at = -math.inf  # who plays
 
     # --- what may happen ---
 
@@ -213,11 +293,13 @@ class Bench:
         if ends:
             self.hold(True, ends_speech=True)
 
-    def hold(self, interruptible: bool, ends_speech: bool = False) -> None:
+    def hold(self, interruptible: bool, ends_speech: bool = False, bars_sound: bool = False):
         number, behind = len(self.items), len(self.model.state)
-        item = Item(number, behind, interruptible, ends_speech=ends_speech)
+        item = Item(number, behind, interruptible, ends_speech=ends_speech, bars_sound=bars_sound)
         self.items.append(item)
-        self.playout.hold(item, interruptible=interruptible, ends_speech=ends_speech)
+        self.playout.hold(
+            item, interruptible=interruptible, ends_speech=ends_speech, bars_sound=bars_sound
+        )
 
     def hold_timed(self, offset_secs: float, interruptible: bool) -> None:
         """Only inside an open utterance: elsewhere a timestamp has no plain meaning."""
@@ -240,6 +322,7 @@ class Bench:
         tell, dropped = self.model.interrupt(self.now)
         if tell:
             self._under_way.clear()
+            self._free_at = self.now
         result = self.playout.interrupt(self.now)
         assert result.send_interrupt == tell
         assert result.dropped_samples == dropped
@@ -251,6 +334,15 @@ class Bench:
             item.dropped |= item.interruptible and not item.released
         if self.spoken and self.spoken[-1].is_open and self.spoken[-1].interruptible:
             self._end_utterance()
+
+    def recall(self) -> None:
+        """Who speaks cannot go on; another one does."""
+        self.undisturbed = False
+        self._compare(self.playout.take_heard(self.now))
+        assert self.playout.recall(self.now) == self.model.recall(self.now)
+        assert self.playout.take_heard(self.now) == b""
+        self._under_way.clear()
+        self._is_given, self._free_at = not self._is_given, self.now
 
     def _end_utterance(self) -> None:
         """No more audio comes to which an item could belong."""
@@ -264,45 +356,91 @@ class Bench:
 
     def drive(self, until: float) -> None:
         """Let time pass up to a moment, looking only when the playout says so."""
-        for _ in range(10_000):
-            self.send()
+        for _ in range(20_000):
             self.deliver()
-            can_send = len(self.model.in_flight) < self.max_unconfirmed
-            due = self.playout.next_due(self.now, can_send=can_send)
-            answered = self._under_way[0][0] if self._under_way else math.inf
-            time = min(answered, math.inf if due is None else due)
+            if self._send():
+                continue
+            times = [self.playout.next_due(), self._sending_due()]
+            due = min((time for time in times if time is not None), default=math.inf)
+            answered = min((time for time, _ in self._under_way), default=math.inf)
+            time = min(answered, due)
             if time > until:
                 self.now = until
                 return
             self.now = max(self.now, time)
             if answered <= self.now:
-                self._answer(self._under_way.pop(0)[1])
+                self._answer()
         raise AssertionError("the playout spins")
 
-    def _answer(self, answer: str) -> None:
+    def _answer(self) -> None:
+        overtook = min(range(len(self._under_way)), key=lambda n: self._under_way[n][0])
+        _, answer = self._under_way.pop(overtook)
         if answer == "reject":
             self.undisturbed = False
-            assert self.playout.rejected(self.now) == self.model.reject(self.now)
+            lost = self.playout.rejected(self.now, overtook=overtook)
+            assert lost == self.model.reject(self.now, overtook)
         else:
-            self.model.confirm(self.now - 0.001)
-            self.playout.confirmed(self.now - 0.001)
+            self.model.confirm(self.now - 0.001, overtook)
+            self.playout.confirmed(self.now - 0.001, overtook=overtook)
 
-    def send(self) -> None:
-        while len(self.model.in_flight) < self.max_unconfirmed:
-            avoid = set(self.sizes[-2:])
-            message = self.playout.take_message(self.now, avoid=avoid)
-            if message is None:
-                return
-            self.sizes.append(message.samples)
-            delay, answer = next(self._answers)
-            earliest = self._under_way[-1][0] if self._under_way else self.now
-            self._under_way.append((max(self.now + delay / 1000, earliest), answer))
-            assert 0 < message.samples <= round(self.pace.max_message_secs * RATE)
-            assert message.samples not in avoid or message.samples <= 3
-            audio = np.frombuffer(message.audio, dtype="<i2")
-            assert np.array_equal(audio, self.model.send(message.samples).astype(np.int16))
-            self.sent.append(audio)
-            self._check_lead()
+    def _sending_due(self) -> float | None:
+        if self._is_given:
+            return self._free_at - LEAD_SECS if self.playout.can_take else None
+        can_send = len(self.model.unanswered) < self.max_unconfirmed
+        return self.playout.sending_due(self.now) if can_send else None
+
+    def _send(self) -> bool:
+        """Send, or give, what comes next; returns whether there was anything."""
+        due = self._sending_due()
+        if due is None or due > self.now:
+            return False
+        return self._give_portion() if self._is_given else self._send_message()
+
+    def _send_message(self) -> bool:
+        avoid = set(self.sizes[-2:])
+        self.model.pass_refused(self.now)
+        message = self.playout.take_message(self.now, avoid=avoid)
+        if message is None:
+            return False
+        self.sizes.append(message.samples)
+        delay, answer = next(self._answers)
+        answered = self.now + delay / 1000
+        if self._in_order and self._under_way:
+            answered = max(answered, self._under_way[-1][0])
+        self._under_way.append((answered, answer))
+        assert 0 < message.samples <= round(self.pace.max_message_secs * RATE)
+        assert message.samples not in avoid or message.samples <= 3
+        self._check_sent(message.audio, self.model.send(message.samples))
+        self._check_lead()
+        return True
+
+    def _give_portion(self) -> bool:
+        releases = self.playout.take_before(CHUNK_SAMPLES)
+        for release in releases:
+            self._release(release.item, chunk=CHUNK_SAMPLES)
+        if releases:
+            return True
+        self.model.pass_refused(self.now)
+        portion = self.playout.take_portion(self.now, CHUNK_SAMPLES)
+        if portion is None:
+            return False
+        assert 0 < portion.samples <= CHUNK_SAMPLES
+        starts_at = max(self._free_at, self.now)
+        self._free_at = starts_at + portion.samples / RATE
+        numbers = self.model.play(portion.samples, starts_at)
+        self._check_sent(portion.audio, numbers)
+        assert set(self.model.interruptible[numbers]) == {portion.interruptible}
+        self.playout.sounds(portion.samples, starts_at)
+        return True
+
+    def _check_sent(self, audio: bytes, numbers: np.ndarray) -> None:
+        samples = np.frombuffer(audio, dtype="<i2")
+        assert np.array_equal(samples, numbers.astype(np.int16))
+        assert (self.model.state[numbers] == PENDING).all()
+        self.sent.append(samples)
+        for item in self.items:
+            if item.bars_sound and not (item.released or item.dropped):
+                assert numbers[-1] < item.behind
 
     def _check_lead(self) -> None:
         if not self.undisturbed:
@@ -333,11 +471,17 @@ class Bench:
         self._compare(self.playout.take_heard(self.now))
         self._check_state()
 
-    def _release(self, item: Item) -> None:
+    def _release(self, item: Item, *, chunk: int = 0) -> None:
+        """What is given to somebody who keeps its order may stand amid the next chunk."""
         assert not item.released
         assert not item.dropped
         item.released = True
-        assert self._is_due(item)
+        if chunk:
+            assert np.count_nonzero(self.model.unsent < item.behind) < chunk
+            assert not item.timed
+            assert not item.ends_speech
+        else:
+            assert self._is_due(item)
         if item.ends_speech:
             assert not self.speaking
         if not item.timed:
@@ -361,10 +505,13 @@ class Bench:
             assert self.speaking
         elif self.speaking:
             assert self.now <= self.model.silent_from + STALL_LIMIT_SECS + EPSILON_SECS
-        # No item is late, and none but those are remembered.
+        # No item is late, and none but what is to come is remembered.
         held = [item for item in self.items if not (item.released or item.dropped)]
         assert self.playout.held_items == len(held)
-        assert not any(self._is_due(item) for item in held)
+        for item in sorted(held, key=lambda item: (item.behind, item.with_sound, item.number)):
+            if self._is_due(item):
+                assert self._may_wait(item)
+                break  # And so may all behind it.
         # Memory: the audio that nobody heard yet, and no more.
         unheard = self.model.unheard(self.now)
         tape = self.playout._tape
@@ -378,13 +525,33 @@ class Bench:
         waits = item.with_sound and not self.model.is_dropped(item.behind)
         return not waits or self.model.has_begun(item.behind, self.now)
 
+    def _may_wait(self, item: Item) -> bool:
+        """Whether the sound of what is due has just begun, and more of it is to come."""
+        if not item.with_sound or self.model.is_dropped(item.behind):
+            return False
+        known = self.model.known_behind(item.behind)
+        if len(known) <= ONSET_SAMPLES:
+            return self.speaking and self._goes_on()
+        return not self.model.has_begun(known[ONSET_SAMPLES], self.now)
+
+    def _goes_on(self) -> bool:
+        """Whether more is to sound of an utterance that has begun."""
+        ends = [*(spoken.first for spoken in self.spoken[1:]), len(self.model.state)]
+        for spoken, end in zip(self.spoken, ends, strict=True):
+            numbers = np.arange(spoken.first, end)
+            numbers = numbers[self.model.state[numbers] != DROPPED]
+            known = np.isfinite(self.model.sounds_at[numbers])
+            if known.any() and (spoken.is_open or not known.all()):
+                return True
+        return False
+
     def finish(self) -> None:
         """Let everything come to its end, in time."""
         self.close()
         while self.model.in_flight or len(self.model.unsent):
             before = len(self.model.unsent), len(self.model.in_flight)
             self.drive(self.now + 60.0)
-            assert (len(self.model.unsent), len(self.model.in_flight)) != before
+            assert (len(self.model.unsent), len(self.model.in_flight)) != before, "it is stuck"
         remaining_secs = self.playout.remaining_secs(self.now)
         self.drive(self.now + remaining_secs + EPSILON_SECS)
         assert self.playout.finished(self.now)
@@ -447,6 +614,10 @@ def perform(bench: Bench, script: list[tuple[str, int]], uninterruptible: set[in
                 utterance += 1
             case "hold" | "keep":
                 bench.hold(step == "hold")
+            case "sound":
+                bench.hold(True, bars_sound=True)
+            case "recall":
+                bench.recall()
             case "word" | "kept word":
                 bench.hold_timed(value / 1000, interruptible and step == "word")
             case "interrupt":
@@ -476,6 +647,22 @@ def test_every_sample_and_every_item_has_its_moment(
     pace, confirm_secs, max_unconfirmed, answers, script, uninterruptible
 ):
     perform(Bench(pace, confirm_secs, max_unconfirmed, answers), script, uninterruptible)
+
+
+@bounded(150)
+@given(
+    pace=paces,
+    confirm_secs=st.sampled_from([0.0, 0.05, 0.3]),
+    max_unconfirmed=st.sampled_from([1, 2, 4]),
+    answers=some_rejections,
+    script=steps("interrupt", "recall", "recall", "sound"),
+    uninterruptible=st.sets(st.integers(0, 6), max_size=5),
+)
+def test_every_sample_and_every_item_has_its_moment_whoever_speaks(
+    pace, confirm_secs, max_unconfirmed, answers, script, uninterruptible
+):
+    bench = Bench(pace, confirm_secs, max_unconfirmed, answers, in_order=False)
+    perform(bench, script, uninterruptible)
 
 
 @bounded(40)

@@ -44,7 +44,7 @@ from pipecat_agenthuman import (
     AgentHumanVideoService,
     DailyRoom,
 )
-from pipecat_agenthuman.pipeline.frame_traits import speech_frame
+from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame, speech_frame
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.faults import QUICK_RENEWAL, SHORT_LIMITS
 from tests.support.pipelines import Recorder, SoundCard, running
@@ -188,7 +188,7 @@ class Call:
 
     def given_to_transport(self) -> Counts:
         """How often each sample that was said was given to the transport."""
-        frames = self.between.of(TTSAudioRawFrame)
+        frames = self.between.of(TTSAudioRawFrame, StandInAudioFrame)
         return counted(b"".join(frame.audio for frame in frames), self.said)
 
     @property
@@ -230,9 +230,11 @@ async def staged(
     avatar: AgentHumanVideoService | None = None,
     sandbox: Sandbox | None = None,
     before_output: tuple[FrameProcessor, ...] = (),
+    transport: SoundCard | None = None,
     audio_out_enabled: bool = True,
     until_ready: bool = True,
     rate: int = 24_000,
+    enable_rtvi: bool = False,
 ) -> AsyncIterator[Call]:
     """Run a pipeline while the context lasts; it must have ended by then, or it is cancelled.
 
@@ -241,19 +243,22 @@ async def staged(
         avatar: The service, or None if the transport is to play.
         sandbox: Where the avatar is.
         before_output: What else stands between the avatar and the transport.
+        transport: The transport, if it is to be a certain one.
         audio_out_enabled: Whether the transport plays audio.
         until_ready: Whether to wait for the avatar.
         rate: Samples a second of the transport.
+        enable_rtvi: Whether web clients are told what happens.
     """
     above, between, behind = Recorder("above"), Recorder("between"), Recorder("behind")
-    transport = SoundCard(audio_out_enabled=audio_out_enabled)
+    transport = transport or SoundCard(audio_out_enabled=audio_out_enabled)
     context = LLMContext()
     # There is no user, and the default strategies load a model to listen to one.
     silent_user = LLMUserAggregatorParams(user_turn_strategies=ExternalUserTurnStrategies())
     assistant = LLMContextAggregatorPair(context, user_params=silent_user).assistant()
     front = (above, *parts, *(() if avatar is None else (avatar,)))
     back = (between, *before_output, transport, behind, assistant)
-    async with running(*front, *back, rate=rate) as (worker, ending):
+    options = {"rate": rate, "enable_rtvi": enable_rtvi}
+    async with running(*front, *back, **options) as (worker, ending):
         call = Call(worker, ending, avatar, sandbox, above, between, behind, transport, context)
         if avatar is not None:
             _watch(call, avatar)
@@ -281,7 +286,7 @@ def calling(
     return staged(*parts, avatar=avatar, sandbox=sandbox, **shape)
 
 
-_SHAPE = {"before_output", "audio_out_enabled", "until_ready", "rate"}
+_SHAPE = {"before_output", "transport", "audio_out_enabled", "until_ready", "rate", "enable_rtvi"}
 
 
 def _watch(call: Call, avatar: AgentHumanVideoService) -> None:

@@ -35,12 +35,12 @@ def announcer_of(avatar: AgentHumanVideoService) -> Announcer:
 
 def playout_of(avatar: AgentHumanVideoService) -> Playout[Frame]:
     """What is written, sent, confirmed and heard."""
-    return avatar._output._playout
+    return avatar._output.playout
 
 
-def driver_of(avatar: AgentHumanVideoService) -> PlayoutDriver[Frame]:
-    """What runs the playout against the clock."""
-    return avatar._output._driver
+def driver_of(avatar: AgentHumanVideoService) -> PlayoutDriver:
+    """What runs the speech against the clock."""
+    return avatar._supervisor._driver
 
 
 def avatar_is_idle(avatar: AgentHumanVideoService) -> bool:
@@ -49,18 +49,30 @@ def avatar_is_idle(avatar: AgentHumanVideoService) -> bool:
 
 
 def avatar_speaks(avatar: AgentHumanVideoService) -> bool:
-    """Whether the utterance that is being delivered is the avatar's, and not the transport's."""
-    return avatar._fallback.avatar_speaks
+    """Whether the avatar speaks, or spoke last, and nobody else."""
+    return avatar._output.speaker is avatar._output.avatar
 
 
 def transport_is_busy(avatar: AgentHumanVideoService) -> bool:
-    """Whether the service believes that the transport still plays what it was given."""
-    return avatar._fallback.transport.busy
+    """Whether the transport is not done yet with all that it was given."""
+    return not avatar._output.transport.idle
+
+
+async def wait_until(
+    avatar: AgentHumanVideoService, reached: Callable[[], bool], limit_secs: float | None
+) -> bool:
+    """Wait for a state of the speech, as the service itself does; returns whether it came."""
+    return await avatar._output.wait_until(reached, limit_secs)
+
+
+def delivery_lock(avatar: AgentHumanVideoService) -> asyncio.Lock:
+    """What is held while a frame is delivered that belongs to the speech."""
+    return avatar._output.lock
 
 
 def untold_events(avatar: AgentHumanVideoService) -> int:
     """How many events of the session wait to be told."""
-    return avatar._announcer._news.qsize() + avatar._supervisor._changes.qsize()
+    return avatar._announcer._news.qsize()
 
 
 def background_tasks(avatar: AgentHumanVideoService) -> list[asyncio.Task[None]]:
@@ -90,6 +102,7 @@ _LIMITS = {
     "return_wait_secs": "pipecat_agenthuman.pipeline.supervisor.RETURN_WAIT_SECS",
     "untold_news": "pipecat_agenthuman.pipeline.announcer.UNTOLD_NEWS",
     "burst_secs": "pipecat_agenthuman.pipeline.announcer.BURST_SECS",
+    "backlog_secs": "pipecat_agenthuman.service.BACKLOG_SECS",
     "create_timeout_secs": "pipecat_agenthuman.client.sources.CREATE_TIMEOUT_SECS",
     "end_timeout_secs": "pipecat_agenthuman.client.sources.END_TIMEOUT_SECS",
 }
@@ -157,11 +170,11 @@ def note_driver_steps(
 ) -> list[float]:
     """When the driver's loop takes a step, from now on."""
     driver, steps = driver_of(avatar), list[float]()
-    transmit = driver._transmit
+    step = driver._step
 
-    def noted() -> None:
+    async def noted() -> bool:
         steps.append(time.monotonic())
-        transmit()
+        return await step()
 
-    monkeypatch.setattr(driver, "_transmit", noted)
+    monkeypatch.setattr(driver, "_step", noted)
     return steps

@@ -29,13 +29,29 @@ class SoundCard(BaseOutputTransport):
 
     Attributes:
         played: All the audio that it was given to play.
+        sounded: From when to when each piece sounded that was no silence.
+        messages: What it sent to its clients, each with the time at which that was out.
     """
 
-    def __init__(self, *, audio_out_enabled: bool = True) -> None:
+    def __init__(
+        self, *, audio_out_enabled: bool = True, message_secs: float = 0.0, **params: Any
+    ) -> None:
+        """Create a silent one.
+
+        Args:
+            audio_out_enabled: Whether it plays at all.
+            message_secs: How long it takes to send a message.
+            params: As for ``TransportParams``.
+        """
         super().__init__(
-            TransportParams(audio_out_enabled=audio_out_enabled, audio_out_end_silence_secs=0)
+            TransportParams(
+                audio_out_enabled=audio_out_enabled, audio_out_end_silence_secs=0, **params
+            )
         )
         self.played = b""
+        self.sounded: list[tuple[float, float]] = []
+        self.messages: list[tuple[float, Any]] = []
+        self._message_secs = message_secs
         self._plays_until = 0.0
         self._returned_at = 0.0
 
@@ -50,9 +66,16 @@ class SoundCard(BaseOutputTransport):
             self._plays_until = max(self._plays_until, now)
         self._plays_until += secs
         self.played += frame.audio
+        if any(frame.audio):
+            self.sounded.append((self._plays_until - secs, self._plays_until))
         await asyncio.sleep(self._plays_until - now)
         self._returned_at = time.monotonic()
         return True
+
+    async def send_message(self, frame: Any) -> None:
+        if self._message_secs:
+            await asyncio.sleep(self._message_secs)
+        self.messages.append((time.monotonic(), frame.message))
 
 
 @dataclass(frozen=True)
@@ -133,8 +156,7 @@ async def running(
         Pipeline(list(processors)),
         params=PipelineParams(audio_out_sample_rate=rate, enable_metrics=True),
         cancel_on_idle_timeout=False,
-        enable_rtvi=False,
-        **options,
+        **({"enable_rtvi": False} | options),
     )
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)

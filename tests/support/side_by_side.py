@@ -20,6 +20,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 
 from pipecat_agenthuman import AgentHumanServerEventFrame
+from pipecat_agenthuman.pipeline.frame_traits import PassedMark
 from tests.support.calls import Call, staged
 
 Script = Callable[[Call], Awaitable[None]]
@@ -57,7 +58,11 @@ def performance(call: Call) -> Performance:
         if not sighting.upstream
         and not isinstance(
             sighting.frame,
-            AudioRawFrame | MetricsFrame | AgentHumanServerEventFrame | BotSpeakingFrame,
+            AudioRawFrame
+            | MetricsFrame
+            | AgentHumanServerEventFrame
+            | BotSpeakingFrame
+            | PassedMark,
         )
     ]
     starts = call.behind.seen(BotStartedSpeakingFrame)

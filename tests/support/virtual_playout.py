@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from pipecat_agenthuman.playout.cues import Release, Speaking, Started, Stopped
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
-from pipecat_agenthuman.playout.results import Interruption, Speech, Surrender
+from pipecat_agenthuman.playout.results import Held, Interruption, Portion, Speech
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
 
 LATENCY = 0.5
@@ -29,9 +30,15 @@ UNPACED = Pace(
 )
 
 
-def unheard(surrender: Surrender[str]) -> bytes:
-    """All the audio of a surrender."""
-    return b"".join(part.audio for part in surrender.rest if isinstance(part, Speech))
+def speech_of(parts: list[Speech | Held[str]]) -> bytes:
+    """All the audio that was handed over."""
+    return b"".join(part.audio for part in parts if isinstance(part, Speech))
+
+
+def driver_due(playout: Playout[Any], now: float, *, can_send: bool = True) -> float | None:
+    """When a driver has something to do, if nothing else happens before."""
+    times = [playout.next_due(), playout.sending_due(now) if can_send else None]
+    return min((time for time in times if time is not None), default=None)
 
 
 class VirtualPlayout:
@@ -75,6 +82,19 @@ class VirtualPlayout:
         while self.send():
             self.playout.confirmed(self.now)
 
+    def give(self, secs: float = 100.0) -> Portion | None:
+        """Let somebody play a portion, right behind what he plays already."""
+        portion = self.playout.take_portion(self.now, round(secs * RATE))
+        if portion is not None:
+            self.sent.append(portion.audio)
+            self.playout.sounds(portion.samples, self.now)
+        return portion
+
+    def give_all(self) -> None:
+        """Let somebody play whatever may be played."""
+        while self.give() is not None:
+            pass
+
     def interrupt(self) -> Interruption:
         interruption = self.playout.interrupt(self.now)
         self.heard += interruption.heard
@@ -93,7 +113,7 @@ class VirtualPlayout:
     def all_until(self, time: float) -> list[tuple[float, str]]:
         before = len(self.cues)
         while True:
-            due = self.playout.next_due(self.now, can_send=False)
+            due = self.playout.next_due()
             self.now = min(time, max(self.now, math.inf if due is None else due))
             while (cue := self.playout.poll(self.now)) is not None:
                 self.cues.append((round(self.now, 4), self._name(cue)))

@@ -1,0 +1,326 @@
+"""Where speech goes: to the avatar, to the transport, or nowhere. One clock for all of them.
+
+A sink takes audio from the playout and says when it sounds: the avatar by its confirmations, the
+transport because it is given each piece just in time. So everything that follows from the clock
+(words, bot speaking frames, interruptions, ends) is the same, whoever speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from pipecat.frames.frames import Frame
+
+from pipecat_agenthuman.pipeline.metrics import Meter
+from pipecat_agenthuman.pipeline.transport_output import TransportOutput
+from pipecat_agenthuman.playout.conversion import SpeechConverter, spread
+from pipecat_agenthuman.playout.originals import Originals
+from pipecat_agenthuman.playout.playout import Playout
+from pipecat_agenthuman.playout.results import Portion
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE, to_secs
+
+LEAD_SECS: Final = 0.2
+"""How much speech the transport has ahead: enough for a busy event loop. It costs nothing, for
+an interruption takes it back."""
+
+PAD_AFTER_SECS: Final = 0.1
+"""How long the beginning of a piece waits for the rest of it, once the transport has run dry."""
+
+
+class AvatarLine(Protocol):
+    """The avatar's end of a session: a connection that is up."""
+
+    @property
+    def can_speak(self) -> bool:
+        """Whether a message may leave now."""
+        ...
+
+    @property
+    def ambiguous_sizes(self) -> set[int]:
+        """Numbers of samples that the next message must not have."""
+        ...
+
+    @property
+    def confirm_secs(self) -> float:
+        """Expected time from sending to confirmation."""
+        ...
+
+    @property
+    def round_trip_secs(self) -> float:
+        """The latest ping; 0 before the first."""
+        ...
+
+    def speak(self, audio: bytes) -> None:
+        """Send one message."""
+        ...
+
+    def interrupt(self) -> bool:
+        """Tell the avatar to stop; returns whether it was told."""
+        ...
+
+
+class Sink(Protocol):
+    """Takes speech from the playout."""
+
+    def due(self, now: float) -> float | None:
+        """When ``send`` may have something to do, if nothing else happens before."""
+        ...
+
+    async def send(self, now: float) -> bool:
+        """Take what may be taken now, one step of it; returns whether there was any."""
+        ...
+
+    def interrupted(self) -> None:
+        """What was taken was dropped by an interruption."""
+        ...
+
+    def heard(self, samples: int) -> None:
+        """Count what was heard of it."""
+        ...
+
+
+class AvatarSink:
+    """The avatar: message by message, each when the one before was confirmed."""
+
+    def __init__(self, playout: Playout[Frame], *, meter: Meter) -> None:
+        """Create a sink without a line.
+
+        Args:
+            playout: Where the speech is.
+            meter: Counts.
+        """
+        self._playout = playout
+        self._meter = meter
+        self._line: AvatarLine | None = None
+
+    def attach(self, line: AvatarLine) -> None:
+        """A session is up."""
+        self._line = line
+
+    def detach(self) -> None:
+        """The session is gone: nothing leaves any more."""
+        self._line = None
+
+    def silence(self) -> None:
+        """Tell the avatar to stop, also one that does not seem to be in the room."""
+        if self._line is not None and self._line.interrupt():
+            self._meter.silenced()
+
+    def confirmed(self, at: float, now: float, *, overtook: int = 0) -> None:
+        """A message was confirmed: now it is known when it sounds.
+
+        Args:
+            at: When the server confirmed it.
+            now: The time.
+            overtook: How many messages before it still wait for their answer.
+        """
+        first_audio_at = self._playout.confirmed(at, overtook=overtook)
+        self._meter.confirmed(
+            audio_took_secs=None if first_audio_at is None else now - first_audio_at,
+            round_trip_secs=0.0 if self._line is None else self._line.round_trip_secs,
+        )
+
+    def rejected(self, now: float, *, overtook: int = 0) -> None:
+        """A message was refused: nobody will hear it."""
+        self._meter.rejected(self._playout.rejected(now, overtook=overtook))
+
+    def due(self, now: float) -> float | None:
+        """When a message may leave, if nothing else happens before."""
+        if self._line is None or not self._line.can_speak:
+            return None
+        return self._playout.sending_due(now)
+
+    async def send(self, now: float) -> bool:
+        """Send a message, if one may leave."""
+        line = self._line
+        if line is None:
+            return False
+        self._playout.confirm_secs = line.confirm_secs
+        if not line.can_speak:
+            return False
+        message = self._playout.take_message(now, avoid=line.ambiguous_sizes)
+        if message is None:
+            return False
+        line.speak(message.audio)
+        self._meter.sent(message.samples)
+        return True
+
+    def interrupted(self) -> None:
+        """What was sent is forgotten; the avatar was told."""
+
+    def heard(self, samples: int) -> None:
+        """Count what was heard of the avatar."""
+        self._meter.heard(samples)
+
+
+class TransportSink:
+    """The transport: piece by piece, each a moment before it sounds."""
+
+    def __init__(
+        self,
+        playout: Playout[Frame],
+        *,
+        originals: Originals,
+        transport: TransportOutput,
+        release: Callable[..., Awaitable[None]],
+        meter: Meter,
+    ) -> None:
+        """Create a sink with nothing in it.
+
+        Args:
+            playout: Where the speech is.
+            originals: The same speech as the TTS service delivered it, where it was kept.
+            transport: Plays it.
+            release: Takes a held frame that comes next; the transport keeps its order.
+            meter: Counts.
+        """
+        self._playout = playout
+        self._originals = originals
+        self._transport = transport
+        self._release = release
+        self._meter = meter
+        self._forget()
+
+    def _forget(self) -> None:
+        self._converter: SpeechConverter | None = None
+        self._ready = bytearray()  # in the transport's format
+        self._interruptible = True
+        self._given_samples = 0  # of the transport's, since the run began
+        self._told_samples = 0  # of ours, likewise
+        self._took_at = 0.0
+
+    def due(self, now: float) -> float | None:
+        """When a piece may be given, if nothing else happens before."""
+        if self._transport.is_behind(_most_chunks(self._transport.format.secs)):
+            return None
+        gives_at = self._transport.free_at - LEAD_SECS
+        has_piece = len(self._ready) >= self._transport.format.size
+        is_last = self._holds_some and self._playout.at_run_end
+        if has_piece or is_last or self._playout.can_take:
+            return gives_at
+        return max(gives_at, self._dry_at) if self._holds_some else None
+
+    async def send(self, now: float) -> bool:
+        """Give what comes next: the frames in front of a piece, then the piece."""
+        chunk = self._transport.format
+        if self._transport.free_at - now > LEAD_SECS:
+            return False
+        if self._transport.is_behind(_most_chunks(chunk.secs)):
+            return False
+        if self._playout.backlog_secs or self._holds_some:
+            releases = self._playout.take_before(round(chunk.secs * WIRE_SAMPLE_RATE))
+            for release in releases:
+                await self._release(release, since=self._playout.sounds_until)
+            if releases:
+                return True
+        piece = self._next_piece(now, chunk.size)
+        if piece is None:
+            return False
+        interruptible = self._interruptible
+        starts_at = await self._transport.play(piece, interruptible=interruptible)
+        self._given_samples += chunk.samples
+        told = round(self._given_samples * WIRE_SAMPLE_RATE / chunk.sample_rate)
+        self._playout.sounds(told - self._told_samples, starts_at)
+        self._told_samples = told
+        return True
+
+    def interrupted(self) -> None:
+        """What was given was dropped by the transport, what was to be given is forgotten."""
+        self._transport.interrupted()
+        self._forget()
+
+    def heard(self, samples: int) -> None:
+        """Count what was heard of the transport."""
+        self._meter.fell_back(to_secs(samples))
+
+    @property
+    def _holds_some(self) -> bool:
+        """Whether something was taken of which no piece was made yet."""
+        return bool(self._ready) or self._converter is not None
+
+    @property
+    def _dry_at(self) -> float:
+        """When the beginning of a piece has waited long enough for the rest."""
+        return max(self._transport.free_at, self._took_at) + PAD_AFTER_SECS
+
+    def _next_piece(self, now: float, size: int) -> bytes | None:
+        while len(self._ready) < size and not (self._holds_some and self._playout.at_run_end):
+            portion = self._playout.take_portion(now, round(LEAD_SECS * WIRE_SAMPLE_RATE))
+            if portion is None:
+                break
+            self._took_at = now
+            self._interruptible = portion.interruptible
+            self._ready += self._converted(portion)
+        if len(self._ready) < size:
+            if not self._holds_some or not (self._playout.at_run_end or now >= self._dry_at):
+                return None
+            self._finish(size)
+        piece = bytes(self._ready[:size])
+        del self._ready[:size]
+        return piece or None
+
+    def _finish(self, size: int) -> None:
+        """Nothing follows for the time being: make the last piece whole."""
+        if self._converter is not None:
+            chunk = self._transport.format
+            self._ready += spread(self._converter.flush(), chunk.num_channels)
+            self._converter = None
+        if not self._playout.untold:
+            self._ready.clear()  # The resampler's rounding is not worth another piece.
+        elif over := len(self._ready) % size:
+            self._ready += bytes(size - over)
+        self._given_samples = self._told_samples = 0
+
+    def _converted(self, portion: Portion) -> bytes:
+        """A portion in the transport's format."""
+        chunk = self._transport.format
+        original = self._originals.read(
+            portion.start, portion.start + portion.samples, is_last=portion.is_last
+        )
+        if original is None:
+            audio, rate, channels = portion.audio, WIRE_SAMPLE_RATE, 1
+        else:
+            audio, rate, channels = original.audio, original.sample_rate, original.num_channels
+        fits = rate == chunk.sample_rate and channels == chunk.num_channels
+        if fits and self._converter is None:
+            return audio
+        if self._converter is None:
+            self._converter = SpeechConverter(chunk.sample_rate)
+        return spread(self._converter.convert(audio, rate, channels), chunk.num_channels)
+
+
+class SilentSink:
+    """Nobody: what there is to say is gone at once."""
+
+    def __init__(self, playout: Playout[Frame], *, meter: Meter) -> None:
+        """Create a sink.
+
+        Args:
+            playout: Where the speech is.
+            meter: Counts.
+        """
+        self._playout = playout
+        self._meter = meter
+
+    def due(self, now: float) -> float | None:
+        """At once, if there is anything."""
+        return now if self._playout.can_drop else None
+
+    async def send(self, now: float) -> bool:
+        """Let what there is to say go."""
+        if not self._playout.can_drop:
+            return False
+        self._meter.dropped(to_secs(self._playout.drop_backlog(now)))
+        return True
+
+    def interrupted(self) -> None:
+        """Nothing is left of what was taken."""
+
+    def heard(self, samples: int) -> None:
+        """Nothing is ever heard of nobody."""
+
+
+def _most_chunks(chunk_secs: float) -> int:
+    """Pieces that the transport may have at a time: those that lie ahead, and the one it plays."""
+    return round(LEAD_SECS / chunk_secs) + 2

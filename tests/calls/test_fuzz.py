@@ -1,0 +1,79 @@
+"""Random whole calls, and every event at every moment of a fixed one, judged by what was heard.
+
+``AGENTHUMAN_FUZZ=20000`` plays so many calls, on all processors, and every moment;
+``AGENTHUMAN_FUZZ_PROFILE=faults`` only those of one profile. A call that fails prints its script:
+``python -m tests.support.fuzz --script FILE --shrink`` plays that again and makes it small.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from tests.support.fuzz.call import Call, play
+from tests.support.fuzz.oracle import Finding, examine
+from tests.support.fuzz.script import PROFILES, Script, make
+from tests.support.fuzz.sweep import CALLS, EVENTS, STEP_MS, sweep
+
+IN_CI = 210
+"""Calls of all profiles together: half a minute's work."""
+
+IN_CI_EVERY_MS = 13 * STEP_MS
+
+ASKED = int(os.environ.get("AGENTHUMAN_FUZZ", "0"))
+ONLY = os.environ.get("AGENTHUMAN_FUZZ_PROFILE")
+SHOWN = 3
+
+
+def examine_all(scripts: list[Script]) -> list[tuple[Script, list[Finding]]]:
+    """Play scripts, on all processors if many were asked for; returns those that fail."""
+    found: Iterable[list[Finding]]
+    if ASKED:
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+            found = list(pool.map(examine, scripts, chunksize=16))
+    else:
+        found = map(examine, scripts)
+    return [(script, findings) for script, findings in zip(scripts, found, strict=True) if findings]
+
+
+def report(failing: list[tuple[Script, list[Finding]]]) -> str:
+    """Tell of calls that fail, and how they are played again."""
+    shown = ["\n".join([*map(str, findings), str(script)]) for script, findings in failing[:SHOWN]]
+    return f"{len(failing)} calls fail; the first:\n\n" + "\n\n".join(shown)
+
+
+@pytest.mark.parametrize("profile", [ONLY] if ONLY else PROFILES)
+def test_random_calls_sound_and_end_as_they_should(profile: str):
+    profiles = 1 if ONLY else len(PROFILES)
+    scripts = [make(profile, seed) for seed in range((ASKED or IN_CI) // profiles)]
+    failing = examine_all(scripts)
+    assert not failing, report(failing)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_at_any_moment_of_a_call(event: str):
+    every_ms = STEP_MS if ASKED else IN_CI_EVERY_MS
+    first_ms = 0 if ASKED else list(EVENTS).index(event) % (IN_CI_EVERY_MS // STEP_MS) * STEP_MS
+    scripts = [
+        script
+        for call in CALLS
+        for script in sweep(call, event, every_ms=every_ms, from_ms=first_ms)
+    ]
+    failing = examine_all(scripts)
+    assert not failing, report(failing)
+
+
+def course(call: Call) -> list[tuple[object, ...]]:
+    """Everything that came by and was heard, and when."""
+    frames = [(seen.at, type(seen.frame).__name__, seen.up) for seen in [*call.gate, *call.behind]]
+    return [*frames, *((one.at, one.cell) for one in [*call.avatar, *call.transport])]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_call_takes_the_same_course_every_time(profile: str):
+    script = make(profile, 1)
+    assert course(play(script)) == course(play(script))

@@ -1,0 +1,359 @@
+"""Who takes the speech, and when it sounds. In virtual time, against a transport that plays it."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from pipecat.frames.frames import Frame
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+
+from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame, is_interruptible
+from pipecat_agenthuman.pipeline.sinks import (
+    LEAD_SECS,
+    PAD_AFTER_SECS,
+    SilentSink,
+    TransportSink,
+)
+from pipecat_agenthuman.pipeline.transport_output import UNTOLD_SECS, TransportOutput
+from pipecat_agenthuman.playout.originals import Originals
+from pipecat_agenthuman.playout.playout import Playout
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
+from tests.support.sounds import RATE, numbered
+
+pytestmark = pytest.mark.usefixtures("log")
+
+CHUNK_SECS = 0.04
+
+TICK_SECS = 1e-6
+"""No clock stands still."""
+
+
+class Transport(BaseOutputTransport):
+    """Shows its format; what it plays is the bench's affair."""
+
+    def __init__(self, rate: int, channels: int) -> None:
+        super().__init__(TransportParams(audio_out_enabled=True, audio_out_channels=channels))
+        self._sample_rate = rate
+
+
+class Bench:
+    """A playout, a transport's sink, and a transport that plays one piece after the other.
+
+    Attributes:
+        now: The time.
+        tells: Whether the transport tells what comes out.
+        speed: How fast it plays; less than 1 if it lags behind.
+        given: Each piece, with the time at which it was given.
+        cues: What the playout put out, with times.
+    """
+
+    def __init__(self, *, rate: int = RATE, channels: int = 1) -> None:
+        self.now = 100.0
+        self.tells = True
+        self.speed = 1.0
+        self.given: list[tuple[float, StandInAudioFrame]] = []
+        self.released: list[str] = []
+        self.cues: list[tuple[float, Any]] = []
+        self.secs = 0.0
+        self.plays: list[tuple[float, StandInAudioFrame]] = []  # when each is over
+        self.transport = Transport(rate, channels)
+        neighbour = SimpleNamespace(next=self.transport, push_frame=self._push)
+        self.voice = TransportOutput(
+            cast(FrameProcessor, neighbour), now=lambda: self.now, on_news=lambda: None
+        )
+        self.voice.find(rate)
+        self.playout: Playout[Any] = Playout()
+        self.originals = Originals()
+        self.sink = TransportSink(
+            self.playout,
+            originals=self.originals,
+            transport=self.voice,
+            release=self._release,
+            meter=cast(Any, SimpleNamespace(fell_back=self._count)),
+        )
+
+    async def _push(self, frame: Frame) -> None:
+        assert isinstance(frame, StandInAudioFrame)
+        self.given.append((self.now, frame))
+        over_at = max(self.plays[-1][0] if self.plays else self.now, self.now)
+        self.plays.append((over_at + self.voice.format.secs / self.speed, frame))
+
+    async def _release(self, release: Any, **_: Any) -> None:
+        self.released.append(release.item)
+        self.cues.append((round(self.now, 4), release.item))
+
+    def _count(self, secs: float) -> None:
+        self.secs += secs
+
+    # --- in ---
+
+    def write(self, audio: bytes, *, interruptible: bool = True) -> None:
+        self.playout.write(audio, self.now, interruptible=interruptible)
+
+    def say(self, audio: bytes, name: str = "end") -> None:
+        """A whole utterance."""
+        self.playout.open_utterance()
+        self.write(audio)
+        self.close(name)
+
+    def close(self, name: str = "end") -> None:
+        self.playout.close_utterance()
+        self.playout.hold(name, ends_speech=True)
+
+    # --- time ---
+
+    async def until(self, time: float) -> None:
+        """Let time pass, looking only when something is due."""
+        for _ in range(10_000):
+            while self.plays and self.tells and self.plays[0][0] <= self.now:
+                _, frame = self.plays.pop(0)
+                await self.transport._call_event_handler("on_after_push_frame", frame)
+            while (cue := self.playout.poll(self.now)) is not None:
+                name = getattr(cue, "item", type(cue).__name__)
+                self.cues.append((round(self.now, 4), name))
+            heard = self.playout.take_heard(self.now)
+            self.sink.heard(len(heard) // 2)
+            due = self.sink.due(self.now)
+            if due is not None and due <= self.now and await self.sink.send(self.now):
+                continue
+            over_at = self.plays[0][0] if self.plays and self.tells else math.inf
+            times = [due, self.playout.next_due(), self.voice.next_change, over_at]
+            following = min(t for t in [*times, math.inf] if t is not None)
+            if following > time:
+                self.now = time
+                return
+            self.now = max(following, self.now + TICK_SECS)
+        raise AssertionError("it spins")
+
+    @property
+    def audio(self) -> bytes:
+        """All that was given."""
+        return b"".join(frame.audio for _, frame in self.given)
+
+    def at(self, name: str) -> float:
+        """When a cue came, from the beginning on."""
+        return next(at for at, cue in self.cues if cue == name) - 100.0
+
+
+def tone(secs: float, rate: int, channels: int = 1) -> bytes:
+    """A low tone, alike in all channels."""
+    wave = 8000 * np.sin(2 * np.pi * 220 * np.arange(round(secs * rate)) / rate)
+    return np.repeat(wave.astype("<i2"), channels).tobytes()
+
+
+# --- the transport ---------------------------------------------------------------------
+
+
+async def test_pieces_are_given_just_in_time_and_sound_one_after_the_other():
+    bench = Bench()
+    said = numbered(range(2 * RATE))
+    bench.say(said)
+    await bench.until(110.0)
+    assert bench.audio == said
+    for number, (at, _) in enumerate(bench.given):
+        sounds_at = 100.0 + number * CHUNK_SECS
+        assert 0 <= sounds_at - at <= LEAD_SECS + 1e-6
+    assert bench.at("Started") == 0
+    assert bench.at("Stopped") == pytest.approx(2.0, abs=0.001)
+    assert bench.secs == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("samples", [1, 639, 640, 641, 16_000, 16_001])
+async def test_the_last_piece_is_made_whole_with_silence(samples):
+    bench = Bench()
+    said = numbered(range(samples))
+    bench.say(said)
+    await bench.until(110.0)
+    assert {len(frame.audio) for _, frame in bench.given} == {1280}
+    assert bench.audio.startswith(said)
+    assert not any(bench.audio[len(said) :])
+    assert len(bench.audio) - len(said) < 1280
+    assert bench.secs == pytest.approx(samples / RATE)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (22_050, 1), (24_000, 2), (48_000, 1)])
+async def test_speech_is_converted_to_the_format_of_the_transport_with_its_tail(rate, channels):
+    bench = Bench(rate=rate, channels=channels)
+    for number in range(2):
+        bench.say(tone(0.333, RATE), f"end {number}")
+    await bench.until(110.0)
+    size = bench.voice.format.size
+    assert {len(frame.audio) for _, frame in bench.given} == {size}
+    wanted = tone(0.333, rate, channels)
+    pieces = math.ceil(len(wanted) / size)
+    assert len(bench.given) == 2 * pieces
+    for half in (bench.audio[: pieces * size], bench.audio[pieces * size :]):
+        got = np.frombuffer(half[: len(wanted)], "<i2").astype(int)
+        want = np.frombuffer(wanted, "<i2").astype(int)
+        assert np.abs(got - want)[: -channels * 20].max() < 300
+    assert bench.secs == pytest.approx(0.666, abs=1e-9)
+    assert bench.at("end 1") - bench.at("end 0") >= 0.333
+
+
+async def test_what_the_transport_says_from_its_first_word_on_keeps_its_own_sound():
+    bench = Bench(rate=24_000, channels=2)
+    original = tone(1.0, 24_000, 2)
+    bench.playout.open_utterance()
+    bench.originals.begin(bench.playout.end, 24_000, 2)
+    bench.originals.write(original, 24_000, 2)
+    bench.write(tone(1.0, WIRE_SAMPLE_RATE))
+    bench.originals.end()
+    bench.close()
+    await bench.until(110.0)
+    assert bench.audio == original
+    assert bench.at("Stopped") == pytest.approx(1.0, abs=0.001)
+
+
+async def test_speech_that_stalls_is_heard_to_its_last_sample_after_a_moment():
+    bench = Bench()
+    bench.playout.open_utterance()
+    bench.write(numbered(range(1000)))
+    await bench.until(102.0)
+    assert len(bench.given) == 2
+    at, piece = bench.given[-1]
+    assert at == pytest.approx(100.0 + CHUNK_SECS + PAD_AFTER_SECS)
+    assert piece.audio == numbered(range(640, 1000)) + bytes(2 * 280)
+    assert bench.playout.unheard_secs(bench.now) == 0
+    bench.write(numbered(range(1000, 2000)))
+    bench.close()
+    await bench.until(110.0)
+    played = np.frombuffer(bench.audio, "<u2")
+    assert played[played > 0].tolist() == list(range(1, 2001))
+    assert [cue for _, cue in bench.cues if cue != "Speaking"] == ["Started", "Stopped", "end"]
+
+
+@pytest.mark.parametrize("rate", [RATE, 24_000])
+async def test_what_came_of_speech_that_stalls_is_heard_without_a_gap(rate):
+    bench = Bench(rate=rate)
+    bench.playout.open_utterance()
+    bench.write(numbered(range(3200)))
+    await bench.until(102.0)
+    gaps = np.diff([at for at, _ in bench.given[:4]])
+    assert gaps.max() <= CHUNK_SECS + 0.001
+    assert bench.playout.unheard_secs(bench.now) == 0
+
+
+async def test_speech_that_comes_in_small_pieces_in_time_has_no_gap():
+    bench = Bench()
+    bench.playout.open_utterance()
+    bench.write(numbered(range(3200)))
+    for start in range(3200, 32_000, 320):
+        await bench.until(100.0 + (start - 3200) / RATE)
+        bench.write(numbered(range(start, start + 320)))
+    bench.close()
+    await bench.until(110.0)
+    assert bench.audio == numbered(range(32_000))
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.8])
+async def test_a_slow_transport_is_not_given_more_than_it_plays(speed):
+    bench = Bench()
+    bench.speed = speed
+    bench.say(numbered(range(2 * RATE)))
+    most = round(LEAD_SECS / CHUNK_SECS) + 2
+    while bench.now < 110.0:
+        await bench.until(bench.now + 0.01)
+        assert len(bench.plays) <= most
+    assert bench.audio == numbered(range(2 * RATE))
+    # What is believed to sound cannot run far ahead of what does.
+    over_at = 2.0 / speed
+    assert over_at - most * CHUNK_SECS - 0.001 <= bench.at("Stopped") <= over_at + 0.001
+
+
+async def test_a_transport_that_does_not_tell_is_given_speech_all_the_same():
+    bench = Bench()
+    bench.tells = False
+    bench.say(numbered(range(2 * RATE)))
+    await bench.until(130.0)
+    assert bench.audio == numbered(range(2 * RATE))
+    assert bench.at("Stopped") < 2.0 + 2.0 * UNTOLD_SECS / LEAD_SECS
+
+
+async def test_frames_go_before_the_piece_in_which_their_place_is():
+    bench = Bench()
+    bench.playout.open_utterance()
+    for number in range(10):
+        bench.write(numbered(range(number * 1000, (number + 1) * 1000)))
+        bench.playout.hold(f"mark {number}")
+    bench.close()
+    await bench.until(110.0)
+    for number in range(9):
+        place = (number + 1) * 1000 / RATE
+        given = max(at for at, _ in bench.given if at <= 100.0 + place)
+        assert given - 100.0 - LEAD_SECS - CHUNK_SECS <= bench.at(f"mark {number}") <= place
+    marks = [cue for _, cue in bench.cues if str(cue).startswith("mark")]
+    assert marks == [f"mark {number}" for number in range(10)]
+    assert bench.released == marks[: len(bench.released)]
+
+
+async def test_uninterruptible_speech_is_never_in_one_piece_with_other_speech():
+    bench = Bench()
+    bench.playout.open_utterance()
+    bench.write(numbered(range(1000)))
+    bench.write(numbered(range(1000, 2000)), interruptible=False)
+    bench.close()
+    await bench.until(110.0)
+    kinds = [is_interruptible(frame) for _, frame in bench.given]
+    assert kinds == [True, True, False, False]
+    played = np.frombuffer(bench.audio, "<u2")
+    assert played[played > 0].tolist() == list(range(1, 2001))
+
+
+async def test_an_interruption_forgets_what_was_taken_and_speech_after_it_is_whole():
+    bench = Bench(rate=24_000)
+    bench.say(tone(3.0, RATE), "cut")
+    await bench.until(100.5)
+    bench.playout.interrupt(bench.now)
+    bench.sink.interrupted()
+    bench.plays = bench.plays[:1]
+    count = len(bench.given)
+    await bench.until(101.0)
+    assert len(bench.given) == count
+    bench.say(tone(0.4, RATE), "said")
+    await bench.until(110.0)
+    more = b"".join(frame.audio for _, frame in bench.given[count:])
+    want = np.frombuffer(tone(0.4, 24_000), "<i2").astype(int)
+    assert len(more) == 2 * len(want)
+    assert np.abs(np.frombuffer(more, "<i2") - want)[:-20].max() < 300
+    assert bench.at("said") == pytest.approx(1.4, abs=0.01)
+
+
+async def test_it_goes_on_where_another_was_silenced():
+    bench = Bench()
+    bench.say(numbered(range(RATE)))
+    message = bench.playout.take_message(bench.now)
+    assert message is not None
+    bench.playout.confirmed(bench.now)
+    bench.now = 100.75
+    latency_secs = bench.playout.pace.avatar_latency_secs
+    bench.playout.recall(bench.now)
+    heard = round((0.75 - latency_secs) * RATE)
+    bench.playout.take_heard(bench.now)
+    await bench.until(110.0)
+    played = np.frombuffer(bench.audio, "<u2")
+    assert played[played > 0].tolist() == list(range(heard + 1, RATE + 1))
+
+
+# --- nobody ----------------------------------------------------------------------------
+
+
+async def test_what_nobody_says_is_gone_at_once_and_counted():
+    playout: Playout[str] = Playout()
+    dropped: list[float] = []
+    sink = SilentSink(playout, meter=cast(Any, SimpleNamespace(dropped=dropped.append)))
+    assert sink.due(5.0) is None
+    assert not await sink.send(5.0)
+    playout.open_utterance()
+    playout.write(numbered(range(RATE)), 5.0)
+    assert sink.due(5.0) == 5.0
+    assert await sink.send(5.0)
+    assert dropped == [1.0]
+    assert sink.due(5.0) is None
+    playout.close_utterance()
+    assert playout.finished(5.0)

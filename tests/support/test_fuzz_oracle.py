@@ -1,0 +1,242 @@
+"""The oracle of the fuzz finds what it is there for: in a good call something is falsified."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSTextFrame,
+)
+
+from tests.support.fuzz import shrinking, tones
+from tests.support.fuzz.call import Call, MarkFrame, PasserFrame, UpFrame, play
+from tests.support.fuzz.oracle import Finding, judge
+from tests.support.fuzz.script import (
+    PROFILES,
+    End,
+    Interrupt,
+    Mark,
+    Message,
+    Passer,
+    Say,
+    Script,
+    Setup,
+    Sound,
+    make,
+    parse,
+)
+from tests.support.fuzz.shrinking import shrink
+
+SCRIPT = Script(
+    0,
+    Setup(),
+    (
+        Say(0.1, ((0, 8), (1, 9), (2, 7)), 16_000, context="a"),
+        Passer(0.3),
+        Passer(0.4, up=True),
+        Mark(1.0),
+        Say(2.0, ((3, 8), (4, 10)), 16_000, context="b"),
+        End(3.0),
+    ),
+)
+CUT = Script(
+    0,
+    Setup(),
+    (
+        Say(0.1, ((0, 8), (1, 9), (2, 7)), 16_000, context="a"),
+        Interrupt(0.4),
+        Say(1.0, ((3, 8), (4, 10)), 16_000, context="b"),
+        End(2.0),
+    ),
+)
+
+
+@pytest.mark.parametrize("script", [SCRIPT, CUT])
+def test_nothing_is_found_in_a_good_call(script: Script):
+    assert judge(play(script)) == []
+    assert of_transport(script) == []
+
+
+def of_transport(script: Script) -> list[Finding]:
+    """What is found of a transport, but for Pipecat's own timestamps."""
+    return [one for one in judge(play(script, plain=True)) if one.rule != "text early"]
+
+
+def by_avatar(call: Call, word: int) -> list[int]:
+    return [at for at, one in enumerate(call.avatar) if one.cell.word == word]
+
+
+def lose_word(call: Call) -> None:
+    call.avatar = [one for one in call.avatar if one.cell.word != 1]
+
+
+def lose_bit_of_word(call: Call) -> None:
+    call.avatar = [one for one in call.avatar if one.cell != tones.Cell(1, 4)]
+
+
+def lose_sample(call: Call) -> None:
+    at, samples = call.avatar_pcm[0]
+    call.avatar_pcm[0] = (at, samples[1:])
+
+
+def repeat_word(call: Call) -> None:
+    call.avatar += [
+        replace(call.avatar[at], at=call.avatar[at].at + 1.2, until=call.avatar[at].until + 1.2)
+        for at in by_avatar(call, 1)
+    ]
+
+
+def swap_words(call: Call) -> None:
+    numbers = {3: 4, 4: 3}
+    call.avatar = [
+        replace(one, cell=replace(one.cell, word=numbers.get(one.cell.word, one.cell.word)))
+        for one in call.avatar
+    ]
+
+
+def say_it_twice_at_a_time(call: Call) -> None:
+    call.transport = [call.avatar[at] for at in by_avatar(call, 1)]
+
+
+def go_on_after_interruption(call: Call) -> None:
+    last = call.avatar[by_avatar(call, 1)[-1]]
+    call.avatar.append(replace(last, at=last.at + 0.3, until=last.until + 0.3))
+
+
+def without(kind: type, nth: int = 0) -> Callable[[Call], None]:
+    def falsify(call: Call) -> None:
+        found = [seen for seen in call.behind if isinstance(seen.frame, kind) and not seen.up]
+        call.behind.remove(found[nth])
+
+    return falsify
+
+
+def moved(kind: type, secs: float, nth: int = 0) -> Callable[[Call], None]:
+    def falsify(call: Call) -> None:
+        found = [seen for seen in call.behind if isinstance(seen.frame, kind) and not seen.up]
+        call.behind.remove(found[nth])
+        call.behind.append(replace(found[nth], at=found[nth].at + secs))
+        call.behind.sort(key=lambda seen: seen.at)
+
+    return falsify
+
+
+def delay_up(call: Call) -> None:
+    (seen,) = [seen for seen in call.gate if isinstance(seen.frame, UpFrame)]
+    call.gate[call.gate.index(seen)] = replace(seen, at=seen.at + 0.2)
+
+
+def forget_a_word(call: Call) -> None:
+    call.context.remove("w1")
+
+
+def remember_too_much(call: Call) -> None:
+    call.context.append("w99")
+
+
+def put(name: str, value: Any) -> Callable[[Call], None]:
+    return lambda call: setattr(call, name, value)
+
+
+def leave_session(call: Call) -> None:
+    call.sessions = [replace(session, status="started") for session in call.sessions]
+
+
+FALSIFIED: dict[str, tuple[Script, Callable[[Call], None], str]] = {
+    "a word is missing": (SCRIPT, lose_word, "heard missing"),
+    "20 ms are missing": (SCRIPT, lose_bit_of_word, "heard missing"),
+    "a sample is missing": (SCRIPT, lose_sample, "samples"),
+    "a word comes again": (SCRIPT, repeat_word, "heard twice"),
+    "two words are swapped": (SCRIPT, swap_words, "heard order"),
+    "two mouths speak": (SCRIPT, say_it_twice_at_a_time, "two voices"),
+    "the avatar goes on": (CUT, go_on_after_interruption, "tail"),
+    "a text is early": (SCRIPT, moved(TTSTextFrame, -0.15, 1), "text early"),
+    "a text is late": (SCRIPT, moved(TTSTextFrame, 0.4, 1), "text late"),
+    "a text is lost": (SCRIPT, without(TTSTextFrame, 1), "text lost"),
+    "the last text comes after the stop": (SCRIPT, moved(TTSTextFrame, 0.25, 2), "text after stop"),
+    "the context lacks a word": (SCRIPT, forget_a_word, "context"),
+    "the context has a word too many": (SCRIPT, remember_too_much, "context"),
+    "a stop is missing": (SCRIPT, without(BotStoppedSpeakingFrame), "bot pairs"),
+    "a start is missing": (SCRIPT, without(BotStartedSpeakingFrame, 1), "bot pairs"),
+    "a start is early": (SCRIPT, moved(BotStartedSpeakingFrame, -0.2), "bot early"),
+    "a start is late": (SCRIPT, moved(BotStartedSpeakingFrame, 0.2), "speech unannounced"),
+    "a stop is late": (SCRIPT, moved(BotStoppedSpeakingFrame, 0.5), "bot late"),
+    "a mark is early": (SCRIPT, moved(MarkFrame, -0.6), "frame order"),
+    "a mark is late": (SCRIPT, moved(MarkFrame, 0.5), "frame late"),
+    "a mark is lost": (SCRIPT, without(MarkFrame), "frame lost"),
+    "a response starts late": (SCRIPT, moved(LLMFullResponseStartFrame, 0.5), "frame order"),
+    "a system frame waits": (SCRIPT, moved(PasserFrame, 0.1), "passer late"),
+    "a frame that goes up waits": (SCRIPT, delay_up, "passer late"),
+    "a session is left": (SCRIPT, leave_session, "session left"),
+    "two sessions": (SCRIPT, put("most_sessions", 2), "two sessions"),
+    "a task is left": (SCRIPT, put("tasks", ["driver: <coroutine>"]), "task left"),
+    "an exception": (SCRIPT, put("complaints", ["Traceback"]), "log"),
+    "no end": (SCRIPT, put("ended_at", None), "never ends"),
+    "a late end": (SCRIPT, put("ended_at", 1_100.0), "ends late"),
+}
+
+
+@pytest.mark.parametrize("name", FALSIFIED)
+def test_it_finds(name: str):
+    script, falsify, rule = FALSIFIED[name]
+    call = play(script)
+    falsify(call)
+    assert rule in {finding.rule for finding in judge(call)}
+
+
+def test_it_finds_speech_in_front_of_a_slow_message():
+    script = Script(
+        0,
+        Setup(),
+        (Message(0.1, secs=0.5), Say(0.2, ((0, 8),), 16_000, context="a"), End(2.0)),
+    )
+    assert of_transport(script) == []
+    call = play(script, plain=True)
+    call.sent_of = {step: until + 0.5 for step, until in call.sent_of.items()}
+    assert "busy floor" in {finding.rule for finding in judge(call)}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_script_is_read_as_it_was_printed(profile: str):
+    script = make(profile, 5)
+    assert parse(str(script)) == script
+
+
+@pytest.mark.parametrize(
+    ("rate", "played_at"), [(16_000, 16_000), (8_000, 16_000), (44_100, 8_000)]
+)
+def test_words_are_read_after_resampling(rate: int, played_at: int):
+    soxr = pytest.importorskip("soxr")
+    words = [(number, 3 + number % 9) for number in range(tones.MOST_WORDS)]
+    sound = tones.np.concatenate([tones.word(*word, rate) for word in words])
+    heard = soxr.resample(sound, rate, played_at)[37:]
+    wanted = [tones.Cell(number, index) for number, cells in words for index in range(cells)]
+    assert [one.cell for one in tones.read([(0.0, heard)], played_at)] == wanted
+
+
+def test_shrinking_keeps_what_fails(monkeypatch: pytest.MonkeyPatch):
+    def examine(script: Script) -> list[Finding]:
+        loud = any(isinstance(step, Sound) for step in script.steps)
+        return [Finding("a rule", "a sound")] if loud else []
+
+    monkeypatch.setattr(shrinking, "examine", examine)
+    script = next(
+        script
+        for script in (make("sounds", seed) for seed in range(50))
+        if any(isinstance(step, Sound) for step in script.steps)
+    )
+    small = shrink(script, "a rule")
+    assert [type(step) for step in small.steps] == [Sound, End]
+    assert small.setup == Setup()
+
+
+def test_an_interruption_is_seen_by_the_service():
+    call = play(CUT)
+    assert any(isinstance(seen.frame, InterruptionFrame) for seen in call.gate)
+    assert math.isfinite(call.ended_at or math.inf)
