@@ -558,12 +558,6 @@ class Playout(Generic[ItemT]):
         utterance = self._utterances.latest
         return utterance is not None and utterance.origin_secs is not None
 
-    @property
-    def timed(self) -> bool:
-        """Whether the timestamps of the open utterance mean positions by now."""
-        utterance = self._utterances.open
-        return utterance is not None and utterance.origin_secs is not None
-
     # --- inside ------------------------------------------------------------------------
 
     def _limit(self, *, or_end: bool = False) -> int:
