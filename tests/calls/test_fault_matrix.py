@@ -480,6 +480,8 @@ class Script:
             case "error":
                 await sandbox.send(json.dumps({"type": "error", "error": trouble.details["text"]}))
             case _:
+                # The first ping takes the round trip; those after it look whether it lives.
+                await until(lambda: any(entry["what"] == "pong" for entry in sandbox.log))
                 self.strike_at("ping")
                 await sandbox.wait_for("fault")
 
