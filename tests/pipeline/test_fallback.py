@@ -10,12 +10,14 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
     TTSTextFrame,
 )
+from pipecat.transports.base_transport import TransportParams
 
-from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame
+from pipecat_agenthuman.pipeline.frame_traits import LOUDNESS, StandInAudioFrame
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import CUT_SECS, avatars, calling
 from tests.support.faults import fault
 from tests.support.inside import avatar_speaks, transport_is_busy
+from tests.support.pipelines import SoundCard
 from tests.support.sounds import RATE, counted, never, numbered, once
 from tests.support.waiting import until
 
@@ -322,6 +324,32 @@ async def test_a_transport_that_plays_no_audio_is_warned_of_once(log):
         await call.say(0.1)
         await call.end()
     assert len([line for line in log if "plays no audio" in line]) == 1
+
+
+@pytest.mark.skipif(not LOUDNESS, reason="this Pipecat has no volume frames")
+async def test_volume_frames_are_passed_on_and_that_the_avatar_ignores_them_is_said_once(log):
+    async with avatars() as sandbox, calling(sandbox) as call:
+        frames = [kind(0.5) for kind in LOUDNESS]
+        await call.feed(*frames, *frames)
+        words = await call.say(0.3)
+        await call.end()
+    assert call.between.of(*LOUDNESS) == frames + frames
+    assert once(call.heard_of_avatar(), words)
+    for kind in LOUDNESS:
+        told = [line for line in log if f"{kind.__name__} changes what the transport" in line]
+        assert len(told) == 1
+
+
+async def test_a_filter_of_the_transport_is_warned_of_once(log):
+    if not hasattr(TransportParams(), "audio_out_filter"):
+        pytest.skip("this Pipecat has no filter for what is played")
+    transport = SoundCard()
+    transport._params.audio_out_filter = object()
+    async with avatars() as sandbox, calling(sandbox, transport=transport) as call:
+        transport._params.audio_out_filter = None
+        await call.say(0.1)
+        await call.end()
+    assert len([line for line in log if "has an audio_out_filter" in line]) == 1
 
 
 async def test_a_transport_that_plays_no_audio_is_fine_if_nothing_is_to_be_passed(log):

@@ -1,7 +1,14 @@
 """The times that matter, and the numbers in the end."""
 
+import time
+
 import pytest
-from pipecat.frames.frames import MetricsFrame
+from pipecat.frames.frames import (
+    MetricsFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+)
 from pipecat.metrics.metrics import MetricsData, TTFBMetricsData
 
 from pipecat_agenthuman.frames import (
@@ -16,6 +23,7 @@ from pipecat_agenthuman.pipeline.metrics import (
 )
 from tests.support.calls import LATENCY_SECS, Call, avatars, calling
 from tests.support.faults import server_error
+from tests.support.sounds import RATE, numbered
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -54,6 +62,21 @@ async def test_the_times_that_matter_are_metrics_and_in_the_stats():
     assert stats.ttfb_secs >= 0.05 + LATENCY_SECS
     assert stats.interruptions == 1
     assert stats.sessions == 1
+
+
+async def test_a_wall_clock_that_is_set_back_makes_no_time_negative(monkeypatch):
+    wall = time.time
+    async with avatars() as sandbox, calling(sandbox) as call:
+        await call.feed(TTSStartedFrame())
+        await call.behind.saw(TTSStartedFrame)
+        monkeypatch.setattr(time, "time", lambda: wall() - 3600)
+        await call.feed(TTSAudioRawFrame(numbered(range(8000)), RATE, 1), TTSStoppedFrame())
+        await call.spoken()
+        await call.end()
+    first = [value for value in values(call, TTFBMetricsData) if value]
+    assert len(first) == 1
+    assert first[0] == pytest.approx(call.avatar.stats.ttfb_secs, abs=0.05)
+    assert LATENCY_SECS <= call.avatar.stats.ttfb_secs < 5.0
 
 
 async def test_the_stats_are_a_snapshot():
