@@ -335,7 +335,7 @@ class AgentHumanVideoService(AIService):
 
     async def _take_in_order(self, reading: Reading) -> None:
         """Take a frame that has its place in the speech."""
-        if not self._output.admit(reading):
+        if not self._output.admission.admits(reading):
             self._meter.refused(reading.secs)
             return
         if self._starts_with_client and reading.role in (Role.START, Role.SPEECH):

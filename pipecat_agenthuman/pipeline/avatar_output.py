@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from loguru import logger
 from pipecat.frames.frames import (
     AggregatedTextFrame,
     AggregatedTextProgressFrame,
@@ -33,8 +31,9 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
+from pipecat_agenthuman.pipeline.admission import Admission
 from pipecat_agenthuman.pipeline.availability import Availability, AvatarState
-from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, Reading, Role, speech_frame
+from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, speech_frame
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.sinks import AvatarSink, Sink
 from pipecat_agenthuman.pipeline.transport_output import TransportOutput
@@ -58,9 +57,6 @@ _TIMED_AS_WORDS: Final = (
     TTSStoppedFrame,
 )
 """Frames that a TTS service gives the timestamp of a word: they come with it, not at a moment."""
-
-_REMEMBERED_CONTEXTS: Final = 64
-"""Interrupted TTS contexts whose late frames are recognised."""
 
 _LONGEST_WAIT_SECS: Final = 0.04
 """How often whoever waits for a state asks for it: time alone changes something, too."""
@@ -113,6 +109,7 @@ class AvatarOutput:
             deliveries takes it; nobody holds it for longer than pushing a frame takes.
         playout: What is written, sent and heard.
         originals: The speech as the TTS service delivered it, where no avatar was in sight.
+        admission: Which frames still count after an interruption.
         avatar: The avatar, as somebody who can say it.
         heard_at: When audio was heard last.
         passes_heard_audio: Whether audio is pushed downstream as it is heard.
@@ -148,9 +145,7 @@ class AvatarOutput:
         self._speaker: Sink | None = None
         self._converter = SpeechConverter()
         self._utterance: _OpenUtterance | None = None
-        self._interrupted: deque[str] = deque(maxlen=_REMEMBERED_CONTEXTS)
-        self._awaits_start = False
-        self._refuses: str | None = None  # the interrupted context of which the log told last
+        self.admission = Admission(processor)
         self._last_word = _LastWord()
         self.heard_at = -math.inf
         self._unpassed = bytearray()  # heard of the avatar, to be pushed downstream
@@ -263,33 +258,6 @@ class AvatarOutput:
         return samples
 
     # --- frames in ---------------------------------------------------------------------
-
-    def admit(self, reading: Reading) -> bool:
-        """Let a frame in, unless it belongs to speech that was interrupted.
-
-        An interruption overtakes the frames of its utterance that are on their way; they must
-        not be said. A start lets in what follows it: a name may be used again.
-
-        Returns:
-            Whether it may be said.
-        """
-        if not reading.interruptible:
-            return True
-        context_id: str | None = getattr(reading.frame, "context_id", None)
-        if reading.role is Role.START:
-            self._awaits_start = False
-            if context_id in self._interrupted:
-                self._interrupted.remove(context_id)
-            return True
-        if context_id is None or context_id not in self._interrupted:
-            return not (self._awaits_start and reading.role in (Role.SPEECH, Role.STOP))
-        if context_id != self._refuses:
-            self._refuses = context_id
-            logger.debug(
-                f"{self._processor}: {context_id} was interrupted; what still comes of it is "
-                "dropped until it starts anew."
-            )
-        return False
 
     def start(self, frame: TTSStartedFrame, *, interruptible: bool) -> None:
         """Open an utterance."""
@@ -501,10 +469,7 @@ class AvatarOutput:
         if utterance is not None and utterance.interruptible:
             self._converter.reset()
             self._utterance = None
-            if utterance.context_id is not None:
-                self._interrupted.append(utterance.context_id)
-            # Without a name only the next start tells late frames from new ones.
-            self._awaits_start = utterance.announced and utterance.context_id is None
+            self.admission.interrupted(utterance.context_id, announced=utterance.announced)
         self._last_word.forget_interruptible()
         self.originals.clear()
         interruption = self.playout.interrupt(self.now())

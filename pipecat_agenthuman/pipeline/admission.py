@@ -1,0 +1,60 @@
+"""Which frames still count: an interruption overtakes frames of its utterance on their way."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from loguru import logger
+
+from pipecat_agenthuman.pipeline.frame_traits import Reading, Role
+
+_REMEMBERED_CONTEXTS: Final = 64
+"""Interrupted TTS contexts whose late frames are recognised."""
+
+
+class Admission:
+    """Lets frames in, unless they belong to speech that was interrupted."""
+
+    def __init__(self, owner: object) -> None:
+        """Let everything in.
+
+        Args:
+            owner: Who asks, for the log.
+        """
+        self._owner = owner
+        self._interrupted: deque[str] = deque(maxlen=_REMEMBERED_CONTEXTS)
+        self._awaits_start = False
+        self._told_of: str | None = None  # the context of which the log told last
+
+    def interrupted(self, context_id: str | None, *, announced: bool) -> None:
+        """An utterance was interrupted: what comes late of it is not said.
+
+        Args:
+            context_id: The TTS service's name for it.
+            announced: Whether a start opened it.
+        """
+        if context_id is not None:
+            self._interrupted.append(context_id)
+        # Without a name only the next start tells late frames from new ones.
+        self._awaits_start = announced and context_id is None
+
+    def admits(self, reading: Reading) -> bool:
+        """Whether a frame may be said; a start lets in what follows it under the same name."""
+        if not reading.interruptible:
+            return True
+        context_id: str | None = getattr(reading.frame, "context_id", None)
+        if reading.role is Role.START:
+            self._awaits_start = False
+            if context_id in self._interrupted:
+                self._interrupted.remove(context_id)
+            return True
+        if context_id is None or context_id not in self._interrupted:
+            return not (self._awaits_start and reading.role in (Role.SPEECH, Role.STOP))
+        if context_id != self._told_of:
+            self._told_of = context_id
+            logger.debug(
+                f"{self._owner}: {context_id} was interrupted; what still comes of it is "
+                "dropped until it starts anew."
+            )
+        return False
