@@ -8,7 +8,6 @@ is ended; and one that could not be ended is named in the log.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -29,11 +28,11 @@ from pipecat_agenthuman.client.answers import (
     Usage,
     account_usage,
     avatar_list,
-    created_session,
     ended_session,
     session_record,
     uploaded_face,
 )
+from pipecat_agenthuman.client.creations import Creations
 from pipecat_agenthuman.client.requests import (
     ASPECT_RATIOS,
     Room,
@@ -138,11 +137,7 @@ class AgentHumanApi:
             http=session,
             wall_clock=self._timing.wall,
         )
-        self._closing = False
-        # Creates whose session nobody has claimed yet. Whoever takes one out owns it.
-        self._unclaimed: set[asyncio.Task[CreatedSession]] = set()
-        # Those taken out because their caller has gone: what waits to end their sessions.
-        self._stragglers: set[asyncio.Task[None]] = set()
+        self._creations = Creations(self._rest, end_session=self.end_session)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(api_url={self._rest.url!r})"
@@ -168,17 +163,9 @@ class AgentHumanApi:
         Waits at most ``close_limit_secs``. A create that is still under way in another task
         fails with ``TransportError``, and its session is ended.
         """
-        self._closing = True
-        for attempt in tuple(self._unclaimed):
-            self._end_in_background(attempt)
         try:
-            if self._stragglers:
-                await asyncio.wait(self._stragglers, timeout=self._close_limit_secs)
+            await self._creations.close(self._close_limit_secs)
         finally:
-            late = tuple(self._stragglers)
-            for straggler in late:
-                straggler.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
             await self._rest.close()
 
     # --- sessions ----------------------------------------------------------------------
@@ -229,7 +216,9 @@ class AgentHumanApi:
                 "within 3 minutes. Check the network and api_url."
             ),
         )
-        created = await self._repeated(lambda: self._claimed(call), retry, never_took_effect)
+        created = await self._repeated(
+            lambda: self._creations.create(call), retry, never_took_effect
+        )
         logger.debug(f"Created session {self._rest.quoted(created.session_id)}.")
         return created
 
@@ -366,62 +355,6 @@ class AgentHumanApi:
             return self._rest.understood(await self._rest.exchange(call), uploaded_face, call)
 
         return await self._repeated(attempt, retry, never_took_effect)
-
-    # --- a create and its cancellation -------------------------------------------------
-
-    async def _claimed(self, call: Call) -> CreatedSession:
-        """Create once; the session is the caller's, or it is ended."""
-        if self._closing:
-            raise call.closed()
-        attempt = asyncio.create_task(self._created(call))
-        self._unclaimed.add(attempt)
-        try:
-            # Not awaited itself: a cancellation must reach us and not the request.
-            await asyncio.wait({attempt})
-        except asyncio.CancelledError:
-            self._end_in_background(attempt)
-            raise
-        if attempt not in self._unclaimed:
-            raise call.closed()
-        self._unclaimed.discard(attempt)
-        return attempt.result()
-
-    async def _created(self, call: Call) -> CreatedSession:
-        answer = await self._rest.exchange(call)
-        self._rest.keep_secret(*answer.session_tokens())
-        try:
-            created = self._rest.understood(answer, created_session, call)
-            self._rest.keep_secret(created.session_token)
-            return created
-        except ApiError:
-            session_id = answer.session_id() if answer.succeeded else None
-            if session_id is not None:
-                with contextlib.suppress(ApiError):  # it has logged what could not be ended
-                    await self.end_session(session_id)
-            raise
-
-    def _end_in_background(self, attempt: asyncio.Task[CreatedSession]) -> None:
-        """Take over a create whose caller has gone, unless it is taken over already."""
-        if attempt in self._unclaimed:
-            self._unclaimed.discard(attempt)
-            straggler = asyncio.create_task(self._end_when_created(attempt))
-            self._stragglers.add(straggler)
-            straggler.add_done_callback(self._stragglers.discard)
-
-    async def _end_when_created(self, attempt: asyncio.Task[CreatedSession]) -> None:
-        try:
-            created = await attempt
-        except asyncio.CancelledError:
-            logger.error(
-                "Gave up waiting for the answer to a cancelled create. If it started a "
-                "session, the service ends it within 3 minutes."
-            )
-            raise
-        except ApiError as error:
-            logger.warning(f"A cancelled create had failed anyway. {error}")
-            return
-        with contextlib.suppress(ApiError):  # it has logged what could not be ended
-            await self.end_session(created.session_id)
 
     # --- one request, repeated ---------------------------------------------------------
 

@@ -890,7 +890,7 @@ async def test_a_create_cancelled_as_its_answer_is_read_ends_the_session(
     server.on("POST /v1/sessions", held)
     task = asyncio.create_task(create(api))
     await server.arrival("POST /v1/sessions")
-    (attempt,) = api._unclaimed
+    (attempt,) = api._creations._unclaimed
     # The answer is there, and the caller is cancelled before it wakes up to see it.
     attempt.add_done_callback(lambda _: task.cancel())
     held.released.set()
