@@ -35,16 +35,9 @@ from pipecat_agenthuman._arguments import (
     check_secs,
 )
 from pipecat_agenthuman._environment import WS_URL
-from pipecat_agenthuman.client.api import AgentHumanApi
 from pipecat_agenthuman.client.connection import ConnectionLimits
-from pipecat_agenthuman.client.requests import Room, check_room, create_payload
 from pipecat_agenthuman.client.retry import RenewalPolicy
-from pipecat_agenthuman.client.sources import (
-    CREATE_TIMEOUT_SECS,
-    GivenSession,
-    OwnSessions,
-    SessionCredentials,
-)
+from pipecat_agenthuman.client.sources import OwnSessions, SessionCredentials
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline.announcer import Announcer
 from pipecat_agenthuman.pipeline.availability import Availability
@@ -58,6 +51,7 @@ from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
 from pipecat_agenthuman.pipeline.tracing import CallTracer
 from pipecat_agenthuman.pipeline.transport_output import output_transport
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
+from pipecat_agenthuman.session_source import choose_source
 from pipecat_agenthuman.settings import AgentHumanVideoSettings
 
 DRAIN_GRACE_SECS: Final = 5.0
@@ -178,7 +172,7 @@ class AgentHumanVideoService(AIService):
         self._starts_with_client = session_start == "client_connected"
         self._drain_grace_secs = drain_grace_secs
         socket_url = WS_URL.url(ws_url)
-        self._source = _choose_source(
+        self._source = choose_source(
             complete,
             room=room,
             credentials=credentials,
@@ -335,7 +329,7 @@ class AgentHumanVideoService(AIService):
 
     async def _take_in_order(self, reading: Reading) -> None:
         """Take a frame that has its place in the speech."""
-        if not self._output.admission.admits(reading):
+        if not self._output.intake.admission.admits(reading):
             self._meter.refused(reading.secs)
             return
         if self._starts_with_client and reading.role in (Role.START, Role.SPEECH):
@@ -346,7 +340,7 @@ class AgentHumanVideoService(AIService):
         if self._fallback.bypassed:
             await self._fallback.pass_on(reading.frame)
             return
-        await self._output.wait_until(self._has_room)
+        await self._output.rounds.wait_until(self._has_room)
         await self._say(reading)
 
     async def _say(self, reading: Reading) -> None:
@@ -355,20 +349,20 @@ class AgentHumanVideoService(AIService):
         match frame:
             case TTSAudioRawFrame():
                 try:
-                    self._output.say(frame, interruptible=interruptible)
+                    self._output.intake.say(frame, interruptible=interruptible)
                 except ValueError as error:
                     told = f"{error} This piece of speech is not heard."
                     await self._announcer.report(
                         ErrorReport("bad_audio", str(error), told, ErrorCategory.APPLICATION)
                     )
                     self._meter.dropped(reading.secs)
-                    self._output.miss()
+                    self._output.intake.miss()
             case TTSStartedFrame():
-                self._output.start(frame, interruptible=interruptible)
+                self._output.intake.start(frame, interruptible=interruptible)
             case TTSStoppedFrame():
-                self._output.stop(frame, interruptible=interruptible)
+                self._output.intake.stop(frame, interruptible=interruptible)
             case _:
-                self._output.hold(frame, interruptible=interruptible)
+                self._output.intake.hold(frame, interruptible=interruptible)
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop speaking, at once and whatever is believed to be heard."""
@@ -392,7 +386,7 @@ class AgentHumanVideoService(AIService):
         playout = self._output.playout
         # What is held without any speech to come waits for the audio behind this very frame.
         may_hold = playout.held_items < HELD_FRAMES or not self._output.has_unheard
-        return playout.backlog_secs < BACKLOG_SECS and may_hold
+        return playout.outgoing.backlog_secs < BACKLOG_SECS and may_hold
 
     # --- settings ----------------------------------------------------------------------
 
@@ -432,60 +426,3 @@ class AgentHumanVideoService(AIService):
         elif not was_usable:
             await self.set_usable(False)  # Nothing else brings a session.
         return changed
-
-
-def _choose_source(
-    settings: AgentHumanVideoSettings,
-    *,
-    room: Room | None,
-    credentials: SessionCredentials | None,
-    api_key: str | None,
-    api_url: str | None,
-    metadata: Mapping[str, Any] | None,
-    aiohttp_session: aiohttp.ClientSession | None,
-) -> OwnSessions | GivenSession:
-    """Decide where the sessions come from, by what the service was given.
-
-    Args:
-        settings: Complete settings.
-        room: Where the avatar joins, for sessions of our own.
-        credentials: One session made elsewhere.
-        api_key: Key of the account, or None for the environment's.
-        api_url: REST base URL, or None for the environment's or the hosted service's.
-        metadata: A JSON object to keep with each session.
-        aiohttp_session: Used for REST and not closed.
-
-    Raises:
-        ValueError: If something is missing, impossible or contradicts something else.
-    """
-    if credentials is not None:
-        check_kind("credentials", credentials, SessionCredentials)
-        extra = {"room": room, "api_key": api_key, "api_url": api_url, "metadata": metadata}
-        contradicting = [f"{name}=" for name, value in extra.items() if value is not None]
-        if contradicting:
-            raise ValueError(
-                f"credentials= names one session made elsewhere; {', '.join(contradicting)} "
-                "is for sessions that the service makes itself. Give one or the other."
-            )
-        return GivenSession(credentials)
-    if room is None:
-        raise ValueError(
-            "Give room=DailyRoom(url, token) for the service to make its sessions, or "
-            "credentials=SessionCredentials(...) for one made elsewhere."
-        )
-    check_room(room)
-    settings.check(needs_avatar=True)
-    avatar, aspect_ratio = settings.given("avatar"), settings.given("aspect_ratio")
-    create_payload(avatar, room, aspect_ratio, metadata)  # Raises what a create would refuse.
-    return OwnSessions(
-        AgentHumanApi(
-            api_key,
-            api_url=api_url,
-            session=aiohttp_session,
-            timeout_secs=CREATE_TIMEOUT_SECS,
-        ),
-        room=room,
-        avatar=avatar,
-        aspect_ratio=aspect_ratio,
-        metadata=metadata,
-    )

@@ -30,10 +30,10 @@ class PlayoutDriver:
     async def run(self) -> None:
         """Drive until cancelled."""
         while True:
-            self._output.begin_turn()
+            self._output.rounds.begin()
             while await self._step():
                 pass
-            self._output.end_turn()
+            self._output.rounds.end()
             await self._sleep()
 
     async def _step(self) -> bool:
@@ -64,4 +64,4 @@ class PlayoutDriver:
             now + HEARD_PIECE_SECS if self._output.passes_on else None,
         ]
         due = min((time for time in times if time is not None), default=None)
-        await self._output.until_news(None if due is None else max(due - now, 0.0))
+        await self._output.rounds.until_news(None if due is None else max(due - now, 0.0))

@@ -12,11 +12,9 @@ import numpy as np
 import soxr
 from loguru import logger
 from pipecat.frames.frames import (
-    AggregatedTextProgressFrame,
     Frame,
     SpeechOutputAudioRawFrame,
     TTSAudioRawFrame,
-    TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
@@ -24,6 +22,7 @@ from pipecat_agenthuman.pipeline.availability import Availability, AvatarState
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.frame_traits import (
     LOUDNESS,
+    SPOKEN_TEXT,
     duration_secs,
     is_interruptible,
     speech_frame,
@@ -38,7 +37,7 @@ from pipecat_agenthuman.pipeline.transport_output import (
 from pipecat_agenthuman.playout.conversion import spread
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
-_SPOKEN: Final = (TTSAudioRawFrame, TTSTextFrame, AggregatedTextProgressFrame)
+_SPOKEN: Final = (TTSAudioRawFrame, *SPOKEN_TEXT)
 """Speech, and the frames that say which words were spoken."""
 
 
@@ -70,14 +69,14 @@ class Fallback:
         self._transport_speaks = transport_speaks
         self._stand_in: Sink = (
             TransportSink(
-                output.playout,
+                output.playout.outgoing,
                 originals=output.originals,
                 transport=output.transport,
                 release=output.release,
                 meter=meter,
             )
             if transport_speaks
-            else SilentSink(output.playout, meter=meter)
+            else SilentSink(output.playout.outgoing, meter=meter)
         )
         self._is_over = False  # for the avatar: the pipeline ends
         self._bypassed = False
@@ -132,7 +131,7 @@ class Fallback:
         """The avatar cannot go on: what nobody heard of it is said without it."""
         output = self._output
         if output.speaker is not output.avatar:
-            output.wake()
+            output.rounds.wake()
             return
         samples = output.recall()
         if samples:
@@ -149,9 +148,9 @@ class Fallback:
             grace_secs: How long to wait beyond the time that is still to be played.
         """
         output = self._output
-        output.finish()
+        output.intake.finish()
         limit_secs = output.remaining_secs + grace_secs
-        if not await output.wait_until(lambda: output.idle, limit_secs):
+        if not await output.rounds.wait_until(lambda: output.idle, limit_secs):
             logger.warning(
                 f"{self._processor}: {output.unheard_secs:.1f} s of speech were not heard within "
                 f"{limit_secs:.1f} s at the end of the pipeline; {self.fate}."
@@ -159,11 +158,11 @@ class Fallback:
             self._is_over = True
             self.fall_back()
             limit_secs = output.unheard_secs + grace_secs
-            if not await output.wait_until(lambda: output.idle, limit_secs):
+            if not await output.rounds.wait_until(lambda: output.idle, limit_secs):
                 await self.pass_unheard()
             self._is_over = False
         # The end of speech overtakes frames that are on their way.
-        await output.wait_until(lambda: output.transport.settled, THROUGH_SECS)
+        await output.rounds.wait_until(lambda: output.transport.settled, THROUGH_SECS)
         async with output.lock:
             await output.end_speech()
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pipecat.frames import frames
 from pipecat.frames.frames import (
+    AggregatedTextProgressFrame,
     AssistantImageRawFrame,
     ControlFrame,
     EndFrame,
@@ -27,6 +28,7 @@ from pipecat.frames.frames import (
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
+    TTSTextFrame,
 )
 
 from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE
@@ -48,6 +50,8 @@ class Role(StrEnum):
 SOUNDS: Final = (OutputAudioRawFrame, OutputDTMFFrame)
 """What the transport plays, and what plays a tone there."""
 
+SPOKEN_TEXT: Final = (TTSTextFrame, AggregatedTextProgressFrame)
+"""Frames that say which words were spoken."""
 
 LOUDNESS: Final = tuple(
     kind

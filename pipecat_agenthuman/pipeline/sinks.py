@@ -16,7 +16,7 @@ from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.transport_output import TransportOutput
 from pipecat_agenthuman.playout.conversion import SpeechConverter, spread
 from pipecat_agenthuman.playout.originals import Originals
-from pipecat_agenthuman.playout.playout import Playout
+from pipecat_agenthuman.playout.outgoing import Outgoing
 from pipecat_agenthuman.playout.results import Portion
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE, to_secs
 
@@ -83,14 +83,14 @@ class Sink(Protocol):
 class AvatarSink:
     """The avatar: message by message, each when the one before was confirmed."""
 
-    def __init__(self, playout: Playout[Frame], *, meter: Meter) -> None:
+    def __init__(self, outgoing: Outgoing[Frame], *, meter: Meter) -> None:
         """Create a sink without a line.
 
         Args:
-            playout: Where the speech is.
+            outgoing: The speech that is to be sent.
             meter: Counts.
         """
-        self._playout = playout
+        self._outgoing = outgoing
         self._meter = meter
         self._line: AvatarLine | None = None
 
@@ -115,7 +115,7 @@ class AvatarSink:
             now: The time.
             overtook: How many messages before it still wait for their answer.
         """
-        first_audio_at = self._playout.confirmed(at, overtook=overtook)
+        first_audio_at = self._outgoing.confirmed(at, overtook=overtook)
         self._meter.confirmed(
             audio_took_secs=None if first_audio_at is None else now - first_audio_at,
             round_trip_secs=0.0 if self._line is None else self._line.round_trip_secs,
@@ -123,23 +123,23 @@ class AvatarSink:
 
     def rejected(self, now: float, *, overtook: int = 0) -> None:
         """A message was refused: nobody will hear it."""
-        self._meter.rejected(self._playout.rejected(now, overtook=overtook))
+        self._meter.rejected(self._outgoing.rejected(now, overtook=overtook))
 
     def due(self, now: float) -> float | None:
         """When a message may leave, if nothing else happens before."""
         if self._line is None or not self._line.can_speak:
             return None
-        return self._playout.sending_due(now)
+        return self._outgoing.sending_due(now)
 
     async def send(self, now: float) -> bool:
         """Send a message, if one may leave."""
         line = self._line
         if line is None:
             return False
-        self._playout.confirm_secs = line.confirm_secs
+        self._outgoing.confirm_secs = line.confirm_secs
         if not line.can_speak:
             return False
-        message = self._playout.take_message(now, avoid=line.ambiguous_sizes)
+        message = self._outgoing.take_message(now, avoid=line.ambiguous_sizes)
         if message is None:
             return False
         line.speak(message.audio)
@@ -159,7 +159,7 @@ class TransportSink:
 
     def __init__(
         self,
-        playout: Playout[Frame],
+        outgoing: Outgoing[Frame],
         *,
         originals: Originals,
         transport: TransportOutput,
@@ -169,13 +169,13 @@ class TransportSink:
         """Create a sink with nothing in it.
 
         Args:
-            playout: Where the speech is.
+            outgoing: The speech that is to be sent.
             originals: The same speech as the TTS service delivered it, where it was kept.
             transport: Plays it.
             release: Takes a held frame that comes next; the transport keeps its order.
             meter: Counts.
         """
-        self._playout = playout
+        self._outgoing = outgoing
         self._originals = originals
         self._transport = transport
         self._release = release
@@ -196,8 +196,8 @@ class TransportSink:
             return None
         gives_at = self._transport.free_at - LEAD_SECS
         has_piece = len(self._ready) >= self._transport.format.size
-        is_last = self._holds_some and self._playout.at_run_end
-        if has_piece or is_last or self._playout.can_take:
+        is_last = self._holds_some and self._outgoing.at_run_end
+        if has_piece or is_last or self._outgoing.can_take:
             return gives_at
         return max(gives_at, self._dry_at) if self._holds_some else None
 
@@ -208,10 +208,10 @@ class TransportSink:
             return False
         if self._transport.is_behind(_most_chunks(chunk.secs)):
             return False
-        if self._playout.backlog_secs or self._holds_some:
-            releases = self._playout.take_before(round(chunk.secs * WIRE_SAMPLE_RATE))
+        if self._outgoing.backlog_secs or self._holds_some:
+            releases = self._outgoing.take_before(round(chunk.secs * WIRE_SAMPLE_RATE))
             for release in releases:
-                await self._release(release, since=self._playout.sounds_until)
+                await self._release(release, since=self._outgoing.sounds_until)
             if releases:
                 return True
         piece = self._next_piece(now, chunk.size)
@@ -221,7 +221,7 @@ class TransportSink:
         starts_at = await self._transport.play(piece, interruptible=interruptible)
         self._given_samples += chunk.samples
         told = round(self._given_samples * WIRE_SAMPLE_RATE / chunk.sample_rate)
-        self._playout.sounds(told - self._told_samples, starts_at)
+        self._outgoing.sounds(told - self._told_samples, starts_at)
         self._told_samples = told
         return True
 
@@ -245,15 +245,15 @@ class TransportSink:
         return max(self._transport.free_at, self._took_at) + PAD_AFTER_SECS
 
     def _next_piece(self, now: float, size: int) -> bytes | None:
-        while len(self._ready) < size and not (self._holds_some and self._playout.at_run_end):
-            portion = self._playout.take_portion(now, round(LEAD_SECS * WIRE_SAMPLE_RATE))
+        while len(self._ready) < size and not (self._holds_some and self._outgoing.at_run_end):
+            portion = self._outgoing.take_portion(now, round(LEAD_SECS * WIRE_SAMPLE_RATE))
             if portion is None:
                 break
             self._took_at = now
             self._interruptible = portion.interruptible
             self._ready += self._converted(portion)
         if len(self._ready) < size:
-            if not self._holds_some or not (self._playout.at_run_end or now >= self._dry_at):
+            if not self._holds_some or not (self._outgoing.at_run_end or now >= self._dry_at):
                 return None
             self._finish(size)
         piece = bytes(self._ready[:size])
@@ -266,7 +266,7 @@ class TransportSink:
             chunk = self._transport.format
             self._ready += spread(self._converter.flush(), chunk.num_channels)
             self._converter = None
-        if not self._playout.untold:
+        if not self._outgoing.untold:
             self._ready.clear()  # The resampler's rounding is not worth another piece.
         elif over := len(self._ready) % size:
             self._ready += bytes(size - over)
@@ -293,25 +293,25 @@ class TransportSink:
 class SilentSink:
     """Nobody: what there is to say is gone at once."""
 
-    def __init__(self, playout: Playout[Frame], *, meter: Meter) -> None:
+    def __init__(self, outgoing: Outgoing[Frame], *, meter: Meter) -> None:
         """Create a sink.
 
         Args:
-            playout: Where the speech is.
+            outgoing: The speech that is to be sent.
             meter: Counts.
         """
-        self._playout = playout
+        self._outgoing = outgoing
         self._meter = meter
 
     def due(self, now: float) -> float | None:
         """At once, if there is anything."""
-        return now if self._playout.can_drop else None
+        return now if self._outgoing.can_drop else None
 
     async def send(self, now: float) -> bool:
         """Let what there is to say go."""
-        if not self._playout.can_drop:
+        if not self._outgoing.can_drop:
             return False
-        self._meter.dropped(to_secs(self._playout.drop_backlog(now)))
+        self._meter.dropped(to_secs(self._outgoing.drop_backlog(now)))
         return True
 
     def interrupted(self) -> None:

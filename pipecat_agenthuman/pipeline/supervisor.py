@@ -147,7 +147,7 @@ class Supervisor:
                 self._miss_avatar(frame.reason)
         elif self._availability.joined(frame.participant_id) and is_up:
             self._welcome_avatar()
-        self._output.wake()
+        self._output.rounds.wake()
 
     def renew_at_pause(self, why: str, *, expires: bool = False) -> None:
         """Replace the session when nothing is being said; at once if there is none any more.
@@ -209,7 +209,7 @@ class Supervisor:
                 self._meter.interrupt_confirmed(event.took_secs)
             case _:
                 pass
-        self._output.wake()
+        self._output.rounds.wake()
         self._announcer.take(event)
         if isinstance(event, Established) and self._availability.is_there:
             self._welcome_avatar()
@@ -243,7 +243,7 @@ class Supervisor:
     def _welcome_avatar(self) -> None:
         """The avatar may speak."""
         self._meter.joined(self._output.now())
-        self._output.wake()
+        self._output.rounds.wake()
         self._announcer.take(AvatarReady())
 
     def _miss_avatar(self, reason: str) -> None:
@@ -265,7 +265,7 @@ class Supervisor:
 
     async def _limit_start(self) -> None:
         """Let the first words wait for a session, but not for ever."""
-        await self._output.wait_until(lambda: self._output.playout.backlog_secs > 0)
+        await self._output.rounds.wait_until(lambda: self._output.playout.outgoing.backlog_secs > 0)
         await asyncio.sleep(START_WAIT_SECS)
         logger.warning(
             f"{self._processor}: no session after {START_WAIT_SECS:g} s with words waiting; "
@@ -325,7 +325,7 @@ class Supervisor:
             )
 
     async def _renew_when_idle(self, why: str, *, expires: bool) -> None:
-        await self._output.wait_until(lambda: self._output.idle)
+        await self._output.rounds.wait_until(lambda: self._output.idle)
         logger.info(f"{self._processor}: {why}; a new one takes over.")
         self._session.renew(expires=expires)
 

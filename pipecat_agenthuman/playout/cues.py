@@ -1,22 +1,19 @@
 """What is due when: held items, and the beginning and end of speech. Pure.
 
-A cue sheet walks along the axis of positions with the time that ``PlayoutClock`` gives them. At
-one position the order is: what stands behind the sample before it, the sound of the sample,
-what goes with that sound. Beside the axis lie items that wait for a moment and for no sound.
+A cue sheet walks along the ``Marks`` on the axis of positions with the time that
+``PlayoutClock`` gives them.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import IntEnum
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
-from pipecat_agenthuman.playout.tape import Relaid
+from pipecat_agenthuman.playout.marks import Mark, Marks, Phase
 from pipecat_agenthuman.wire.pcm import to_secs
 
 ItemT = TypeVar("ItemT")
@@ -75,61 +72,6 @@ class Release(Generic[ItemT]):
 Cue = Started | Speaking | Stopped | Release[ItemT]
 
 
-class _Phase(IntEnum):
-    """The order of events at one position."""
-
-    BEHIND = 0
-    SOUND = 1
-    WITH = 2
-
-
-@dataclass(order=True, slots=True)
-class Mark(Generic[ItemT]):
-    """A held item in its place on the axis of positions.
-
-    Attributes:
-        position: Where it stands.
-        phase: Its place among what happens there.
-        order: Its place among items in the same place.
-        item: The item.
-        interruptible: Whether an interruption drops it.
-        ends_speech: Whether speech stops when it is due.
-        timed: Whether it waits for a sound by its timestamp, and not in the order of frames.
-        bars_sound: Whether what sounds behind it must not be sent before it is released.
-        since: Where the speech begins behind which it stands; None if there is none.
-        unsaid: Whether nothing could be said at all of the utterance to which it belongs.
-        beyond_secs: How long after its place it is due: its timestamp points there, and the
-            speech was over before. None for what comes with the last sound then.
-    """
-
-    position: int
-    phase: _Phase
-    order: int
-    item: ItemT = field(compare=False)
-    interruptible: bool = field(compare=False)
-    ends_speech: bool = field(compare=False, default=False)
-    timed: bool = field(compare=False, default=False)
-    bars_sound: bool = field(compare=False, default=False)
-    since: int | None = field(compare=False, default=None)
-    unsaid: bool = field(compare=False, default=False)
-    beyond_secs: float | None = field(compare=False, default=None)
-
-
-@dataclass(order=True, slots=True)
-class _Appointment(Generic[ItemT]):
-    """An item that waits for a moment.
-
-    Attributes:
-        at: When it is due.
-        order: Its place among items of the same moment.
-        mark: The item.
-    """
-
-    at: float
-    order: int
-    mark: Mark[ItemT] = field(compare=False)
-
-
 @dataclass(frozen=True, slots=True)
 class _Due(Generic[ItemT]):
     """Something that happens at a time; ``take`` makes it happen.
@@ -144,100 +86,31 @@ class _Due(Generic[ItemT]):
 
 
 class CueSheet(Generic[ItemT]):
-    """Held items and the state of speech, on a playout clock.
+    """The state of speech, and the next thing that is due, on a playout clock.
 
     Attributes:
         expects_more: Whether more is to sound behind all that stands on the clock.
     """
 
-    def __init__(self, clock: PlayoutClock) -> None:
-        """Create an empty sheet.
+    def __init__(self, marks: Marks[ItemT], clock: PlayoutClock) -> None:
+        """Create a sheet before any speech.
 
         Args:
+            marks: What is held, and where.
             clock: Turns positions into times.
         """
         self.expects_more = False
+        self._marks = marks
         self._clock = clock
-        self._marks: list[Mark[ItemT]] = []
-        self._appointments: list[_Appointment[ItemT]] = []
-        self._count = 0
         self._speaking = False
         self._stopped_at = 0  # position; what sounds behind it starts speech again
         self._struck: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_STRUCK)
         self._ticked_at = -math.inf
 
-    def __len__(self) -> int:
-        """Number of held items."""
-        return len(self._marks) + len(self._appointments)
-
-    @property
-    def count(self) -> int:
-        """How many items there have been."""
-        return self._count
-
     @property
     def speaking(self) -> bool:
         """Whether a ``Started`` came whose ``Stopped`` is still due."""
         return self._speaking
-
-    def hold_behind(
-        self,
-        position: int,
-        item: ItemT,
-        *,
-        interruptible: bool,
-        ends_speech: bool = False,
-        timed: bool = False,
-        bars_sound: bool = False,
-        since: int | None = None,
-        unsaid: bool = False,
-    ) -> None:
-        """Hold an item until everything before a position has sounded.
-
-        Args:
-            position: The position.
-            item: What ``Release`` will carry.
-            interruptible: Whether an interruption may drop it.
-            ends_speech: Whether speech stops when it is due.
-            timed: Whether it waits by its timestamp, and not in the order of frames.
-            bars_sound: Whether what sounds behind it must not be sent before it is released.
-            since: Where the speech begins behind which it stands.
-            unsaid: Whether nothing could be said at all of the utterance to which it belongs.
-        """
-        mark = self._hold(position, _Phase.BEHIND, item, interruptible)
-        mark.ends_speech, mark.bars_sound = ends_speech, bars_sound
-        mark.timed, mark.since, mark.unsaid = timed, since, unsaid
-
-    def hold_with(
-        self, position: int, item: ItemT, *, interruptible: bool, follows_sound: bool
-    ) -> Mark[ItemT]:
-        """Hold an item until the sample at a position starts to sound.
-
-        Args:
-            position: The position.
-            item: What ``Release`` will carry.
-            interruptible: Whether an interruption may drop it.
-            follows_sound: Whether it is due with the last sound if none comes there, as a word
-                is. Otherwise it is due at the moment at which the sample would have sounded.
-        """
-        mark = self._hold(position, _Phase.WITH, item, interruptible)
-        mark.timed, mark.beyond_secs = True, None if follows_sound else 0.0
-        return mark
-
-    def hold_until(self, at: float, item: ItemT, *, interruptible: bool) -> None:
-        """Hold an item until a moment, whatever sounds."""
-        self._count += 1
-        mark = Mark(0, _Phase.BEHIND, self._count, item, interruptible)
-        heapq.heappush(self._appointments, _Appointment(at, self._count, mark))
-
-    def first_bar(self, *, or_end: bool) -> int | None:
-        """Behind which position nothing may be sent yet: what stands there must come before.
-
-        Args:
-            or_end: Whether what ends speech counts.
-        """
-        bars = (m.position for m in self._marks if m.bars_sound or (or_end and m.ends_speech))
-        return min(bars, default=None)
 
     def take_before(self, position: int) -> list[Release[ItemT]]:
         """Take what stands before a position, for somebody who keeps its order with the sound.
@@ -248,7 +121,7 @@ class CueSheet(Generic[ItemT]):
             position: The position.
         """
         taken: list[Mark[ItemT]] = []
-        for mark in sorted(self._marks):
+        for mark in self._marks.on_axis():
             if mark.position >= position or mark.ends_speech:
                 break
             if mark.bars_sound and mark.position > self._clock.end:
@@ -257,9 +130,7 @@ class CueSheet(Generic[ItemT]):
                 taken.append(mark)
             if mark.bars_sound:
                 break
-        if taken:
-            self._marks = [mark for mark in self._marks if not any(mark is one for one in taken)]
-            heapq.heapify(self._marks)
+        self._marks.remove(taken)
         return [Release(mark.item, self._is_unheard(mark)) for mark in taken]
 
     def strike(self, start: int, end: int) -> None:
@@ -267,40 +138,6 @@ class CueSheet(Generic[ItemT]):
         if self._struck and self._struck[-1][1] == start:
             start, _ = self._struck.pop()
         self._struck.append((start, end))
-
-    def move(self, marks: Iterable[tuple[Mark[ItemT], int]]) -> None:
-        """Move items that are held with a sample; does nothing to those that are gone.
-
-        Args:
-            marks: Each with its new position.
-        """
-        for mark, position in marks:
-            mark.position = position
-        heapq.heapify(self._marks)
-
-    def move_behind(self, old: int, new: int, *, since: int) -> None:
-        """Move the items behind an utterance from its old end to its new one.
-
-        Args:
-            old: Where it ended.
-            new: Where it ends.
-            since: What ``count`` was when it began.
-        """
-        for mark in self._marks:
-            if mark.position == old and mark.order > since and not mark.timed:
-                mark.position = new
-        heapq.heapify(self._marks)
-
-    def end_at(self, position: int) -> None:
-        """Nothing will sound at or behind a position: what waits for it moves there."""
-        for mark in self._marks:
-            if (mark.position, mark.phase) > (position, _Phase.BEHIND):
-                if mark.beyond_secs is not None:
-                    mark.beyond_secs += to_secs(mark.position - position)
-                elif mark.phase is _Phase.WITH:
-                    mark.since = position - 1  # Heard if the last sample before it was.
-                mark.position, mark.phase = position, _Phase.BEHIND
-        heapq.heapify(self._marks)
 
     def poll(self, now: float, *, signs: bool = True) -> Cue[ItemT] | None:
         """Take the next cue that is due, in order, or None.
@@ -323,19 +160,6 @@ class CueSheet(Generic[ItemT]):
         step = self._next_step()
         return None if step is None or (step.is_sign and not signs) else step.at
 
-    def follow(self, relaid: Relaid) -> None:
-        """Drop interruptible items, and move the others to where their audio lies now."""
-        self._marks = [mark for mark in self._marks if not mark.interruptible]
-        self._appointments = [one for one in self._appointments if not one.mark.interruptible]
-        heapq.heapify(self._appointments)
-        for mark in self._marks:
-            if not relaid.keeps(mark.position):
-                mark.phase = _Phase.BEHIND  # The sound with which it was to come is gone.
-            mark.position = relaid.moved(mark.position)
-            if mark.since is not None:
-                mark.since = min(relaid.moved(mark.since), mark.position)
-        heapq.heapify(self._marks)
-
     def cut(self, position: int) -> bool:
         """Speech is cut: the caller says so itself.
 
@@ -351,25 +175,18 @@ class CueSheet(Generic[ItemT]):
 
     def take_all(self) -> list[tuple[int, Release[ItemT]]]:
         """Hand over every held item with its position, in order."""
-        marks = sorted(self._marks)
-        latest = [one.mark for one in sorted(self._appointments)]
-        self._marks, self._appointments = [], []
+        on_axis, by_moment = self._marks.on_axis(), self._marks.by_moment()
+        self._marks.clear()
         return [
-            *((mark.position, Release(mark.item, self._is_unheard(mark))) for mark in marks),
-            *((self._clock.end, Release(mark.item)) for mark in latest),
+            *((mark.position, Release(mark.item, self._is_unheard(mark))) for mark in on_axis),
+            *((self._clock.end, Release(mark.item)) for mark in by_moment),
         ]
-
-    def _hold(self, position: int, phase: _Phase, item: ItemT, interruptible: bool) -> Mark[ItemT]:
-        self._count += 1
-        mark = Mark(position, phase, self._count, item, interruptible)
-        heapq.heappush(self._marks, mark)
-        return mark
 
     def _is_unheard(self, mark: Mark[ItemT]) -> bool:
         """Whether the speech to which an item belongs was refused, or could not be said."""
         if mark.unsaid:
             return True
-        if mark.phase == _Phase.WITH:
+        if mark.phase == Phase.WITH:
             return any(start <= mark.position < end for start, end in self._struck)
         if mark.since is None or mark.since == mark.position:
             return False
@@ -387,22 +204,22 @@ class CueSheet(Generic[ItemT]):
         return min(known, key=lambda step: step.at, default=None)
 
     def _next_on_axis(self) -> _Due[ItemT] | None:
-        mark = self._marks[0] if self._marks else None
+        mark = self._marks.first
         sound = None if self._speaking else self._clock.next_sound(self._stopped_at)
         if sound is not None:
             position, sounds_at = sound
-            if mark is None or (position, _Phase.SOUND) < (mark.position, mark.phase):
+            if mark is None or (position, Phase.SOUND) < (mark.position, mark.phase):
                 return _Due(sounds_at, lambda: self._start(sounds_at), True)
         if mark is None:
             return None
-        if mark.phase == _Phase.BEHIND:
+        if mark.phase == Phase.BEHIND:
             due = self._clock.end_time(mark.position)
         else:
             due = self._begins_at(mark.position)
         if due is None:
             return None
         begins_or_ends = mark.ends_speech and self._is_sign(mark)
-        return _Due(due, self._release, begins_or_ends)
+        return _Due(due, lambda: self._release(mark), begins_or_ends)
 
     def _begins_at(self, position: int) -> float | None:
         """When what begins at a position is heard to begin; None while that is unknown."""
@@ -416,22 +233,18 @@ class CueSheet(Generic[ItemT]):
 
     def _make_appointments(self) -> None:
         """What is due after its place holds up nothing there, once it is known when that is."""
-        while self._marks and (beyond_secs := self._marks[0].beyond_secs):
-            mark = self._marks[0]
+        while (mark := self._marks.first) is not None and mark.beyond_secs:
             over_at = self._clock.end_time(mark.position)
             if over_at is None:
                 return
-            heapq.heappop(self._marks)
-            at = max(over_at, self._clock.ends_at) + beyond_secs
-            heapq.heappush(self._appointments, _Appointment(at, mark.order, mark))
+            self._marks.appoint_first(max(over_at, self._clock.ends_at) + mark.beyond_secs)
 
     def _next_appointment(self) -> _Due[ItemT] | None:
-        if not self._appointments:
-            return None
-        return _Due(self._appointments[0].at, self._keep_appointment)
+        at = self._marks.first_moment
+        return None if at is None else _Due(at, self._keep_appointment)
 
     def _keep_appointment(self) -> Cue[ItemT]:
-        return Release(heapq.heappop(self._appointments).mark.item)
+        return Release(self._marks.pop_appointment().item)
 
     def _is_sign(self, mark: Mark[ItemT]) -> bool:
         """Whether speech begins or ends before an item that ends speech is released."""
@@ -447,13 +260,12 @@ class CueSheet(Generic[ItemT]):
         return Speaking()
 
     def _stall(self) -> Cue[ItemT]:
-        mark = self._marks[0] if self._marks else None
+        mark = self._marks.first
         if mark is not None and mark.ends_speech and mark.position < self._clock.end:
             return self._stop(mark.position)  # It started in silence; what follows does anew.
         return self._stop(self._clock.end)
 
-    def _release(self) -> Cue[ItemT]:
-        mark = self._marks[0]
+    def _release(self, mark: Mark[ItemT]) -> Cue[ItemT]:
         if mark.ends_speech and self._speaking:
             mark.unsaid = False  # Else it would start again.
             return self._stop(mark.position)
@@ -461,7 +273,7 @@ class CueSheet(Generic[ItemT]):
             mark.unsaid = False
             self._speaking = True
             return Started(silent=True)
-        heapq.heappop(self._marks)
+        self._marks.pop_first()
         return Release(mark.item, self._is_unheard(mark))
 
     def _stop(self, position: int) -> Cue[ItemT]:

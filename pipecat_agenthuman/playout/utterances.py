@@ -57,10 +57,19 @@ class Span:
 
 
 class Utterances:
-    """The utterances of which something is unheard, in order."""
+    """The utterances of which something is unheard, in order.
 
-    def __init__(self) -> None:
-        """Create an empty collection."""
+    Attributes:
+        pace: Counts for the next utterance that begins.
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        """Create an empty collection.
+
+        Args:
+            pace: How fast to send.
+        """
+        self.pace = pace
         self._utterances: deque[Utterance] = deque()
 
     @property
@@ -74,9 +83,9 @@ class Utterances:
         last = self.latest
         return last if last is not None and last.end is None else None
 
-    def begin(self, position: int, pace: Pace, *, interruptible: bool) -> Utterance:
+    def begin(self, position: int, *, interruptible: bool) -> Utterance:
         """Open an utterance; none may be open."""
-        utterance = Utterance(position, pace, interruptible)
+        utterance = Utterance(position, self.pace, interruptible)
         self._utterances.append(utterance)
         return utterance
 
@@ -89,21 +98,21 @@ class Utterances:
         if utterance.end == utterance.start:
             self._utterances.pop()
 
-    def pace_at(self, position: int, default: Pace) -> Pace:
-        """The pace at a position; the default where no utterance is known."""
-        pace = default
+    def pace_at(self, position: int) -> Pace:
+        """The pace at a position; the next utterance's where none is known."""
+        pace = self.pace
         for utterance in self._utterances:
             if utterance.start > position:
                 break
             pace = utterance.pace
         return pace
 
-    def span(self, start: int, end: int, default: Pace) -> Span:
+    def span(self, start: int, end: int) -> Span:
         """What may be sent together of the audio from ``start`` to ``end``.
 
         Utterances travel in one message if they go at the same pace.
         """
-        pace = self.pace_at(start, default)
+        pace = self.pace_at(start)
         flushes = False
         for utterance in self._utterances:
             if utterance.start > start and utterance.pace != pace:

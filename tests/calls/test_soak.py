@@ -96,7 +96,9 @@ class VirtualCall:
 
     def send(self) -> None:
         while self.ledger.can_speak:
-            message = self.playout.take_message(self.now, avoid=self.ledger.ambiguous_sizes)
+            message = self.playout.outgoing.take_message(
+                self.now, avoid=self.ledger.ambiguous_sizes
+            )
             if message is None:
                 return
             self.ledger.speak(message.samples, self.now)
@@ -118,13 +120,13 @@ class VirtualCall:
             elif fate == "reject":
                 self.reject()
             elif self.ledger.confirm_speak(samples, self.now) is not None:
-                self.playout.confirmed(at)
+                self.playout.outgoing.confirmed(at)
 
     def reject(self) -> None:
         text = "Failed to process audio: no"
         command = self.ledger.reject(ServerError(text, classify_error(text)), self.now)
         if command is not None and command.kind is CommandKind.SPEAK:
-            self.books.rejected += self.playout.rejected(self.now)
+            self.books.rejected += self.playout.outgoing.rejected(self.now)
 
     def deliver(self) -> None:
         while (cue := self.playout.poll(self.now)) is not None:
@@ -146,7 +148,7 @@ class VirtualCall:
 
     def lose(self) -> None:
         self.books.heard += len(self.playout.take_heard(self.now)) // 2
-        self.books.recalled += self.playout.recall(self.now)
+        self.books.recalled += self.playout.outgoing.recall(self.now)
         self.answers.clear()
         self.ledger = CommandLedger(max_unconfirmed=1, confirm_timeout_secs=5.0)
 
@@ -314,6 +316,6 @@ async def test_thousands_of_utterances_through_real_sockets():
         assert not background_tasks(call.avatar)
         playout = playout_of(call.avatar)
         assert playout.held_items == 0
-        assert playout.backlog_secs == 0
+        assert playout.outgoing.backlog_secs == 0
     grown = remembered() - calls[-1][1].early - before
     assert grown.total() < 200, grown

@@ -480,7 +480,7 @@ async def data_waits_when_too_much_speech_waits_and_system_frames_do_not(_: Sand
             await call.behind.saw(Urgent)
             await until(lambda: call.avatar.has_queued_frame(Mark))
             assert sandbox.sessions == []
-            assert 600.0 <= playout_of(call.avatar).backlog_secs <= 604.0
+            assert 600.0 <= playout_of(call.avatar).outgoing.backlog_secs <= 604.0
             await call.interrupt()
             await call.behind.saw(InterruptionFrame)
             await call.feed(*utterance(noise(0.4, seed=2)))

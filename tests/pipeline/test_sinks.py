@@ -71,7 +71,7 @@ class Bench:
         self.playout: Playout[Any] = Playout()
         self.originals = Originals()
         self.sink = TransportSink(
-            self.playout,
+            self.playout.outgoing,
             originals=self.originals,
             transport=self.voice,
             release=self._release,
@@ -327,12 +327,12 @@ async def test_an_interruption_forgets_what_was_taken_and_speech_after_it_is_who
 async def test_it_goes_on_where_another_was_silenced():
     bench = Bench()
     bench.say(numbered(range(RATE)))
-    message = bench.playout.take_message(bench.now)
+    message = bench.playout.outgoing.take_message(bench.now)
     assert message is not None
-    bench.playout.confirmed(bench.now)
+    bench.playout.outgoing.confirmed(bench.now)
     bench.now = 100.75
     latency_secs = bench.playout.pace.avatar_latency_secs
-    bench.playout.recall(bench.now)
+    bench.playout.outgoing.recall(bench.now)
     heard = round((0.75 - latency_secs) * RATE)
     bench.playout.take_heard(bench.now)
     await bench.until(110.0)
@@ -346,7 +346,7 @@ async def test_it_goes_on_where_another_was_silenced():
 async def test_what_nobody_says_is_gone_at_once_and_counted():
     playout: Playout[str] = Playout()
     dropped: list[float] = []
-    sink = SilentSink(playout, meter=cast(Any, SimpleNamespace(dropped=dropped.append)))
+    sink = SilentSink(playout.outgoing, meter=cast(Any, SimpleNamespace(dropped=dropped.append)))
     assert sink.due(5.0) is None
     assert not await sink.send(5.0)
     playout.open_utterance()

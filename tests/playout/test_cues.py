@@ -84,7 +84,7 @@ def test_rejected_audio_does_not_put_off_the_stop_of_a_stall(stage):
         stage.now += 0.6
         stage.write(0.5)
         stage.send()
-        stage.playout.rejected(stage.now)
+        stage.playout.outgoing.rejected(stage.now)
     assert stage.until(9.0)[-1] == (4.0, "stopped")
 
 
@@ -121,7 +121,7 @@ def test_an_item_is_released_at_its_sample_although_a_message_spans_it(stage):
     stage.playout.hold("early")
     stage.write(0.7)
     assert stage.send() == RATE
-    stage.playout.confirmed(0.0)
+    stage.playout.outgoing.confirmed(0.0)
     assert stage.until(2.0) == [(0.5, "started"), (0.8, "early")]
 
 

@@ -108,7 +108,7 @@ def test_audio_that_arrives_while_a_message_is_in_flight_travels_together():
     stage.send()
     for _ in range(5):
         stage.write(0.02)
-    stage.playout.confirmed(0.1)
+    stage.playout.outgoing.confirmed(0.1)
     assert stage.send() == 1600
 
 
@@ -119,8 +119,8 @@ def test_a_confirmation_says_since_when_the_utterance_that_begins_in_it_had_audi
         stage.now = at
         stage.say(secs, "speech")
         stage.now += 0.5
-        while stage.playout.take_message(stage.now) is not None:
-            begun.append(stage.playout.confirmed(stage.now))
+        while stage.playout.outgoing.take_message(stage.now) is not None:
+            begun.append(stage.playout.outgoing.confirmed(stage.now))
     assert begun == [5.0, None, 7.0]
 
 
@@ -155,7 +155,7 @@ def test_rejected_audio_that_fills_the_lead_does_not_stop_the_sending():
     stage.send_all()
     stage.write(0.5)
     refused = stage.send()
-    assert stage.playout.rejected(stage.now) == refused
+    assert stage.playout.outgoing.rejected(stage.now) == refused
     stage.until(0.5)
     # Half a second sounds, half a second was refused: the lead is used up, and runs out.
     stage.write(0.5)
@@ -177,7 +177,7 @@ def test_a_new_pace_counts_from_the_next_utterance_on():
     sizes = []
     while samples := stage.send():
         sizes.append(samples)
-        stage.playout.confirmed(stage.now)
+        stage.playout.outgoing.confirmed(stage.now)
         if sum(sizes) == RATE:
             stage.until(9.0)
     assert max(sizes[:-1]) == RATE // 4
@@ -195,7 +195,7 @@ def speak_in_real_time(stage: VirtualPlayout, pieces: int) -> list[int]:
         stage.write(0.04)
         while size := stage.send():
             sizes.append(size)
-            stage.playout.confirmed(stage.now)
+            stage.playout.outgoing.confirmed(stage.now)
     return sizes
 
 
@@ -221,7 +221,7 @@ def test_a_crumb_goes_before_silence_if_the_tts_service_stalls():
     assert 0 < crumb < round(MIN_MESSAGE_SECS * RATE)
     assert stage.sent_samples == stage.written
     stage.until(goes_at + 0.03)
-    stage.playout.confirmed(stage.now)
+    stage.playout.outgoing.confirmed(stage.now)
     stage.playout.close_utterance()
     stage.playout.hold("end", ends_speech=True)
     stage.until(9.0)
@@ -237,7 +237,7 @@ def test_a_message_that_is_full_leaves_no_crumb():
     sizes = []
     while size := stage.send():
         sizes.append(size)
-        stage.playout.confirmed(stage.now)
+        stage.playout.outgoing.confirmed(stage.now)
     assert sizes == [round(0.491 * RATE), round(0.01 * RATE)]
 
 
@@ -245,7 +245,7 @@ def test_a_message_avoids_sizes_and_loses_nothing():
     stage = VirtualPlayout()
     stage.say(1.0, "hello")
     sizes = [stage.send(avoid={RATE, RATE - 1})]
-    stage.playout.confirmed(0.0)
+    stage.playout.outgoing.confirmed(0.0)
     sizes.append(stage.send(avoid=set(sizes)))
     least = round(MIN_MESSAGE_SECS * RATE)
     assert sizes == [RATE - least, least]

@@ -18,7 +18,7 @@ def test_a_confirmed_message_sounds_after_the_latency_and_lasts_as_long_as_its_s
     stage.say(1.0, "hello")
     stage.send()
     stage.now = 0.2
-    stage.playout.confirmed(0.1)
+    stage.playout.outgoing.confirmed(0.1)
     assert stage.until(9.0) == [
         (0.2, "<hello"),
         (0.1 + LATENCY, "started"),
@@ -85,9 +85,9 @@ def test_rejected_audio_takes_no_time_and_holds_nothing_up(stage, rejected):
     stage.playout.hold("end", ends_speech=True)
     for number, secs in enumerate(lengths_secs):
         if number in rejected:
-            assert stage.playout.rejected(stage.now) == round(secs * RATE)
+            assert stage.playout.outgoing.rejected(stage.now) == round(secs * RATE)
         else:
-            stage.playout.confirmed(stage.now)
+            stage.playout.outgoing.confirmed(stage.now)
     cues = stage.until(9.0)
     names = [name for _, name in cues if name not in ("started", "stopped")]
     nothing_until = [set(range(number + 1)) <= rejected for number in range(3)]
@@ -105,7 +105,7 @@ def test_an_utterance_that_is_rejected_as_a_whole_starts_and_stops_in_silence(st
     """Paused TTS services, idle timers and more wait for the stop of what was to be said."""
     stage.say(0.5, "bad")
     stage.send()
-    stage.playout.rejected(0.1)
+    stage.playout.outgoing.rejected(0.1)
     stage.now = 0.1
     assert [name for _, name in stage.until(9.0)] == [
         "<bad",
@@ -128,14 +128,14 @@ def test_words_are_unheard_whose_audio_was_rejected(stage):
     stage.playout.hold("sentence")
     stage.playout.close_utterance()
     first = stage.send()
-    stage.playout.confirmed(0.0)
+    stage.playout.outgoing.confirmed(0.0)
     assert first == RATE
     stage.playout.open_utterance()
     stage.write(0.5, origin=20.0)
     stage.playout.hold_timed("late", 20.25)
     stage.playout.hold("both")
     stage.send()
-    stage.playout.rejected(0.1)
+    stage.playout.outgoing.rejected(0.1)
     speaking = ("started", "tick", "stopped")
     assert [name for _, name in stage.until(9.0) if name not in speaking] == [
         "word 0",
@@ -155,9 +155,9 @@ def test_an_utterance_is_heard_if_a_part_of_it_was(stage):
     stage.write(0.5)
     stage.playout.hold("text")
     stage.playout.close_utterance()
-    stage.playout.confirmed(0.0)
+    stage.playout.outgoing.confirmed(0.0)
     stage.send()
-    stage.playout.rejected(0.1)
+    stage.playout.outgoing.rejected(0.1)
     assert "text" in [name for _, name in stage.until(9.0)]
 
 
@@ -174,7 +174,7 @@ def test_silence_that_follows_a_long_silence_starts_and_stops_once(stage):
     stage.playout.close_utterance()
     stage.send()
     stage.now = 20.0
-    stage.playout.rejected(20.0)
+    stage.playout.outgoing.rejected(20.0)
     stage.playout.hold("end", ends_speech=True, unsaid=True)
     assert [name for _, name in stage.until(30.0)] == [
         "started in silence",
@@ -198,7 +198,7 @@ def test_rejected_audio_is_neither_dropped_nor_said_again(stage, interruptible):
     stage.send_all()
     stage.say(0.5, "bad", interruptible=interruptible)
     stage.send()
-    assert stage.playout.rejected(stage.now) == RATE // 2
+    assert stage.playout.outgoing.rejected(stage.now) == RATE // 2
     stage.say(0.5, "unsent")
     assert stage.interrupt().dropped_samples == RATE
     assert stage.send() == 0
@@ -209,14 +209,14 @@ def test_rejected_audio_is_not_handed_over(stage):
     stage.send_all()
     stage.say(0.5, "bad")
     stage.send()
-    stage.playout.rejected(stage.now)
+    stage.playout.outgoing.rejected(stage.now)
     stage.say(0.5, "unsent")
     assert speech_of(stage.playout.hand_over(stage.now)) == pcm(0.5) + pcm(0.5, RATE)
 
 
 def test_an_answer_to_nothing_changes_nothing(stage):
-    stage.playout.confirmed(0.0)
-    assert stage.playout.rejected(0.0) == 0
+    stage.playout.outgoing.confirmed(0.0)
+    assert stage.playout.outgoing.rejected(0.0) == 0
     assert stage.until(9.0) == []
 
 
@@ -258,7 +258,7 @@ def test_an_interruption_while_nothing_is_confirmed_forgets_what_is_under_way(st
     assert interruption.send_interrupt
     assert not interruption.stopped
     assert interruption.dropped_samples == RATE
-    stage.playout.confirmed(0.3)  # should it be reported all the same
+    stage.playout.outgoing.confirmed(0.3)  # should it be reported all the same
     assert stage.until(60.0) == []
 
 
@@ -351,7 +351,7 @@ def test_uninterruptible_speech_under_way_is_waited_for(stage):
     stage.say(1.0, "important", interruptible=False)
     stage.send()
     assert not stage.interrupt().send_interrupt
-    stage.playout.confirmed(0.2)
+    stage.playout.outgoing.confirmed(0.2)
     assert stage.until(9.0)[-1] == (1.7, "important>")
 
 
@@ -366,7 +366,7 @@ def test_uninterruptible_speech_is_sent_again_from_the_sample_where_it_stopped(s
     assert interruption.dropped_samples == RATE
     assert stage.send() == round(0.6 * RATE)
     assert stage.sent[-1] == pcm(0.6, round(0.4 * RATE))
-    stage.playout.confirmed(1.0)
+    stage.playout.outgoing.confirmed(1.0)
     assert stage.until(9.0) == [(2.1, "important"), (2.1, "stopped"), (2.1, "important>")]
     assert stage.heard == pcm(1.0)
 
@@ -380,7 +380,7 @@ def test_uninterruptible_speech_behind_interrupted_speech_is_said_next(stage):
     assert interruption.send_interrupt
     assert interruption.dropped_samples == RATE // 2
     assert stage.send() == RATE // 2
-    stage.playout.confirmed(1.0)
+    stage.playout.outgoing.confirmed(1.0)
     assert stage.until(9.0) == [
         (1.0, "<important"),
         (2.0, "important"),
@@ -423,7 +423,7 @@ def test_unsent_chatter_is_dropped_while_the_server_speaks_on():
     stage.say(1.0, "important", interruptible=False)
     stage.say(1.0, "chatter")
     assert stage.send() == RATE
-    stage.playout.confirmed(0.0)
+    stage.playout.outgoing.confirmed(0.0)
     stage.until(0.7)
     interruption = stage.interrupt()
     assert not interruption.send_interrupt
@@ -512,8 +512,8 @@ def test_somebody_else_goes_on_at_the_very_sample(stage, others, heard_secs):
     stage.send_all()
     stage.until(LATENCY + heard_secs)
     heard = round(max(heard_secs, 0.0) * RATE)
-    assert stage.playout.recall(stage.now) == 2 * RATE - heard
-    assert not stage.playout.untold
+    assert stage.playout.outgoing.recall(stage.now) == 2 * RATE - heard
+    assert not stage.playout.outgoing.untold
     stage.sent.clear()
     getattr(stage, others)()
     assert b"".join(stage.sent).startswith(pcm(0.2, heard))
@@ -533,24 +533,24 @@ def test_what_is_recalled_counts_as_unsent_and_old_answers_mean_nothing():
     stage.say(2.0, "hello")
     stage.send()
     stage.send()
-    stage.playout.confirmed(0.0)
+    stage.playout.outgoing.confirmed(0.0)
     stage.until(0.6)
-    assert stage.playout.recall(0.6) == stage.sent_samples - 1600
-    assert stage.playout.backlog_secs == pytest.approx(1.9)
+    assert stage.playout.outgoing.recall(0.6) == stage.sent_samples - 1600
+    assert stage.playout.outgoing.backlog_secs == pytest.approx(1.9)
     assert stage.playout.speaking
-    stage.playout.confirmed(0.7)  # the old connection's answer
-    assert stage.playout.rejected(0.7) == 0
+    stage.playout.outgoing.confirmed(0.7)  # the old connection's answer
+    assert stage.playout.outgoing.rejected(0.7) == 0
     assert stage.until(2.0) == []
     assert stage.playout.unheard_secs(2.0) == pytest.approx(1.9)
 
 
 def test_a_recall_of_nothing_changes_nothing(stage):
-    assert stage.playout.recall(0.0) == 0
+    assert stage.playout.outgoing.recall(0.0) == 0
     stage.say(0.5, "hello")
-    assert stage.playout.recall(0.0) == 0
+    assert stage.playout.outgoing.recall(0.0) == 0
     stage.send_all()
     stage.until(9.0)
-    assert stage.playout.recall(9.0) == 0
+    assert stage.playout.outgoing.recall(9.0) == 0
     assert stage.heard == pcm(0.5)
     assert [name for _, name in stage.cues][-1] == "hello>"
 
@@ -563,7 +563,7 @@ def test_words_move_with_their_sound_across_a_recall(stage):
     stage.playout.close_utterance()
     stage.send_all()
     stage.until(LATENCY + 0.75)
-    stage.playout.recall(stage.now)
+    stage.playout.outgoing.recall(stage.now)
     stage.until(3.0)
     stage.give_all()
     stage.until(9.0)
@@ -573,12 +573,12 @@ def test_words_move_with_their_sound_across_a_recall(stage):
 
 def test_refused_audio_is_not_said_by_anybody_after_a_recall():
     stage, sizes = three_messages()
-    stage.playout.confirmed(0.0)
-    assert stage.playout.rejected(0.1) == sizes[1]
-    assert stage.playout.recall(0.2) == sizes[0] + sizes[2]
+    stage.playout.outgoing.confirmed(0.0)
+    assert stage.playout.outgoing.rejected(0.1) == sizes[1]
+    assert stage.playout.outgoing.recall(0.2) == sizes[0] + sizes[2]
     stage.send_all()
     stage.until(0.2)
-    assert stage.playout.recall(0.2) == sizes[0] + sizes[2]
+    assert stage.playout.outgoing.recall(0.2) == sizes[0] + sizes[2]
     stage.give_all()
     stage.until(9.0)
     assert stage.heard == without_second(sizes)
@@ -587,12 +587,12 @@ def test_refused_audio_is_not_said_by_anybody_after_a_recall():
 def test_sending_is_due_where_refused_audio_comes_next():
     """A driver asks that before it takes a message."""
     stage, sizes = three_messages()
-    stage.playout.confirmed(0.0)
-    stage.playout.rejected(0.1)
-    stage.playout.recall(0.2)
+    stage.playout.outgoing.confirmed(0.0)
+    stage.playout.outgoing.rejected(0.1)
+    stage.playout.outgoing.recall(0.2)
     assert stage.send() == sizes[0]
-    assert stage.playout.sending_due(0.2) == 0.2
-    assert stage.playout.can_take
+    assert stage.playout.outgoing.sending_due(0.2) == 0.2
+    assert stage.playout.outgoing.can_take
     assert stage.send() == sizes[2]
     assert stage.sent[-1] == pcm(1.5)[-2 * sizes[2] :]
 
@@ -615,19 +615,19 @@ def without_second(sizes: list[int]) -> bytes:
 
 def test_a_confirmation_that_overtakes_waits_for_those_before_it():
     stage, _ = three_messages()
-    stage.playout.confirmed(0.1, overtook=2)
-    stage.playout.confirmed(0.2, overtook=1)
+    stage.playout.outgoing.confirmed(0.1, overtook=2)
+    stage.playout.outgoing.confirmed(0.2, overtook=1)
     assert stage.until(5.0) == [(0.0, "<hello")]
-    stage.playout.confirmed(5.0)
+    stage.playout.outgoing.confirmed(5.0)
     assert stage.until(9.0)[0] == (5.5, "started")
     assert stage.heard == pcm(1.5)
 
 
 def test_a_refusal_that_overtakes_strikes_its_own_message():
     stage, sizes = three_messages()
-    assert stage.playout.rejected(0.1, overtook=1) == sizes[1]
-    stage.playout.confirmed(0.2)
-    stage.playout.confirmed(0.3)
+    assert stage.playout.outgoing.rejected(0.1, overtook=1) == sizes[1]
+    stage.playout.outgoing.confirmed(0.2)
+    stage.playout.outgoing.confirmed(0.3)
     stage.until(9.0)
     assert stage.heard == without_second(sizes)
 
@@ -636,11 +636,11 @@ def test_a_refusal_that_overtakes_strikes_its_own_message():
 def test_a_refusal_that_overtakes_is_in_the_books_at_once(interrupted):
     """What is counted as refused must not be dropped, or said, as well."""
     stage, sizes = three_messages()
-    assert stage.playout.rejected(0.1, overtook=1) == sizes[1]
+    assert stage.playout.outgoing.rejected(0.1, overtook=1) == sizes[1]
     if interrupted:
         assert stage.interrupt().dropped_samples == sizes[0] + sizes[2]
     else:
-        assert stage.playout.recall(0.1) == sizes[0] + sizes[2]
+        assert stage.playout.outgoing.recall(0.1) == sizes[0] + sizes[2]
         stage.give_all()
         stage.until(9.0)
         assert stage.heard == without_second(sizes)
@@ -648,8 +648,8 @@ def test_a_refusal_that_overtakes_is_in_the_books_at_once(interrupted):
 
 def test_an_answer_that_overtakes_more_than_there_are_means_nothing():
     stage, _ = three_messages()
-    assert stage.playout.confirmed(0.1, overtook=3) is None
-    assert stage.playout.rejected(0.1, overtook=3) == 0
+    assert stage.playout.outgoing.confirmed(0.1, overtook=3) is None
+    assert stage.playout.outgoing.rejected(0.1, overtook=3) == 0
 
 
 # --- giving, just in time -------------------------------------------------------------------
@@ -678,13 +678,13 @@ def test_the_next_utterance_is_not_given_before_the_stop_of_the_one_before_is_ou
     stage.say(0.5, "one")
     stage.say(0.5, "two")
     stage.give()
-    assert not stage.playout.can_take
-    assert stage.playout.at_run_end
+    assert not stage.playout.outgoing.can_take
+    assert stage.playout.outgoing.at_run_end
     assert stage.give() is None
     assert [name for _, name in stage.until(0.5)] == [
         *("<one", "started", "one", "stopped", "one>", "<two"),
     ]
-    assert stage.playout.can_take
+    assert stage.playout.outgoing.can_take
     portion = stage.give()
     assert portion is not None
     assert portion.audio == pcm(0.5, RATE // 2)
@@ -692,14 +692,14 @@ def test_the_next_utterance_is_not_given_before_the_stop_of_the_one_before_is_ou
 
 def test_a_portion_is_no_longer_than_was_asked_for_and_sounds_when_that_was_told(stage):
     stage.say(1.0, "hello")
-    portion = stage.playout.take_portion(0.0, 1000)
+    portion = stage.playout.outgoing.take_portion(0.0, 1000)
     assert portion is not None
     assert portion.audio == pcm(1.0)[:2000]
-    assert stage.playout.untold
-    stage.playout.sounds(400, 3.0)
-    assert stage.playout.untold
-    stage.playout.sounds(10_000, 3.025)  # more than was taken: padding, which is no speech
-    assert not stage.playout.untold
+    assert stage.playout.outgoing.untold
+    stage.playout.outgoing.sounds(400, 3.0)
+    assert stage.playout.outgoing.untold
+    stage.playout.outgoing.sounds(10_000, 3.025)  # more than was taken: padding, which is no speech
+    assert not stage.playout.outgoing.untold
     assert stage.until(3.0) == [(0.0, "<hello"), (3.0, "started")]
     stage.until(9.0)
     assert stage.heard == portion.audio
@@ -715,20 +715,20 @@ def test_what_was_taken_is_complete_when_its_utterance_is(stage, is_open, given_
     if not is_open:
         stage.playout.close_utterance()
     stage.give(given_secs)
-    assert stage.playout.at_run_end is at_end
+    assert stage.playout.outgoing.at_run_end is at_end
 
 
 def test_what_was_taken_is_complete_where_another_kind_or_a_sound_follows(stage):
     stage.playout.open_utterance()
     stage.write(0.2)
     stage.give()
-    assert not stage.playout.at_run_end
+    assert not stage.playout.outgoing.at_run_end
     stage.write(0.2, interruptible=False)
-    assert stage.playout.at_run_end
+    assert stage.playout.outgoing.at_run_end
     stage.give()
-    assert not stage.playout.at_run_end
+    assert not stage.playout.outgoing.at_run_end
     stage.playout.hold("sound", bars_sound=True)
-    assert stage.playout.at_run_end
+    assert stage.playout.outgoing.at_run_end
 
 
 def test_items_in_the_next_samples_are_taken_in_front_of_them_in_order(stage):
@@ -744,7 +744,7 @@ def test_items_in_the_next_samples_are_taken_in_front_of_them_in_order(stage):
     stage.playout.hold("behind")
 
     def before(secs: float) -> list[str]:
-        return [release.item for release in stage.playout.take_before(round(secs * RATE))]
+        return [release.item for release in stage.playout.outgoing.take_before(round(secs * RATE))]
 
     assert before(0.0) == []
     assert before(0.1) == ["first"]
@@ -760,12 +760,12 @@ def test_a_sound_is_taken_when_what_comes_before_it_was_given_whole(stage):
     stage.playout.hold("sound", bars_sound=True)
     stage.playout.hold("behind")
     stage.write(0.1)
-    assert stage.playout.take_before(RATE) == []
+    assert stage.playout.outgoing.take_before(RATE) == []
     portion = stage.give()
     assert portion is not None
     assert portion.audio == pcm(0.1)
     assert stage.give() is None
-    assert [release.item for release in stage.playout.take_before(RATE)] == ["sound"]
+    assert [release.item for release in stage.playout.outgoing.take_before(RATE)] == ["sound"]
     assert stage.give() is not None
     assert stage.until(1.0)[-1][1] == "behind"
 
@@ -777,8 +777,8 @@ def test_an_avatar_too_is_sent_nothing_behind_a_sound_that_is_not_out(stage):
     stage.write(0.1)
     assert stage.send() == RATE // 10
     assert stage.send() == 0
-    assert stage.playout.sending_due(stage.now) is None
-    stage.playout.confirmed(0.0)
+    assert stage.playout.outgoing.sending_due(stage.now) is None
+    stage.playout.outgoing.confirmed(0.0)
     assert stage.until(0.6)[-1] == (0.6, "sound")
     stage.playout.close_utterance()
     assert stage.send() == RATE // 10
@@ -790,9 +790,9 @@ def test_an_avatar_too_is_sent_nothing_behind_a_sound_that_is_not_out(stage):
 def test_what_nobody_says_is_gone_at_once_and_starts_and_stops_in_silence(stage):
     stage.say(1.0, "one")
     stage.say(0.5, "two")
-    assert stage.playout.can_drop
-    assert stage.playout.drop_backlog(0.0) == round(1.5 * RATE)
-    assert not stage.playout.can_drop
+    assert stage.playout.outgoing.can_drop
+    assert stage.playout.outgoing.drop_backlog(0.0) == round(1.5 * RATE)
+    assert not stage.playout.outgoing.can_drop
     assert stage.until(0.0) == [
         (0.0, "<one"),
         *((0.0, name) for name in ("one (unheard)", "started in silence", "stopped")),
@@ -815,8 +815,8 @@ def test_the_rest_of_half_heard_speech_that_nobody_says_ends_it(stage):
     stage.playout.hold("end", ends_speech=True)
     stage.send_all()
     stage.until(LATENCY + 0.4)
-    stage.playout.recall(stage.now)
-    assert stage.playout.drop_backlog(stage.now) == round(0.6 * RATE)
+    stage.playout.outgoing.recall(stage.now)
+    assert stage.playout.outgoing.drop_backlog(stage.now) == round(0.6 * RATE)
     assert [name for _, name in stage.until(stage.now)] == [
         *("word 2 (unheard)", "word 3 (unheard)", "sentence", "stopped", "end"),
     ]
@@ -826,10 +826,10 @@ def test_what_stands_behind_a_sound_is_dropped_when_that_is_out(stage):
     stage.say(0.5, "one")
     stage.playout.hold("sound", bars_sound=True)
     stage.say(0.5, "two")
-    assert stage.playout.drop_backlog(0.0) == RATE // 2
-    assert not stage.playout.can_drop
+    assert stage.playout.outgoing.drop_backlog(0.0) == RATE // 2
+    assert not stage.playout.outgoing.can_drop
     assert [name for _, name in stage.until(0.0)][-2:] == ["sound (unheard)", "<two (unheard)"]
-    assert stage.playout.drop_backlog(0.0) == RATE // 2
+    assert stage.playout.outgoing.drop_backlog(0.0) == RATE // 2
 
 
 # --- moments --------------------------------------------------------------------------------
@@ -919,11 +919,11 @@ def test_what_is_under_way_and_what_is_unsent_is_handed_over_in_the_middle_of_a_
     stage = VirtualPlayout(Pace(max_message_secs=0.5))
     stage.say(2.0, "hello")
     stage.send()
-    stage.playout.confirmed(0.0)
+    stage.playout.outgoing.confirmed(0.0)
     stage.send()
     stage.until(0.6)
     assert speech_of(stage.playout.hand_over(0.6)) == pcm(1.9, 1600)
-    stage.playout.confirmed(0.7)  # the old connection's answer
+    stage.playout.outgoing.confirmed(0.7)  # the old connection's answer
     assert stage.playout.finished(9.0)
 
 
@@ -977,7 +977,7 @@ def test_remaining_time_covers_what_is_scheduled_under_way_and_unsent():
     stage.say(3.0, "hello")
     assert stage.playout.remaining_secs(0.0) == pytest.approx(0.2 + LATENCY + 3.0)
     stage.send()
-    stage.playout.confirmed(0.1)
+    stage.playout.outgoing.confirmed(0.1)
     assert stage.playout.remaining_secs(0.2) == pytest.approx(1.4 + 2.0)
     stage.now = 0.2
     stage.send_all()

@@ -113,10 +113,10 @@ class World:
 
     def drive(self) -> None:
         self.turns += 1
-        self.playout.confirm_secs = self.answer_time.expected_secs
+        self.playout.outgoing.confirm_secs = self.answer_time.expected_secs
         while self.ledger.can_speak:
             avoid = self.ledger.ambiguous_sizes
-            message = self.playout.take_message(self.now, avoid=avoid)
+            message = self.playout.outgoing.take_message(self.now, avoid=avoid)
             if message is None:
                 break
             self.send(message.audio)
@@ -178,7 +178,7 @@ class World:
             return
         took_secs = self.now - command.sent_at
         self.answer_time.observe(took_secs)
-        self.playout.confirmed(self.now - min(self.ping_secs, took_secs) / 2)
+        self.playout.outgoing.confirmed(self.now - min(self.ping_secs, took_secs) / 2)
         self.wake()
 
     # --- what the TTS service does ---

@@ -246,7 +246,7 @@ class Bench:
         in_order: bool = True,
     ) -> None:
         self.playout: Playout[Item] = Playout(pace)
-        self.playout.confirm_secs = confirm_secs
+        self.playout.outgoing.confirm_secs = confirm_secs
         self.pace = pace
         self.max_unconfirmed = max_unconfirmed
         self.model = Model(pace.avatar_latency_secs)
@@ -339,7 +339,7 @@ class Bench:
         """Who speaks cannot go on; another one does."""
         self.undisturbed = False
         self._compare(self.playout.take_heard(self.now))
-        assert self.playout.recall(self.now) == self.model.recall(self.now)
+        assert self.playout.outgoing.recall(self.now) == self.model.recall(self.now)
         assert self.playout.take_heard(self.now) == b""
         self._under_way.clear()
         self._is_given, self._free_at = not self._is_given, self.now
@@ -377,17 +377,17 @@ class Bench:
         _, answer = self._under_way.pop(overtook)
         if answer == "reject":
             self.undisturbed = False
-            lost = self.playout.rejected(self.now, overtook=overtook)
+            lost = self.playout.outgoing.rejected(self.now, overtook=overtook)
             assert lost == self.model.reject(self.now, overtook)
         else:
             self.model.confirm(self.now - 0.001, overtook)
-            self.playout.confirmed(self.now - 0.001, overtook=overtook)
+            self.playout.outgoing.confirmed(self.now - 0.001, overtook=overtook)
 
     def _sending_due(self) -> float | None:
         if self._is_given:
-            return self._free_at - LEAD_SECS if self.playout.can_take else None
+            return self._free_at - LEAD_SECS if self.playout.outgoing.can_take else None
         can_send = len(self.model.unanswered) < self.max_unconfirmed
-        return self.playout.sending_due(self.now) if can_send else None
+        return self.playout.outgoing.sending_due(self.now) if can_send else None
 
     def _send(self) -> bool:
         """Send, or give, what comes next; returns whether there was anything."""
@@ -399,7 +399,7 @@ class Bench:
     def _send_message(self) -> bool:
         avoid = set(self.sizes[-2:])
         self.model.pass_refused(self.now)
-        message = self.playout.take_message(self.now, avoid=avoid)
+        message = self.playout.outgoing.take_message(self.now, avoid=avoid)
         if message is None:
             return False
         self.sizes.append(message.samples)
@@ -415,13 +415,13 @@ class Bench:
         return True
 
     def _give_portion(self) -> bool:
-        releases = self.playout.take_before(CHUNK_SAMPLES)
+        releases = self.playout.outgoing.take_before(CHUNK_SAMPLES)
         for release in releases:
             self._release(release.item, chunk=CHUNK_SAMPLES)
         if releases:
             return True
         self.model.pass_refused(self.now)
-        portion = self.playout.take_portion(self.now, CHUNK_SAMPLES)
+        portion = self.playout.outgoing.take_portion(self.now, CHUNK_SAMPLES)
         if portion is None:
             return False
         assert 0 < portion.samples <= CHUNK_SAMPLES
@@ -430,7 +430,7 @@ class Bench:
         numbers = self.model.play(portion.samples, starts_at)
         self._check_sent(portion.audio, numbers)
         assert set(self.model.interruptible[numbers]) == {portion.interruptible}
-        self.playout.sounds(portion.samples, starts_at)
+        self.playout.outgoing.sounds(portion.samples, starts_at)
         return True
 
     def _check_sent(self, audio: bytes, numbers: np.ndarray) -> None:
@@ -445,7 +445,7 @@ class Bench:
     def _check_lead(self) -> None:
         if not self.undisturbed:
             return
-        limit_secs = self.pace.lead_limit_secs(self.playout.confirm_secs)
+        limit_secs = self.pace.lead_limit_secs(self.playout.outgoing.confirm_secs)
         lead = self.model.unheard(self.now) - len(self.model.unsent)
         assert lead <= limit_secs * RATE + 1
 

@@ -62,7 +62,7 @@ async def wait_until(
     avatar: AgentHumanVideoService, reached: Callable[[], bool], limit_secs: float | None
 ) -> bool:
     """Wait for a state of the speech, as the service itself does; returns whether it came."""
-    return await avatar._output.wait_until(reached, limit_secs)
+    return await avatar._output.rounds.wait_until(reached, limit_secs)
 
 
 def delivery_lock(avatar: AgentHumanVideoService) -> asyncio.Lock:

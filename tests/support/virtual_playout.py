@@ -37,7 +37,7 @@ def speech_of(parts: list[Speech | Held[str]]) -> bytes:
 
 def driver_due(playout: Playout[Any], now: float, *, can_send: bool = True) -> float | None:
     """When a driver has something to do, if nothing else happens before."""
-    times = [playout.next_due(), playout.sending_due(now) if can_send else None]
+    times = [playout.next_due(), playout.outgoing.sending_due(now) if can_send else None]
     return min((time for time in times if time is not None), default=None)
 
 
@@ -46,7 +46,7 @@ class VirtualPlayout:
 
     def __init__(self, pace: Pace | None = None, confirm_secs: float = 0.0) -> None:
         self.playout: Playout[str] = Playout(pace or UNPACED)
-        self.playout.confirm_secs = confirm_secs
+        self.playout.outgoing.confirm_secs = confirm_secs
         self.now = 0.0
         self.written = 0
         self.sent: list[bytes] = []
@@ -71,7 +71,7 @@ class VirtualPlayout:
 
     def send(self, *, avoid: set[int] | None = None) -> int:
         """Send one message; returns its samples, 0 if there was none."""
-        message = self.playout.take_message(self.now, avoid=avoid or set())
+        message = self.playout.outgoing.take_message(self.now, avoid=avoid or set())
         if message is None:
             return 0
         self.sent.append(message.audio)
@@ -80,14 +80,14 @@ class VirtualPlayout:
     def send_all(self) -> None:
         """Send and confirm, at once, whatever may be sent."""
         while self.send():
-            self.playout.confirmed(self.now)
+            self.playout.outgoing.confirmed(self.now)
 
     def give(self, secs: float = 100.0) -> Portion | None:
         """Let somebody play a portion, right behind what he plays already."""
-        portion = self.playout.take_portion(self.now, round(secs * RATE))
+        portion = self.playout.outgoing.take_portion(self.now, round(secs * RATE))
         if portion is not None:
             self.sent.append(portion.audio)
-            self.playout.sounds(portion.samples, self.now)
+            self.playout.outgoing.sounds(portion.samples, self.now)
         return portion
 
     def give_all(self) -> None:

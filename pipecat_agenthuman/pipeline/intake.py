@@ -1,0 +1,268 @@
+"""What the TTS service delivers: speech is written, and other frames held in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    Frame,
+    LLMFullResponseEndFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+from pipecat.processors.frame_processor import FrameProcessor
+
+from pipecat_agenthuman.pipeline.admission import Admission
+from pipecat_agenthuman.pipeline.availability import Availability, AvatarState
+from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, SPOKEN_TEXT
+from pipecat_agenthuman.pipeline.metrics import Meter
+from pipecat_agenthuman.pipeline.transport_output import TransportOutput
+from pipecat_agenthuman.playout.conversion import SpeechConverter
+from pipecat_agenthuman.playout.originals import Originals
+from pipecat_agenthuman.playout.playout import Playout
+
+_NANOSECS: Final = 1_000_000_000
+
+_TIMED_AS_WORDS: Final = (
+    *SPOKEN_TEXT,
+    AggregatedTextFrame,
+    LLMFullResponseEndFrame,
+    TTSStoppedFrame,
+)
+"""Frames that a TTS service gives the timestamp of a word: they come with it, not at a moment."""
+
+
+@dataclass(slots=True)
+class _OpenUtterance:
+    """The speech that the TTS service is delivering.
+
+    Attributes:
+        context_id: The TTS service's name for it.
+        announced: Whether a ``TTSStartedFrame`` opened it.
+        interruptible: Whether an interruption may cut it.
+        said: Whether any of its speech could be said.
+        missed: Whether some could not.
+    """
+
+    context_id: str | None
+    announced: bool
+    interruptible: bool
+    said: bool = False
+    missed: bool = False
+
+
+@dataclass(slots=True)
+class _LastWord:
+    """The latest timestamps of words, in seconds: of all words, and of uninterruptible ones.
+
+    Timestamps of an utterance count from its first audio, or from the last word before if that
+    is later: so do Pipecat's TTS services, when they deliver faster than speech.
+    """
+
+    at_secs: float = 0.0
+    kept_at_secs: float = 0.0
+
+    def note(self, at_secs: float, *, interruptible: bool) -> None:
+        self.at_secs = at_secs
+        if not interruptible:
+            self.kept_at_secs = at_secs
+
+    def forget_interruptible(self) -> None:
+        self.at_secs = self.kept_at_secs
+
+
+class Intake:
+    """Speech frames in.
+
+    Attributes:
+        admission: Which frames still count after an interruption.
+    """
+
+    def __init__(
+        self,
+        processor: FrameProcessor,
+        *,
+        availability: Availability,
+        playout: Playout[Frame],
+        originals: Originals,
+        transport: TransportOutput,
+        meter: Meter,
+        now: Callable[[], float],
+        on_news: Callable[[], None],
+    ) -> None:
+        """Take nothing yet.
+
+        Args:
+            processor: Has the clock of timestamps.
+            availability: Whether the avatar may speak.
+            playout: Where the speech is written, and frames are held.
+            originals: Keeps the speech as it was delivered.
+            transport: Knows what takes its time there.
+            meter: Counts.
+            now: The time, on the clock of the playout.
+            on_news: Called when there is something new to say or to release.
+        """
+        self.admission = Admission(processor)
+        self._processor = processor
+        self._availability = availability
+        self._playout = playout
+        self._originals = originals
+        self._transport = transport
+        self._meter = meter
+        self._now = now
+        self._on_news = on_news
+        self._converter = SpeechConverter()
+        self._utterance: _OpenUtterance | None = None
+        self._last_word = _LastWord()
+
+    # --- looking -----------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the TTS service is delivering an utterance."""
+        return self._utterance is not None
+
+    @property
+    def awaits_stop(self) -> bool:
+        """Whether it is delivering one that it announced, so that a stop ends it."""
+        return self._utterance is not None and self._utterance.announced
+
+    # --- frames in ---------------------------------------------------------------------
+
+    def start(self, frame: TTSStartedFrame, *, interruptible: bool) -> None:
+        """Open an utterance."""
+        if not (self.is_open or self._playout.unheard_secs(self._now()) > 0):
+            self._meter.announced(self._now())
+        self.finish()
+        self._utterance = _OpenUtterance(frame.context_id, True, interruptible)
+        self._playout.hold(frame, interruptible=interruptible)
+        self._playout.open_utterance(interruptible=interruptible)
+        self._on_news()
+
+    def say(self, frame: TTSAudioRawFrame, *, interruptible: bool) -> None:
+        """Take speech.
+
+        Raises:
+            ValueError: If the frame's format is impossible.
+        """
+        audio = self._converter.convert(frame.audio, frame.sample_rate, frame.num_channels)
+        if self._utterance is None:
+            self._utterance = _OpenUtterance(frame.context_id, False, interruptible)
+            self._playout.open_utterance(interruptible=interruptible)
+        utterance = self._utterance
+        if not utterance.said and self._availability.state is AvatarState.ABSENT:
+            self._originals.begin(self._playout.end, frame.sample_rate, frame.num_channels)
+        self._originals.write(frame.audio, frame.sample_rate, frame.num_channels)
+        utterance.interruptible = interruptible
+        utterance.said = True
+        self._write(audio)
+
+    def miss(self) -> None:
+        """Note that speech of the utterance could not be said."""
+        if self._utterance is not None:
+            self._utterance.missed = True
+
+    def stop(self, frame: TTSStoppedFrame, *, interruptible: bool) -> None:
+        """Close the utterance: its rest goes out at once, and the frame follows its sound."""
+        unsaid = self._says_nothing
+        self.finish()
+        self._playout.hold(frame, interruptible=interruptible, ends_speech=True, unsaid=unsaid)
+        self._on_news()
+
+    def hold(self, frame: Frame, *, interruptible: bool) -> None:
+        """Hold any other frame in its place, or until its moment if it has a timestamp.
+
+        Args:
+            frame: The frame.
+            interruptible: Whether an interruption may drop it.
+        """
+        if not frame.pts:
+            # Amid speech only a sound is worth a pause of the avatar.
+            is_amid = self._utterance is not None and not isinstance(frame, SOUNDS)
+            bars_sound = self._transport.takes_time(frame) and not is_amid
+            if bars_sound:
+                self._write(self._converter.flush())
+            # Otherwise what the resampler still holds back, some 10 ms, does not count: it comes
+            # with the next audio, and that can be a tool call away.
+            self._playout.hold(
+                frame,
+                interruptible=interruptible,
+                bars_sound=bars_sound,
+                unsaid=self._says_nothing,
+            )
+        else:
+            self._hold_timed(frame, frame.pts / _NANOSECS, interruptible=interruptible)
+        self._on_news()
+
+    def _hold_timed(self, frame: Frame, at_secs: float, *, interruptible: bool) -> None:
+        is_word = isinstance(frame, SPOKEN_TEXT)
+        origin_secs = self._origin_secs()
+        if isinstance(frame, TTSTextFrame):
+            self._last_word.note(at_secs, interruptible=interruptible)
+        if self._utterance is not None and is_word:
+            # Words that were known before the audio come just before it.
+            self._playout.begin_timestamps(origin_secs)
+        if self._playout.has_timeline:
+            follows_sound = isinstance(frame, _TIMED_AS_WORDS)
+            self._playout.hold_timed(
+                frame, at_secs, interruptible=interruptible, follows_sound=follows_sound
+            )
+        else:
+            # No speech gives its timestamp another meaning than it has in Pipecat.
+            moment = self._now() + max(at_secs - self._clock_ns() / _NANOSECS, 0.0)
+            self._playout.hold_until(frame, moment, interruptible=interruptible)
+
+    @property
+    def _says_nothing(self) -> bool:
+        """Whether all speech of the open utterance, and there was some, could not be said."""
+        utterance = self._utterance
+        return utterance is not None and utterance.missed and not utterance.said
+
+    def finish(self) -> None:
+        """Close the utterance that is open, if any: hand over what the converter holds."""
+        if self._utterance is None:
+            return
+        end = self._playout.end
+        self._write(self._converter.flush())
+        # What followed the speech follows the last of it, too, if it is not out already.
+        self._playout.move_behind(end)
+        self._utterance = None
+        self._originals.end()
+        self._playout.close_utterance()
+        self._on_news()
+
+    def interrupt(self) -> None:
+        """An interruption drops what it may: also the utterance that is open."""
+        utterance = self._utterance
+        if utterance is not None and utterance.interruptible:
+            self._converter.reset()
+            self._utterance = None
+            self.admission.interrupted(utterance.context_id, announced=utterance.announced)
+        self._last_word.forget_interruptible()
+        self._originals.clear()
+
+    # --- inside ------------------------------------------------------------------------
+
+    def _clock_ns(self) -> int:
+        return self._processor.get_clock().get_time()
+
+    def _write(self, audio: bytes) -> None:
+        utterance = self._utterance
+        if utterance is None:
+            return
+        self._playout.write(
+            audio,
+            self._now(),
+            interruptible=utterance.interruptible,
+            origin_secs=self._origin_secs(),
+        )
+        self._on_news()
+
+    def _origin_secs(self) -> float:
+        """Where the timestamps of an utterance begin whose first audio, or word, comes now."""
+        return max(self._clock_ns() / _NANOSECS, self._last_word.at_secs)
