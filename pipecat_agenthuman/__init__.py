@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .client.sockets import ConnectionLimits as ConnectionLimits
     from .client.sources import SessionCredentials as SessionCredentials
     from .daily import AgentHumanDailyTransport as AgentHumanDailyTransport
-    from .daily import AvatarIdentity as AvatarIdentity
     from .daily import is_avatar as is_avatar
     from .errors import AgentHumanError as AgentHumanError
     from .errors import ApiError as ApiError
@@ -49,9 +48,11 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .frames import AgentHumanDisconnectedFrame as AgentHumanDisconnectedFrame
     from .frames import AgentHumanErrorFrame as AgentHumanErrorFrame
     from .frames import AgentHumanInterruptConfirmedFrame as AgentHumanInterruptConfirmedFrame
+    from .frames import AgentHumanPersonsFrame as AgentHumanPersonsFrame
     from .frames import AgentHumanServerEventFrame as AgentHumanServerEventFrame
     from .frames import AgentHumanSpeakConfirmedFrame as AgentHumanSpeakConfirmedFrame
     from .frames import StartInterruptionFrame as StartInterruptionFrame
+    from .identity import AvatarIdentity as AvatarIdentity
     from .pipeline.metrics import FirstConfirmationMetricsData as FirstConfirmationMetricsData
     from .pipeline.metrics import InterruptMetricsData as InterruptMetricsData
     from .pipeline.metrics import RoundTripMetricsData as RoundTripMetricsData
@@ -78,7 +79,6 @@ else:
         "ConnectionLimits": "client.sockets",
         "SessionCredentials": "client.sources",
         "AgentHumanDailyTransport": "daily",
-        "AvatarIdentity": "daily",
         "is_avatar": "daily",
         "AgentHumanError": "errors",
         "ApiError": "errors",
@@ -103,9 +103,11 @@ else:
         "AgentHumanDisconnectedFrame": "frames",
         "AgentHumanErrorFrame": "frames",
         "AgentHumanInterruptConfirmedFrame": "frames",
+        "AgentHumanPersonsFrame": "frames",
         "AgentHumanServerEventFrame": "frames",
         "AgentHumanSpeakConfirmedFrame": "frames",
         "StartInterruptionFrame": "frames",
+        "AvatarIdentity": "identity",
         "FirstConfirmationMetricsData": "pipeline.metrics",
         "InterruptMetricsData": "pipeline.metrics",
         "RoundTripMetricsData": "pipeline.metrics",

@@ -9,61 +9,38 @@ This is the only module of the package that needs daily-python.
 """
 
 # Pipecat leaves the parameters of the methods that are overridden here without types.
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from loguru import logger
-from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.daily.transport import DailyOutputTransport, DailyParams, DailyTransport
 
 from pipecat_agenthuman._arguments import check_kind
-from pipecat_agenthuman.frames import (
-    AgentHumanAvatarJoinedFrame,
-    AgentHumanAvatarLeftFrame,
-    AgentHumanServerEventFrame,
+from pipecat_agenthuman.frames import AgentHumanServerEventFrame
+from pipecat_agenthuman.identity import AvatarIdentity
+from pipecat_agenthuman.pipeline.presence import (
+    AVATAR_CONNECTED,
+    AVATAR_DISCONNECTED,
+    Presence,
 )
-from pipecat_agenthuman.rooms import AVATAR_USER_ID, AVATAR_USER_NAME
-
-if TYPE_CHECKING:
-    from pipecat.pipeline.capabilities import BotCapabilities
+from pipecat_agenthuman.pipeline.room_transport import (
+    AvatarRoomOutput,
+    push_to_service,
+    with_voice,
+)
 
 _NO_AUDIO: Final = {"microphone": "unsubscribed", "screenAudio": "unsubscribed"}
 _NO_VIDEO: Final = {"camera": "unsubscribed", "screenVideo": "unsubscribed"}
 
 
-@dataclass(frozen=True)
-class AvatarIdentity:
-    """How to tell the avatar from the other participants of a Daily room.
-
-    The user id decides alone as soon as there is one: only a meeting token can set it, so
-    nobody can pass for the avatar. A display name is free for everybody to choose, so the
-    name is looked at only when ``user_id`` is None. Use that for a token that was minted
-    elsewhere with a user name alone, in a room whose members you trust.
-
-    The defaults are the identity in the tokens that ``DailyRoom`` mints. With neither id nor
-    name no participant is recognised.
-
-    Attributes:
-        user_id: The ``user_id`` in the avatar's meeting token, or None.
-        user_name: The ``user_name`` in the avatar's meeting token, or None. Ignored when
-            there is a ``user_id``.
-    """
-
-    user_id: str | None = AVATAR_USER_ID
-    user_name: str | None = AVATAR_USER_NAME
+_MINTED: Final = AvatarIdentity()
 
 
-_MINTED_BY_DAILY_ROOM: Final = AvatarIdentity()
-
-
-def is_avatar(
-    participant: Mapping[str, Any], avatar: AvatarIdentity = _MINTED_BY_DAILY_ROOM
-) -> bool:
+def is_avatar(participant: Mapping[str, Any], avatar: AvatarIdentity = _MINTED) -> bool:
     """Tell whether a participant of a Daily room is the avatar.
 
     For the event handlers of a plain ``DailyTransport``, which captures the avatar's
@@ -91,27 +68,11 @@ def is_avatar(
     info: Mapping[str, Any] = participant.get("info") or {}
     if info.get("isLocal"):
         return False
-    if avatar.user_id:
-        return info.get("userId") == avatar.user_id
-    return bool(avatar.user_name) and info.get("userName") == avatar.user_name
+    return avatar.fits(info.get("userId"), info.get("userName"))
 
 
-class AgentHumanDailyOutputTransport(DailyOutputTransport):
-    """The output of ``AgentHumanDailyTransport``, which counts the avatar's media as the bot's.
-
-    Attributes:
-        announces_avatar: Tells the service that it will hear when the avatar joins, so that
-            the first words can wait for that.
-    """
-
-    announces_avatar = True
-
-    # Pipecat releases without capabilities never ask for them, and `super()` then raises the
-    # same AttributeError as before.
-    @property
-    def capabilities(self) -> BotCapabilities:
-        """What the user receives: the avatar's sound and video, though others send them."""
-        return super().capabilities.model_copy(update={"audio_out": True, "video_out": True})
+class AgentHumanDailyOutputTransport(AvatarRoomOutput, DailyOutputTransport):
+    """The output of ``AgentHumanDailyTransport``, which counts the avatar's media as the bot's."""
 
 
 class AgentHumanDailyTransport(DailyTransport):
@@ -170,16 +131,15 @@ class AgentHumanDailyTransport(DailyTransport):
             ValueError: If ``avatar`` is not an ``AvatarIdentity``.
         """
         check_kind("avatar", avatar, AvatarIdentity)
-        super().__init__(room_url, token, bot_name, _with_voice(params), input_name, output_name)
-        self._avatar = avatar or _MINTED_BY_DAILY_ROOM
+        params = with_voice(params or DailyParams())
+        super().__init__(room_url, token, bot_name, params, input_name, output_name)
+        self._avatar = avatar or _MINTED
         self._keep_avatar_video = keep_avatar_video
-        # Daily never uses a participant id again, so the ids of avatars that left stay known:
-        # their last words may be transcribed late.
-        self._avatar_ids: set[str] = set()
-        self._present_avatar_ids: set[str] = set()
-        self._register_event_handler("on_avatar_connected")
-        self._register_event_handler("on_avatar_disconnected")
-        if not (self._avatar.user_id or self._avatar.user_name):
+        # Daily never uses a participant id again.
+        self._presence = Presence(self, tell=self._tell_service, fire=self._call_event_handler)
+        self._register_event_handler(AVATAR_CONNECTED)
+        self._register_event_handler(AVATAR_DISCONNECTED)
+        if self._avatar.is_empty:
             logger.warning(
                 f"{self}: the avatar has neither a user id nor a user name, so it is taken for "
                 "a person. Mint its meeting token with a user_id and pass "
@@ -257,9 +217,8 @@ class AgentHumanDailyTransport(DailyTransport):
 
     def _is_avatar_id(self, participant_id: str, participant: Mapping[str, Any] | None) -> bool:
         """Tell it also of an avatar whose joining has not been reported yet."""
-        if participant_id in self._avatar_ids:
-            return True
-        return participant is not None and is_avatar(participant, self._avatar)
+        fits = participant is not None and is_avatar(participant, self._avatar)
+        return self._presence.is_avatar(participant_id, fits=fits)
 
     # --- events of the room -------------------------------------------------------------
     #
@@ -283,41 +242,28 @@ class AgentHumanDailyTransport(DailyTransport):
     async def _on_participant_joined(self, participant: Mapping[str, Any]) -> None:
         participant_id: str = participant["id"]
         if not self._is_avatar_id(participant_id, participant):
+            await self._presence.person_joined(participant_id)
             await super()._on_participant_joined(participant)
             return
-        self._avatar_ids.add(participant_id)
         # Before the service hears of the avatar and lets it speak.
         await self._unsubscribe([participant_id])
-        if participant_id in self._present_avatar_ids:
-            # Announced again, as after a lost connection of the bot itself.
-            return
-        self._present_avatar_ids.add(participant_id)
-        logger.info(f"{self}: the avatar joined as {participant_id}")
-        await self._tell_service(AgentHumanAvatarJoinedFrame(participant_id=participant_id))
-        await self._call_event_handler("on_avatar_connected", participant)
+        await self._presence.avatar_joined(participant_id, participant)
 
     async def _on_participant_left(self, participant: Mapping[str, Any], reason: str) -> None:
-        # Whoever joined as a person leaves as one, whatever name they took meanwhile.
         participant_id: str = participant["id"]
-        if participant_id not in self._avatar_ids:
+        if not self._presence.is_avatar(participant_id):
+            await self._presence.person_left(participant_id)
             await super()._on_participant_left(participant, reason)
             return
-        if participant_id not in self._present_avatar_ids:
-            return
-        self._present_avatar_ids.discard(participant_id)
-        logger.info(f"{self}: the avatar left as {participant_id} ({reason})")
         # Pipecat releases that sample video answer the requests for an image that wait for it.
         remove_video = getattr(self._input, "remove_participant_video", None)
         if remove_video:
             await remove_video(participant_id)
-        await self._tell_service(
-            AgentHumanAvatarLeftFrame(participant_id=participant_id, reason=reason)
-        )
-        await self._call_event_handler("on_avatar_disconnected", participant, reason)
+        await self._presence.avatar_left(participant_id, participant, reason)
 
     async def _on_transcription_message(self, message: Mapping[str, Any]) -> None:
         # Daily transcribes the avatar only if someone else in the room asked for everybody.
-        if message.get("participantId") not in self._avatar_ids:
+        if not self._presence.is_avatar(message.get("participantId", "")):
             await super()._on_transcription_message(message)
 
     async def _unsubscribe(self, participant_ids: Iterable[str]) -> None:
@@ -327,16 +273,4 @@ class AgentHumanDailyTransport(DailyTransport):
             await self.update_subscriptions(participant_settings=settings)
 
     async def _tell_service(self, frame: AgentHumanServerEventFrame) -> None:
-        if self._input:
-            await self._input.push_frame(frame)
-        elif self._output:
-            # A pipeline that only speaks: the service sits before the output.
-            await self._output.push_frame(frame, FrameDirection.UPSTREAM)
-
-
-def _with_voice(params: DailyParams | None) -> DailyParams:
-    """Publish the bot's microphone unless the caller decided about it."""
-    chosen = params or DailyParams()
-    if "audio_out_enabled" in chosen.model_fields_set:
-        return chosen
-    return chosen.model_copy(update={"audio_out_enabled": True})
+        await push_to_service(frame, from_input=self._input, from_output=self._output)

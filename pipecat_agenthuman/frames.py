@@ -93,10 +93,11 @@ class AgentHumanDisconnectedFrame(AgentHumanServerEventFrame):
 
 @dataclass
 class AgentHumanAvatarJoinedFrame(AgentHumanServerEventFrame):
-    """The avatar's participant joined the room; pushed by ``AgentHumanDailyTransport``.
+    """The avatar's participant joined the room; pushed by the transports of this package.
 
     Parameters:
-        participant_id: Identifier of the participant in the room.
+        participant_id: Identifier of this joining: the participant's id at Daily, its ``sid``
+            at LiveKit.
     """
 
     participant_id: str = ""
@@ -104,12 +105,26 @@ class AgentHumanAvatarJoinedFrame(AgentHumanServerEventFrame):
 
 @dataclass
 class AgentHumanAvatarLeftFrame(AgentHumanServerEventFrame):
-    """The avatar's participant left the room; pushed by ``AgentHumanDailyTransport``.
+    """The avatar's participant left the room; pushed by the transports of this package.
 
     Parameters:
-        participant_id: Identifier of the participant in the room.
+        participant_id: Identifier of this joining: the participant's id at Daily, its ``sid``
+            at LiveKit.
         reason: Why it left, as the transport reports it.
     """
 
     participant_id: str = ""
     reason: str = ""
+
+
+@dataclass
+class AgentHumanPersonsFrame(AgentHumanServerEventFrame):
+    """Another number of persons is in the room; pushed by the transports of this package.
+
+    None comes for a room in which there was nobody yet.
+
+    Parameters:
+        persons: How many there are now, neither bot nor avatar counted.
+    """
+
+    persons: int = 0

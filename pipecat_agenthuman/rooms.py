@@ -26,15 +26,10 @@ from pipecat_agenthuman._environment import (
     LIVEKIT_API_SECRET,
 )
 from pipecat_agenthuman.errors import RoomTokenError
+from pipecat_agenthuman.identity import AVATAR_USER_ID, AVATAR_USER_NAME
 
 if TYPE_CHECKING:
     from pipecat.transports.daily.utils import DailyMeetingTokenParams, DailyRESTHelper
-
-AVATAR_USER_ID: Final = "agenthuman-avatar"
-"""Identifier of the avatar's participant: ``user_id`` at Daily, ``identity`` at LiveKit."""
-
-AVATAR_USER_NAME: Final = "Agent Human avatar"
-"""Name of the avatar's participant."""
 
 TOKEN_EXPIRY_SECS: Final = 6 * 60 * 60.0
 """How long a token lives if neither the caller nor the room says. It is needed for joining

@@ -15,8 +15,12 @@ from pipecat.frames.frames import ClientConnectedFrame, TranscriptionFrame
 from pipecat.transports.daily.transport import DailyParams, DailyTransport
 
 from pipecat_agenthuman.daily import AvatarIdentity, is_avatar
-from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
-from pipecat_agenthuman.rooms import AVATAR_USER_ID, AVATAR_USER_NAME
+from pipecat_agenthuman.frames import (
+    AgentHumanAvatarJoinedFrame,
+    AgentHumanAvatarLeftFrame,
+    AgentHumanPersonsFrame,
+)
+from pipecat_agenthuman.identity import AVATAR_USER_ID, AVATAR_USER_NAME
 from tests.support.daily_bot import (
     ADA,
     AVATAR,
@@ -147,6 +151,38 @@ async def test_the_service_is_told_of_an_avatar_that_was_there_before_the_bot(ro
     async with running(transport_for(room), room) as bot:
         (frame,) = bot.frames(AgentHumanAvatarJoinedFrame)
         assert frame.participant_id == avatar.id
+
+
+async def test_the_service_is_told_how_many_persons_are_there(room):
+    ada = room.join("Ada")
+    async with running(transport_for(room), room) as bot:
+        join_avatar(room)
+        bob = room.join("Bob")
+        ada.leave()
+        bob.leave()
+        await bot.settle()
+        assert [frame.persons for frame in bot.frames(AgentHumanPersonsFrame)] == [1, 2, 1, 0]
+
+
+async def test_a_person_is_counted_before_anybody_hears_of_the_joining(room):
+    async with running(transport_for(room), room) as bot:
+        room.join("Ada")
+        await bot.settle()
+        told = bot.recorder.of(AgentHumanPersonsFrame, ClientConnectedFrame)
+        assert [type(frame) for frame in told] == [AgentHumanPersonsFrame, ClientConnectedFrame]
+
+
+async def test_a_person_who_takes_the_avatars_name_and_is_announced_again_stays_one(room):
+    transport = transport_for(room, avatar=AvatarIdentity(user_id=None, user_name="Eve"))
+    async with running(transport, room) as bot:
+        ada = room.join("Ada")
+        await bot.settle()
+        ada.rename("Eve")
+        ada.announce_again()
+        ada.leave()
+        await bot.settle()
+        assert bot.events_of(ada) == [*FIRST_JOINED, *JOINED, *LEFT]
+        assert [frame.persons for frame in bot.frames(AgentHumanPersonsFrame)] == [1, 0]
 
 
 async def test_the_service_is_told_upstream_where_the_pipeline_has_no_input(room):

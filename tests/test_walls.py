@@ -13,7 +13,15 @@ import pytest
 import pipecat_agenthuman
 
 PACKAGE = Path(pipecat_agenthuman.__file__).parent
-GROUND = {"errors", "wire", "_arguments", "_credentials", "_environment", "_terminal"}
+GROUND = {
+    "errors",
+    "identity",
+    "wire",
+    "_arguments",
+    "_credentials",
+    "_environment",
+    "_terminal",
+}
 MAY_IMPORT = dict.fromkeys(GROUND, GROUND) | {
     "playout": {"playout", "wire.pcm", "_arguments"},
     "client": {"client"} | GROUND,

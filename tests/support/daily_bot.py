@@ -17,7 +17,7 @@ from pipecat.frames.frames import (
 from pipecat.transports.daily.transport import DailyParams, DailyTransport
 
 from pipecat_agenthuman.daily import AgentHumanDailyTransport
-from pipecat_agenthuman.rooms import AVATAR_USER_ID, AVATAR_USER_NAME
+from pipecat_agenthuman.identity import AVATAR_USER_ID, AVATAR_USER_NAME
 from tests.support import pipelines
 from tests.support.daily_python import StandInCallClient
 from tests.support.daily_room import Participant, Room

@@ -1,0 +1,54 @@
+"""Who the avatar is among the participants of a room, whatever kind of room it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+AVATAR_USER_ID: Final = "agenthuman-avatar"
+"""How the ids of all avatars begin whose tokens ``mint`` makes: ``user_id`` at Daily,
+``identity`` at LiveKit."""
+
+AVATAR_USER_NAME: Final = "Agent Human avatar"
+"""Name of the avatar's participant."""
+
+
+@dataclass(frozen=True)
+class AvatarIdentity:
+    """How to tell the avatar from the other participants of a room.
+
+    The id decides alone as soon as there is one: only a token can set it, so nobody can pass
+    for the avatar. A display name is free for everybody to choose, so the name is looked at
+    only when ``user_id`` is None. Use that for a token that was minted elsewhere with a name
+    alone, in a room whose members you trust.
+
+    The default is every avatar whose token ``DailyRoom.mint`` or ``LiveKitRoom.mint`` made:
+    their ids begin alike. With neither id nor name no participant is recognised.
+
+    Attributes:
+        user_id: The avatar's id in its token, or None: ``user_id`` at Daily, ``identity`` at
+            LiveKit.
+        user_name: The avatar's name in its token, or None. Ignored when there is a
+            ``user_id``.
+    """
+
+    user_id: str | None = AVATAR_USER_ID
+    user_name: str | None = AVATAR_USER_NAME
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody can be recognised by it."""
+        return not (self.user_id or self.user_name)
+
+    def fits(self, user_id: str | None, user_name: str | None) -> bool:
+        """Tell whether a participant is the avatar.
+
+        Args:
+            user_id: The participant's id, as its token set it.
+            user_name: The participant's display name.
+        """
+        if self.user_id == AVATAR_USER_ID:
+            return (user_id or "").startswith(AVATAR_USER_ID)
+        if self.user_id:
+            return user_id == self.user_id
+        return bool(self.user_name) and user_name == self.user_name

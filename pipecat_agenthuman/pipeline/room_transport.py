@@ -1,0 +1,64 @@
+"""What transports into the avatar's room have in common, whatever kind of room it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import TransportParams
+
+from pipecat_agenthuman.frames import AgentHumanServerEventFrame
+
+if TYPE_CHECKING:
+    from pipecat.pipeline.capabilities import BotCapabilities
+
+Params = TypeVar("Params", bound=TransportParams)
+
+
+class AvatarRoomOutput(BaseOutputTransport):
+    """The output of a transport that knows the avatar; it comes before Pipecat's own class.
+
+    Attributes:
+        announces_avatar: Tells the service that it will hear when the avatar joins, so that
+            the first words can wait for that.
+    """
+
+    announces_avatar = True
+
+    # Pipecat releases without capabilities never ask for them, and `super()` then raises the
+    # same AttributeError as before.
+    @property
+    def capabilities(self) -> BotCapabilities:
+        """What the user receives: the avatar's sound and video, though others send them."""
+        return super().capabilities.model_copy(update={"audio_out": True, "video_out": True})
+
+
+def with_voice(params: Params) -> Params:
+    """Publish the bot's own microphone unless the caller decided about it.
+
+    Args:
+        params: The caller's parameters, which are left alone.
+    """
+    if "audio_out_enabled" in params.model_fields_set:
+        return params
+    return params.model_copy(update={"audio_out_enabled": True})
+
+
+async def push_to_service(
+    frame: AgentHumanServerEventFrame,
+    *,
+    from_input: FrameProcessor | None,
+    from_output: FrameProcessor | None,
+) -> None:
+    """Push a frame from a transport to the service, which sits between its input and output.
+
+    Args:
+        frame: The news.
+        from_input: The transport's input, if the pipeline has one.
+        from_output: Its output, for a pipeline that only speaks.
+    """
+    if from_input:
+        await from_input.push_frame(frame)
+    elif from_output:
+        await from_output.push_frame(frame, FrameDirection.UPSTREAM)
