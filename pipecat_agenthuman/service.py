@@ -45,9 +45,10 @@ from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.pipeline.error_reports import ErrorReport
 from pipecat_agenthuman.pipeline.fallback import Fallback
-from pipecat_agenthuman.pipeline.frame_traits import Reading, Role, read
+from pipecat_agenthuman.pipeline.frame_traits import HandedOnFrame, Reading, Role, read
 from pipecat_agenthuman.pipeline.metrics import Meter, ServiceStats
 from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
+from pipecat_agenthuman.pipeline.switching import SwitchWatch
 from pipecat_agenthuman.pipeline.tracing import CallTracer
 from pipecat_agenthuman.pipeline.transport_output import output_transport
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
@@ -224,6 +225,7 @@ class AgentHumanVideoService(AIService):
                 renew_before_expiry=renew_before_expiry,
             ),
         )
+        self._switch_watch = SwitchWatch(self, on_interruption=self._interrupt)
         for event in (
             "on_connected",
             "on_disconnected",
@@ -270,6 +272,7 @@ class AgentHumanVideoService(AIService):
         await super().start(frame)
         self._supervisor.start()
         self._fallback.look_for_transport(self._pipeline_rate)
+        self._switch_watch.find()
         if not self._starts_with_client:
             self._bring_up()
 
@@ -322,6 +325,8 @@ class AgentHumanVideoService(AIService):
             case Role.PAUSE:
                 await self._fallback.drain(self._drain_grace_secs)
                 await self.push_frame(reading.frame)
+            case Role.HANDED_ON:
+                self._output.intake.hand_on(cast("HandedOnFrame", reading.frame))
             case Role.SETTINGS if self._is_addressed(reading.frame):
                 await self._update(cast("ServiceUpdateSettingsFrame[Any]", reading.frame))
             case _:
@@ -364,12 +369,22 @@ class AgentHumanVideoService(AIService):
             case _:
                 self._output.intake.hold(frame, interruptible=interruptible)
 
-    async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
-        """Stop speaking, at once and whatever is believed to be heard."""
+    async def _interrupt(
+        self,
+        frame: InterruptionFrame | None = None,
+        direction: FrameDirection = FrameDirection.DOWNSTREAM,
+    ) -> None:
+        """Stop speaking, at once and whatever is believed to be heard.
+
+        Args:
+            frame: What is passed on; None if it goes another way.
+            direction: Where it goes.
+        """
         interruption = self._output.interrupt()
         async with self._output.lock:
             await self._output.pass_heard(self._output.now())
-            await self.push_frame(frame, direction)
+            if frame is not None:
+                await self.push_frame(frame, direction)
             await self._output.transport.follow_interruption()
             if interruption.stopped:
                 await self._output.push_speaking(BotStoppedSpeakingFrame)

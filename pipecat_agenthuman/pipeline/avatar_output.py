@@ -22,7 +22,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 
 from pipecat_agenthuman.pipeline.availability import Availability
-from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, SPOKEN_TEXT, speech_frame
+from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, SPOKEN_TEXT, HandedOnFrame, speech_frame
 from pipecat_agenthuman.pipeline.intake import Intake
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.rounds import Rounds
@@ -130,6 +130,16 @@ class AvatarOutput:
 
     # --- who speaks --------------------------------------------------------------------
 
+    def takes_floor(self) -> bool:
+        """Take the floor if there is something to say, or leave it; returns whether it is ours.
+
+        Whoever else stands before the same transport waits meanwhile.
+        """
+        if self.has_unheard or self.playout.speaking or self.transport.speaks:
+            return self.transport.floor.take(self.rounds)
+        self.transport.floor.leave(self.rounds)
+        return True
+
     def let_speak(self, speaker: Sink | None) -> None:
         """Let somebody speak from now on, or nobody; what was heard until now is another's."""
         self._count_heard(self.now())
@@ -203,8 +213,8 @@ class AvatarOutput:
             since: When the sound in front of it is over, if it is pushed ahead of that to
                 somebody who keeps its order with the sound.
         """
-        if release.unheard and isinstance(release.item, SPOKEN_TEXT):
-            return  # Nobody heard the speech whose words these are.
+        if _is_lost(release.item, unheard=release.unheard):
+            return
         held: Any = release.item
         if held.pts:
             # Its moment is now, also if speech before it was refused or cut.
@@ -273,12 +283,13 @@ class AvatarOutput:
         """
         self.intake.finish()
         self.let_speak(None)
+        self.transport.floor.leave(self.rounds)
         frames: list[Frame] = []
         for part in self.playout.hand_over(self.now()):
             if isinstance(part, Speech):
                 kept = not part.interruptible
                 frames.append(speech_frame(part.audio, WIRE_SAMPLE_RATE, interruptible=not kept))
-            elif not (part.unheard and isinstance(part.item, SPOKEN_TEXT)):
+            elif not _is_lost(part.item, unheard=part.unheard):
                 held: Any = part.item
                 if held.pts:
                     held.pts = min(held.pts, self._clock_ns())
@@ -289,3 +300,8 @@ class AvatarOutput:
 
     def _clock_ns(self) -> int:
         return self._processor.get_clock().get_time()
+
+
+def _is_lost(frame: Frame, *, unheard: bool) -> bool:
+    """Whether a held frame does not go on: nobody heard its words, or it was meant for us."""
+    return isinstance(frame, HandedOnFrame) or (unheard and isinstance(frame, SPOKEN_TEXT))

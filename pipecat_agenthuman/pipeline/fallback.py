@@ -104,6 +104,8 @@ class Fallback:
             now: The time.
         """
         output = self._output
+        if not output.takes_floor():
+            return None
         if output.speaker is not None and output.playout.under_way(now):
             speaker, has_to_wait = output.speaker, output.transport.sounding
         else:

@@ -21,6 +21,7 @@ from pipecat.frames.frames import (
     OutputAudioRawFrame,
     OutputDTMFFrame,
     OutputImageRawFrame,
+    ServiceSwitcherRequestMetadataFrame,
     ServiceUpdateSettingsFrame,
     SpriteFrame,
     StopFrame,
@@ -44,6 +45,7 @@ class Role(StrEnum):
     FOLLOWER = "has its place behind the speech before it"
     PAUSE = "stops the pipeline for a while, when all was heard"
     SETTINGS = "changes settings of a service"
+    HANDED_ON = "says that another service goes on from here"
     PASSER = "has nothing to do with speech"
 
 
@@ -59,6 +61,10 @@ LOUDNESS: Final = tuple(
     if isinstance(kind := getattr(frames, name, None), type)
 )
 """What changes the volume of the transport, where Pipecat has it."""
+
+
+_PASSERS: Final = (SystemFrame, EndFrame, HeartbeatFrame, ServiceSwitcherRequestMetadataFrame)
+"""What has nothing to do with speech; the last is between a switcher and its services."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,7 +94,9 @@ def read(frame: Frame) -> Reading:
 
 
 def _role_of(frame: Frame) -> Role:
-    if isinstance(frame, SystemFrame | EndFrame | HeartbeatFrame) or _has_no_place(frame):
+    if isinstance(frame, HandedOnFrame):
+        return Role.HANDED_ON
+    if isinstance(frame, _PASSERS) or _has_no_place(frame):
         return Role.PASSER
     match frame:
         case TTSAudioRawFrame():
@@ -148,6 +156,11 @@ class StandInAudioFrame(OutputAudioRawFrame):
     To Pipecat it is a sound, so that the transport makes no bot speaking frames of it. The
     pieces in which the transport plays it are of the same class.
     """
+
+
+@dataclasses.dataclass
+class HandedOnFrame(ControlFrame):
+    """Another service goes on with the speech; never leaves the service."""
 
 
 @dataclasses.dataclass

@@ -19,7 +19,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from pipecat_agenthuman.pipeline.admission import Admission
 from pipecat_agenthuman.pipeline.availability import Availability, AvatarState
-from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, SPOKEN_TEXT
+from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, SPOKEN_TEXT, HandedOnFrame
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.transport_output import TransportOutput
 from pipecat_agenthuman.playout.conversion import SpeechConverter
@@ -173,6 +173,14 @@ class Intake:
         self.finish()
         self._playout.hold(frame, interruptible=interruptible, ends_speech=True, unsaid=unsaid)
         self._on_news()
+
+    def hand_on(self, frame: HandedOnFrame) -> None:
+        """Another service goes on: the utterance ends with what there is of it, without a stop."""
+        utterance = self._utterance
+        if utterance is not None:
+            self.finish()
+            self._playout.hold(frame, interruptible=utterance.interruptible, ends_speech=True)
+            self._on_news()
 
     def hold(self, frame: Frame, *, interruptible: bool) -> None:
         """Hold any other frame in its place, or until its moment if it has a timestamp.

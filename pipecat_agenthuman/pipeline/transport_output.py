@@ -22,6 +22,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_output import BaseOutputTransport
 
+from pipecat_agenthuman.pipeline.floor import Floor, floor_of
 from pipecat_agenthuman.pipeline.frame_traits import (
     SOUNDS,
     PassedMark,
@@ -40,9 +41,6 @@ that somebody between here and there keeps would be waited for in vain."""
 
 UNTOLD_SECS: Final = 1.0
 """How much later than it should a piece of speech may come out, before durations count."""
-
-PAUSE_SECS: Final = 0.3
-"""Longer silence means that another avatar's stand-in has said what it had to say."""
 
 _CHUNKS_OF_10_MS: Final = 4
 """In what pieces a transport plays, unless it says otherwise."""
@@ -64,16 +62,17 @@ def output_transport(processor: FrameProcessor) -> BaseOutputTransport | None:
         return behind
     transports = [
         part
-        for part in _all_within(processor.pipeline_worker.pipeline)
+        for part in all_within(processor.pipeline_worker.pipeline)
         if isinstance(part, BaseOutputTransport)
     ]
     return transports[0] if len(transports) == 1 else None
 
 
-def _all_within(compound: FrameProcessor) -> Iterator[FrameProcessor]:
+def all_within(compound: FrameProcessor) -> Iterator[FrameProcessor]:
+    """All processors of a pipeline, those of nested ones too."""
     for part in compound.processors:
         yield part
-        yield from _all_within(part)
+        yield from all_within(part)
 
 
 def plays_audio(transport: BaseOutputTransport) -> bool:
@@ -133,7 +132,11 @@ class _Given:
 
 
 class TransportOutput:
-    """The output transport, as seen from the service."""
+    """The output transport, as seen from the service.
+
+    Attributes:
+        floor: Shared with the other services before it.
+    """
 
     def __init__(
         self,
@@ -149,6 +152,7 @@ class TransportOutput:
             now: The time, in seconds.
             on_news: Called when something came out.
         """
+        self.floor = Floor()
         self._processor = processor
         self._now = now
         self._on_news = on_news
@@ -159,7 +163,6 @@ class TransportOutput:
         self._chunks: deque[float] = deque()  # when each that has not come out is to end
         self._free_at = -math.inf
         self._fitter = SoundFitter()
-        self._others_until = -math.inf  # speech of another service, for which this stands by
         self._was_busy = False  # with something that an interruption drops, if it can
 
     def find(self, pipeline_rate: int) -> BaseOutputTransport | None:
@@ -172,6 +175,7 @@ class TransportOutput:
         if self._transport is None:
             self._transport = output_transport(self._processor)
             if self._transport is not None:
+                self.floor = floor_of(self._transport)
                 self._transport.add_event_handler("on_after_push_frame", self._came_out)
                 self._transport.add_event_handler("on_after_process_frame", self._was_taken)
         return self._transport
@@ -228,8 +232,12 @@ class TransportOutput:
     def idle(self) -> bool:
         """Whether it is done with everything."""
         self._forget_old()
-        others_speak = self._now() < self._others_until
-        return not (self._given or self.is_behind(1) or self.unplayed_secs or others_speak)
+        return not (self._given or self.speaks)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether speech that it was given has yet to sound, or to come out."""
+        return bool(self.is_behind(1) or self.unplayed_secs)
 
     @property
     def next_change(self) -> float | None:
@@ -239,7 +247,8 @@ class TransportOutput:
         times = [g.since if g.since > now else g.until for g in self._given.values()]
         if self.is_behind(1):
             times.append(self._chunks[0] + UNTOLD_SECS)
-        times += [at for at in (self._free_at, self._others_until) if at > now]
+        if self._free_at > now:
+            times.append(self._free_at)
         return min(times, default=None)
 
     def takes_time(self, frame: Frame) -> bool:
@@ -367,8 +376,6 @@ class TransportOutput:
                 left_secs = len(self._chunks) * self.format.secs
                 self._free_at = max(self._free_at, self._now() + left_secs)
                 self._on_news()
-            else:
-                self._others_until = self._now() + PAUSE_SECS
         elif self._given.pop(frame.id, None) is not None:
             self._on_news()
 

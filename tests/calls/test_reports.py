@@ -29,13 +29,12 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
     TTSTextFrame,
 )
-from pipecat.pipeline.service_switcher import ServiceSwitcher, ServiceSwitcherStrategyFailover
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from pipecat_agenthuman import AgentHumanVideoService, RenewalPolicy
 from pipecat_agenthuman.demo.speech import EspeakTTSService
 from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame
-from pipecat_agenthuman.sandbox import Fault, Sandbox
+from pipecat_agenthuman.sandbox import Fault
 from tests.support.calls import CUT_SECS, Call, avatar_in, avatars, calling, staged
 from tests.support.faults import fault
 from tests.support.inside import delivery_lock, set_limits
@@ -491,54 +490,6 @@ async def test_frames_that_go_up_pass_while_speech_waits(case, monkeypatch):
         assert not call.behind.of(Note)
         await call.end()
     assert call.behind.of(Note)
-
-
-# --- a standby -------------------------------------------------------------------------
-
-
-async def test_a_standby_takes_over_and_there_is_one_voice_at_a_time():
-    async with avatars() as first, avatars() as second:
-        one, other = avatar_in(first), avatar_in(second)
-        ready = []
-        for avatar in (one, other):
-            avatar.add_event_handler("on_avatar_ready", lambda _: ready.append(1))
-        switch = ServiceSwitcher(
-            services=[one, other], strategy_type=ServiceSwitcherStrategyFailover
-        )
-        async with staged(switch) as call:
-            await until(lambda: len(ready) == 2)
-
-            async def speak() -> None:
-                for frame in [*say(2.0, "The first says this."), *say(1.0, "And then more.")]:
-                    await call.feed(frame)
-
-            speaking = asyncio.create_task(speak())
-            await call.heard_for(0.7)
-            first.inject(fault("create", "refuse", status=401, times=None))
-            await first.drop()
-            await speaking
-            await until(lambda: other.stats.heard_secs or len(call.behind.of(TTSTextFrame)) == 2)
-            await asyncio.sleep(1.5)
-            await call.feed(*say(0.5, "The last."))
-            await until(lambda: "The last." in words_of(call))
-            await call.end()
-        voices = [spans_of(first), spans_of(second), call.transport.sounded]
-    assert overlap_secs(voices[0], voices[1]) < OVERLAP_SECS
-    assert overlap_secs(voices[0], voices[2]) < OVERLAP_SECS + CUT_SECS
-    assert overlap_secs(voices[1], voices[2]) < OVERLAP_SECS
-    seen = call.speaking(call.behind, upstream=False)
-    assert seen == ["start", "stop"] * (len(seen) // 2)
-    assert words_of(call)[0] == "The first says this."
-    assert words_of(call)[-1] == "The last."
-    assert second.heard().duration_secs > 0.4
-
-
-def spans_of(sandbox: Sandbox) -> list[tuple[float, float]]:
-    """From when to when an avatar was heard."""
-    return [
-        (segment.starts_at, segment.starts_at + segment.samples / RATE)
-        for segment in sandbox.heard().segments
-    ]
 
 
 # --- first the voice, then the telling -------------------------------------------------

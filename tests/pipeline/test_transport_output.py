@@ -182,16 +182,6 @@ async def test_it_is_idle_when_everything_came_out(bench):
     assert bench.voice.idle
 
 
-async def test_speech_of_another_that_stands_by_keeps_it_busy_for_a_moment(bench):
-    """Of two avatars in a switch one must not begin while the transport speaks for the other."""
-    await bench.comes_out(StandInAudioFrame(bytes(1280), RATE, 1))
-    assert not bench.voice.idle
-    due = bench.voice.next_change
-    assert due is not None
-    bench.now = due + 0.001
-    assert bench.voice.idle
-
-
 # --- frames on their way ---------------------------------------------------------------
 
 
