@@ -22,7 +22,12 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 
 from pipecat_agenthuman.pipeline.availability import Availability
-from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, SPOKEN_TEXT, HandedOnFrame, speech_frame
+from pipecat_agenthuman.pipeline.frame_traits import (
+    SOUNDS,
+    SPOKEN_TEXT,
+    HandedOnFrame,
+    speech_frame,
+)
 from pipecat_agenthuman.pipeline.intake import Intake
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.rounds import Rounds

@@ -29,11 +29,7 @@ from pipecat_agenthuman.pipeline.frame_traits import (
 )
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.sinks import SilentSink, Sink, TransportSink
-from pipecat_agenthuman.pipeline.transport_output import (
-    THROUGH_SECS,
-    changes_audio,
-    plays_audio,
-)
+from pipecat_agenthuman.pipeline.transport_output import changes_audio, plays_audio
 from pipecat_agenthuman.playout.conversion import spread
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
@@ -163,8 +159,8 @@ class Fallback:
             if not await output.rounds.wait_until(lambda: output.idle, limit_secs):
                 await self.pass_unheard()
             self._is_over = False
-        # The end of speech overtakes frames that are on their way.
-        await output.rounds.wait_until(lambda: output.transport.settled, THROUGH_SECS)
+        # The end of speech overtakes frames that are on their way, each of which has its limit.
+        await output.rounds.wait_until(lambda: output.transport.settled)
         async with output.lock:
             await output.end_speech()
 

@@ -25,19 +25,14 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat_agenthuman.pipeline.floor import Floor, floor_of
 from pipecat_agenthuman.pipeline.frame_traits import (
     SOUNDS,
-    PassedMark,
     StandInAudioFrame,
     duration_secs,
-    is_interruptible,
     passed_mark,
     stand_in_frame,
 )
+from pipecat_agenthuman.pipeline.in_transit import THROUGH_SECS, InTransit
 from pipecat_agenthuman.pipeline.sounds import SoundFitter
 from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE
-
-THROUGH_SECS: Final = 2.0
-"""How long a frame may take to come out of the transport, beyond the sound that it makes. One
-that somebody between here and there keeps would be waited for in vain."""
 
 UNTOLD_SECS: Final = 1.0
 """How much later than it should a piece of speech may come out, before durations count."""
@@ -113,22 +108,16 @@ class ChunkFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
-    """A frame that has not come out yet.
+class _Piece:
+    """A piece of speech that has not come out yet.
 
     Attributes:
-        frame: The frame.
-        bars: Whether speech waits for it: it is a sound, or follows one, or takes time.
-        until: When it is not waited for any more.
-        since: When the sound in front of it is over, if it was given ahead of that.
-        is_kept: Whether the transport keeps it.
+        order: Its place among all that the transport was given.
+        ends_at: When it is to end.
     """
 
-    frame: Frame
-    bars: bool
-    until: float
-    since: float = -math.inf
-    is_kept: bool = False
+    order: int
+    ends_at: float
 
 
 class TransportOutput:
@@ -158,9 +147,8 @@ class TransportOutput:
         self._on_news = on_news
         self._transport: BaseOutputTransport | None = None
         self._pipeline_rate = 0
-        self._given: dict[int, _Given] = {}
-        self._kept: set[type[Frame]] = set()  # kinds that somebody in between keeps
-        self._chunks: deque[float] = deque()  # when each that has not come out is to end
+        self._in_transit = InTransit()
+        self._chunks: deque[_Piece] = deque()
         self._free_at = -math.inf
         self._fitter = SoundFitter()
         self._was_busy = False  # with something that an interruption drops, if it can
@@ -177,6 +165,7 @@ class TransportOutput:
             if self._transport is not None:
                 self.floor = floor_of(self._transport)
                 self._transport.add_event_handler("on_after_push_frame", self._came_out)
+                self._transport.add_event_handler("on_before_process_frame", self._is_taken)
                 self._transport.add_event_handler("on_after_process_frame", self._was_taken)
         return self._transport
 
@@ -205,34 +194,29 @@ class TransportOutput:
     def is_behind(self, chunks: int) -> bool:
         """Whether so many pieces of speech have not come out, and some may yet."""
         now = self._now()
-        while self._chunks and self._chunks[0] + UNTOLD_SECS < now:
+        while self._chunks and self._chunks[0].ends_at + UNTOLD_SECS < now:
             self._chunks.popleft()  # It does not tell.
         return len(self._chunks) >= chunks
 
     @property
     def settled(self) -> bool:
         """Whether every frame came out whose turn it was."""
-        self._forget_old()
-        now = self._now()
-        return all(given.since > now for given in self._given.values())
+        return self._in_transit.is_settled(self._now())
 
     @property
     def sounding(self) -> bool:
         """Whether it makes a sound that is no speech, or will after what it was given before."""
-        self._forget_old()
-        return any(isinstance(given.frame, PassedMark) for given in self._given.values())
+        return self._in_transit.is_sounding(self._now())
 
     @property
     def bars_speech(self) -> bool:
         """Whether it is busy with something, or will be, for which speech has to wait."""
-        self._forget_old()
-        return any(given.bars for given in self._given.values())
+        return self._in_transit.bars_speech(self._now())
 
     @property
     def idle(self) -> bool:
         """Whether it is done with everything."""
-        self._forget_old()
-        return not (self._given or self.speaks)
+        return self._in_transit.is_empty(self._now()) and not self.speaks
 
     @property
     def speaks(self) -> bool:
@@ -242,11 +226,11 @@ class TransportOutput:
     @property
     def next_change(self) -> float | None:
         """When time alone changes one of the answers; None if only news does."""
-        self._forget_old()
         now = self._now()
-        times = [g.since if g.since > now else g.until for g in self._given.values()]
+        change = self._in_transit.next_change(now)
+        times = [] if change is None else [change]
         if self.is_behind(1):
-            times.append(self._chunks[0] + UNTOLD_SECS)
+            times.append(self._chunks[0].ends_at + UNTOLD_SECS)
         if self._free_at > now:
             times.append(self._free_at)
         return min(times, default=None)
@@ -276,10 +260,10 @@ class TransportOutput:
             since: When the sound in front of it is over, if it is given ahead of that.
             is_kept: Whether the transport keeps it, so that it has only to get there.
         """
-        if self._transport is not None and type(frame) not in self._kept:
+        if self._transport is not None:
             until = self._busy_until() + THROUGH_SECS
             bars = self.takes_time(frame)
-            self._given[frame.id] = _Given(frame, bars, until, since, is_kept)
+            self._in_transit.add(frame, until, bars=bars, since=since, is_kept=is_kept)
         if isinstance(frame, TTSStoppedFrame):
             self._fitter.flushed()
         await self._processor.push_frame(frame)
@@ -319,9 +303,9 @@ class TransportOutput:
         """Let a mark tell when the transport is done with all before it, at about a time."""
         mark = passed_mark()
         if self._transport is None:
-            self._given[mark.id] = _Given(mark, True, until)
+            self._in_transit.add(mark, until, bars=True)
         else:
-            self._given[mark.id] = _Given(mark, True, until + THROUGH_SECS)
+            self._in_transit.add(mark, until + THROUGH_SECS, bars=True)
             await self._processor.push_frame(mark)
 
     async def play(self, audio: bytes, *, interruptible: bool) -> float:
@@ -338,7 +322,7 @@ class TransportOutput:
         starts_at = max(self._free_at, self._now())
         self._free_at = starts_at + chunk.secs
         if self._transport is not None and plays_audio(self._transport):
-            self._chunks.append(self._free_at)
+            self._chunks.append(_Piece(self._in_transit.next_order(), self._free_at))
         await self._processor.push_frame(
             stand_in_frame(
                 audio, chunk.sample_rate, chunk.num_channels, interruptible=interruptible
@@ -354,10 +338,7 @@ class TransportOutput:
 
     def forget_interruptible(self) -> None:
         """An interruption comes: the frames that it drops do not come out any more."""
-        given = self._given
-        kept = {number: one for number, one in given.items() if not is_interruptible(one.frame)}
-        self._was_busy = any(one.bars for number, one in given.items() if number not in kept)
-        self._given = kept
+        self._was_busy = self._in_transit.drop_interruptible()
         self._fitter.interrupted()
 
     async def follow_interruption(self) -> None:
@@ -369,31 +350,25 @@ class TransportOutput:
     # --- watching ----------------------------------------------------------------------
 
     async def _came_out(self, _: FrameProcessor, frame: Frame) -> None:
-        if isinstance(frame, StandInAudioFrame):
-            if self._chunks:
-                self._chunks.popleft()
-                # It cannot have played the rest before.
-                left_secs = len(self._chunks) * self.format.secs
-                self._free_at = max(self._free_at, self._now() + left_secs)
+        now = self._now()
+        if not isinstance(frame, StandInAudioFrame):
+            if self._in_transit.came_out(frame, now):
                 self._on_news()
-        elif self._given.pop(frame.id, None) is not None:
+        elif self._chunks:
+            self._in_transit.got_to(self._chunks.popleft().order, now)
+            # It cannot have played the rest before.
+            left_secs = len(self._chunks) * self.format.secs
+            self._free_at = max(self._free_at, now + left_secs)
             self._on_news()
 
+    async def _is_taken(self, _: FrameProcessor, frame: Frame) -> None:
+        self._in_transit.begins(frame, self._now())
+
     async def _was_taken(self, _: FrameProcessor, frame: Frame) -> None:
-        given = self._given.get(frame.id)
-        if given is not None and given.is_kept:
-            del self._given[frame.id]
+        self._in_transit.ends(frame, self._now())
+        if self._in_transit.was_taken(frame):
             self._on_news()
 
     def _busy_until(self) -> float:
         """When it is done with all speech and sounds that it was given, at the latest."""
-        bars = (given.until for given in self._given.values() if given.bars)
-        return max(self._now(), self._free_at, *bars)
-
-    def _forget_old(self) -> None:
-        now = self._now()
-        for number, given in tuple(self._given.items()):
-            if given.until <= now:
-                del self._given[number]
-                if not given.bars:
-                    self._kept.add(type(given.frame))
+        return max(self._now(), self._free_at, self._in_transit.barred_until())

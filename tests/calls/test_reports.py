@@ -364,17 +364,16 @@ class Subtitles(FrameProcessor):
 
 
 @pytest.mark.parametrize(
-    ("transport", "subtitles"),
+    ("transport", "subtitles", "turns"),
     [
-        (lambda: SoundCard(audio_out_mixer=Hum()), False),
-        (lambda: SoundCard(message_secs=0.05), True),
-        (lambda: SoundCard(message_secs=0.15), True),
+        (lambda: SoundCard(audio_out_mixer=Hum()), False, 4),
+        (lambda: SoundCard(message_secs=0.05), True, 4),
+        (lambda: SoundCard(message_secs=0.15), True, 4),
+        (lambda: SoundCard(message_secs=0.4), True, 2),
     ],
-    ids=["a mixer", "slow messages", "very slow messages"],
+    ids=["a mixer", "slow messages", "very slow messages", "messages that pile up"],
 )
-async def test_a_client_has_every_text_before_the_end_of_its_speech(transport, subtitles):
-    turns = 4
-
+async def test_a_client_has_every_text_before_the_end_of_its_speech(transport, subtitles, turns):
     async def script(call: Call) -> None:
         for number in range(turns):
             await call.turn(f"This is {number}.")

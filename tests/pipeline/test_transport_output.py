@@ -18,6 +18,7 @@ from pipecat.frames.frames import (
     OutputAudioRawFrame,
     OutputDTMFFrame,
     OutputTransportMessageFrame,
+    OutputTransportMessageUrgentFrame,
     TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessor
@@ -29,11 +30,8 @@ from pipecat_agenthuman.pipeline.frame_traits import (
     StandInAudioFrame,
     is_interruptible,
 )
-from pipecat_agenthuman.pipeline.transport_output import (
-    THROUGH_SECS,
-    UNTOLD_SECS,
-    TransportOutput,
-)
+from pipecat_agenthuman.pipeline.in_transit import THROUGH_SECS
+from pipecat_agenthuman.pipeline.transport_output import UNTOLD_SECS, TransportOutput
 from tests.support.pipelines import SoundCard
 from tests.support.sounds import HAS_UNINTERRUPTIBLE_SPEECH, RATE, keep
 
@@ -219,6 +217,64 @@ async def test_what_somebody_in_between_keeps_is_waited_for_once(bench):
     assert bench.voice.settled, "that kind does not come out"
     await bench.voice.give(TTSTextFrame("one", "word"))
     assert not bench.voice.settled, "but others do"
+
+
+async def test_a_queue_of_slow_frames_is_waited_for_while_the_transport_gets_on(bench):
+    """Each takes longer than the one before left it, but it is their turn that they wait for."""
+    messages = [OutputTransportMessageFrame(message={"number": n}) for n in range(20)]
+    for message in messages:
+        await bench.voice.give(message)
+    for message in messages:
+        bench.now += THROUGH_SECS - 0.1
+        assert not bench.voice.settled
+        await bench.comes_out(message)
+    assert bench.voice.settled
+    await bench.voice.give(OutputTransportMessageFrame(message={}))
+    bench.now += THROUGH_SECS + 0.001
+    assert bench.voice.settled, "and no longer than that for one that does not come out"
+
+
+async def test_what_was_overtaken_is_kept_by_somebody(bench):
+    kept = Note()
+    await bench.voice.give(kept)
+    for _ in range(4):
+        later = OutputTransportMessageFrame(message={})
+        await bench.voice.give(later)
+        bench.now += THROUGH_SECS / 4 + 0.01
+        await bench.comes_out(later)
+    assert bench.voice.settled
+
+
+async def test_a_frame_with_a_timestamp_overtakes_nobody(bench):
+    """The transport has another queue for it."""
+    message, next_message = (OutputTransportMessageFrame(message={}) for _ in range(2))
+    timed = TTSTextFrame("one", "word")
+    timed.pts = 1
+    await bench.voice.give(message)
+    await bench.voice.give(next_message)
+    await bench.voice.give(timed)
+    bench.now += THROUGH_SECS - 0.1
+    await bench.comes_out(message)
+    await bench.comes_out(timed)
+    bench.now += THROUGH_SECS - 0.1
+    assert not bench.voice.settled
+    await bench.comes_out(next_message)
+    assert bench.voice.settled
+
+
+async def test_urgent_messages_that_go_before_a_frame_cost_it_no_time(bench):
+    """A transport takes system frames first; each may take as long as sending a message does."""
+    await bench.voice.give(Note())
+    for _ in range(5):
+        urgent = OutputTransportMessageUrgentFrame(message={})
+        await bench.transport._call_event_handler("on_before_process_frame", urgent)
+        bench.now += THROUGH_SECS - 0.1
+        assert not bench.voice.settled, "while it is being sent"
+        await bench.is_taken(urgent)
+    bench.now += THROUGH_SECS - 0.001
+    assert not bench.voice.settled
+    bench.now += 0.002
+    assert bench.voice.settled
 
 
 async def test_what_waits_behind_speech_is_given_the_time_of_that(bench):
