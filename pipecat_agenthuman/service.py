@@ -42,6 +42,7 @@ from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAva
 from pipecat_agenthuman.pipeline.announcer import Announcer
 from pipecat_agenthuman.pipeline.availability import Availability
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
+from pipecat_agenthuman.pipeline.backlog import full_report, goes_with_speech, has_room
 from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.pipeline.error_reports import ErrorReport
 from pipecat_agenthuman.pipeline.fallback import Fallback
@@ -64,13 +65,6 @@ plays silence here for the same reason."""
 
 TEARDOWN_SECS: Final = 8.0
 """Closing the connection and ending the session, before it is left to the cleanup."""
-
-BACKLOG_SECS: Final = 600.0
-"""Speech kept until it can be said; more makes data frames wait. Far more than a bot ever has to
-say: only memory is guarded here, as Pipecat's transports take whatever they are given."""
-
-HELD_FRAMES: Final = 20_000
-"""Frames held behind audio; more makes data frames wait."""
 
 
 class AgentHumanVideoService(AIService):
@@ -273,6 +267,7 @@ class AgentHumanVideoService(AIService):
         self._supervisor.start()
         self._fallback.look_for_transport(self._pipeline_rate)
         self._switch_watch.find()
+        self._output.heard_audio.set_rate(self._pipeline_rate)
         if not self._starts_with_client:
             self._bring_up()
 
@@ -345,8 +340,21 @@ class AgentHumanVideoService(AIService):
         if self._fallback.bypassed:
             await self._fallback.pass_on(reading.frame)
             return
-        await self._output.rounds.wait_until(self._has_room)
-        await self._say(reading)
+        if has_room(self._output.playout, reading):
+            await self._say(reading)
+        else:
+            await self._refuse(reading)
+
+    async def _refuse(self, reading: Reading) -> None:
+        """Go on without a frame for which there is no room; nothing ever waits for it."""
+        await self._announcer.report(full_report(self._output.playout))
+        if reading.role is Role.SPEECH:
+            self._meter.dropped(reading.secs)
+            self._output.intake.miss()
+        elif reading.role in (Role.START, Role.STOP):
+            self._output.intake.finish()
+        if reading.role is not Role.SPEECH and not goes_with_speech(reading.frame):
+            await self._fallback.pass_on(reading.frame)
 
     async def _say(self, reading: Reading) -> None:
         """Have speech said, and hold what belongs to it."""
@@ -395,13 +403,6 @@ class AgentHumanVideoService(AIService):
         transport = output_transport(self)
         announces = bool(getattr(transport, "announces_avatar", False))
         self._supervisor.bring_up(avatar_is_announced=announces)
-
-    def _has_room(self) -> bool:
-        """Whether another frame may be taken. System frames never ask."""
-        playout = self._output.playout
-        # What is held without any speech to come waits for the audio behind this very frame.
-        may_hold = playout.held_items < HELD_FRAMES or not self._output.has_unheard
-        return playout.outgoing.backlog_secs < BACKLOG_SECS and may_hold
 
     # --- settings ----------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from pipecat_agenthuman.pipeline.frame_traits import (
     HandedOnFrame,
     speech_frame,
 )
+from pipecat_agenthuman.pipeline.heard_audio import HeardAudio
 from pipecat_agenthuman.pipeline.intake import Intake
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.rounds import Rounds
@@ -53,6 +54,7 @@ class AvatarOutput:
         intake: Takes what is to be said.
         avatar: The avatar, as somebody who can say it.
         heard_at: When audio was heard last.
+        heard_audio: What was heard of the avatar, to be pushed downstream if that is wanted.
         passes_heard_audio: Whether audio is pushed downstream as it is heard.
     """
 
@@ -95,7 +97,7 @@ class AvatarOutput:
             on_news=self.rounds.wake,
         )
         self.heard_at = -math.inf
-        self._unpassed = bytearray()  # heard of the avatar, to be pushed downstream
+        self.heard_audio = HeardAudio()
 
     # --- looking -----------------------------------------------------------------------
 
@@ -149,6 +151,8 @@ class AvatarOutput:
         """Let somebody speak from now on, or nobody; what was heard until now is another's."""
         self._count_heard(self.now())
         self._speaker = speaker
+        if speaker is self.avatar:
+            self.originals.clear()
 
     def recall(self) -> int:
         """Who speaks cannot go on: what nobody heard is to be said by somebody else.
@@ -177,8 +181,11 @@ class AvatarOutput:
             Whether anything was due.
         """
         due = self.playout.next_due()
+        is_due = due is not None and due <= now
         # The last of what was heard comes before the stop.
-        if await self.pass_heard(now if due is None or due == -math.inf else min(due, now)):
+        until = now if due is None or due == -math.inf else min(due, now)
+        is_over = self.passes_heard_audio and is_due and self.playout.ends_next
+        if await self.pass_heard(until, is_over=is_over):
             return True
         cue = self.playout.poll(now, signs=self.transport.settled)
         if cue is None:
@@ -196,17 +203,22 @@ class AvatarOutput:
         """Whether there is audio to pass on, piece by piece, while it is heard."""
         return self.passes_heard_audio and self.playout.speaking
 
-    async def pass_heard(self, until: float) -> bool:
+    async def pass_heard(self, until: float, *, is_over: bool = False) -> bool:
         """Take note of what was heard until a time, and pass it on if that is wanted.
+
+        Args:
+            until: The time.
+            is_over: Whether an utterance ends there.
 
         Returns:
             Whether anything was passed on.
         """
         self._count_heard(until)
-        if not self._unpassed:
+        is_over = is_over or self.playout.outgoing.sounds_until <= until
+        audio = self.heard_audio.take(is_over=is_over)
+        if not audio:
             return False
-        audio, self._unpassed = bytes(self._unpassed), bytearray()
-        frame = speech_frame(audio, WIRE_SAMPLE_RATE, interruptible=False)
+        frame = speech_frame(audio, self.heard_audio.sample_rate, interruptible=False)
         await self.transport.give(frame, is_kept=True)
         return True
 
@@ -258,7 +270,7 @@ class AvatarOutput:
         self.heard_at = self.now()
         self._speaker.heard(len(audio) // BYTES_PER_SAMPLE)
         if self.passes_heard_audio and self._speaker is self.avatar:
-            self._unpassed += audio
+            self.heard_audio.add(audio)
 
     # --- ends --------------------------------------------------------------------------
 

@@ -155,7 +155,7 @@ class Intake:
             self._utterance = _OpenUtterance(frame.context_id, False, interruptible)
             self._playout.open_utterance(interruptible=interruptible)
         utterance = self._utterance
-        if not utterance.said and self._availability.state is AvatarState.ABSENT:
+        if not utterance.said and self._availability.state is not AvatarState.READY:
             self._originals.begin(self._playout.end, frame.sample_rate, frame.num_channels)
         self._originals.write(frame.audio, frame.sample_rate, frame.num_channels)
         utterance.interruptible = interruptible

@@ -151,6 +151,12 @@ class CueSheet(Generic[ItemT]):
             return None
         return step.take()
 
+    @property
+    def ends_next(self) -> bool:
+        """Whether the next cue is the end of speech."""
+        step = self._next_step()
+        return self._speaking and step is not None and step.is_sign
+
     def next_due(self, *, signs: bool = True) -> float | None:
         """When the next cue is due, or None if only news can tell.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
 from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
 
@@ -60,6 +61,11 @@ class _Recording:
         return (position - self.start) * self.sample_rate // WIRE_SAMPLE_RATE
 
 
+KEPT_BYTES: Final = 32 * 1024 * 1024
+"""Audio that is kept: some three minutes of 48 kHz in stereo, and ten of 24 kHz in mono. An
+utterance beyond is on the tape all the same."""
+
+
 class Originals:
     """The utterances that are kept, in order; each is read once, from its beginning on."""
 
@@ -82,12 +88,15 @@ class Originals:
     def write(self, audio: bytes, sample_rate: int, num_channels: int) -> None:
         """Append audio to the utterance that is being kept, if one is.
 
-        One whose format changes on the way is not kept: the tape has it in one format.
+        One whose format changes on the way is not kept, nor one for which there is no room: the
+        tape has it in one format.
         """
         if not self._is_open:
             return
         recording = self._recordings[-1]
-        if (sample_rate, num_channels) == (recording.sample_rate, recording.num_channels):
+        kept_bytes = sum(len(one.audio) for one in self._recordings)
+        is_alike = (sample_rate, num_channels) == (recording.sample_rate, recording.num_channels)
+        if is_alike and kept_bytes + len(audio) <= KEPT_BYTES:
             recording.audio += audio
         else:
             self._recordings.pop()

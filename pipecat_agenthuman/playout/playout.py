@@ -271,6 +271,12 @@ class Playout(Generic[ItemT]):
         self._cues.expects_more = self._expects_more
         return self._cues.poll(now, signs=signs)
 
+    @property
+    def ends_next(self) -> bool:
+        """Whether the next output is the end of speech."""
+        self._cues.expects_more = self._expects_more
+        return self._cues.ends_next
+
     def next_due(self, *, signs: bool = True) -> float | None:
         """When ``poll`` has an output, in the past if it has one; None if only news can help."""
         self._cues.expects_more = self._expects_more

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from pipecat.frames.frames import TTSAudioRawFrame
+from pipecat.frames.frames import BotStoppedSpeakingFrame, TTSAudioRawFrame
 from pipecat.processors.audio.audio_buffer_processor import AudioBufferProcessor
 
 from pipecat_agenthuman.sandbox import Sandbox
@@ -46,6 +46,7 @@ async def recorded(sandbox: Sandbox) -> AsyncIterator[tuple[Call, BotTrack]]:
         avatar=avatar_in(sandbox, pass_heard_audio=True),
         before_output=(track.recorder,),
         audio_out_enabled=False,
+        rate=RATE,
     ) as call:
         yield call, track
 
@@ -85,6 +86,7 @@ async def pieces_come_when_they_are_heard(sandbox: Sandbox):
     async with staged(
         avatar=avatar_in(sandbox, pass_heard_audio=True),
         audio_out_enabled=False,
+        rate=RATE,
     ) as call:
         await call.feed(*utterance(noise(1.5)))
         await call.end()
@@ -99,6 +101,26 @@ async def pieces_come_when_they_are_heard(sandbox: Sandbox):
     last_piece = call.between.sightings.index(call.between.seen(TTSAudioRawFrame)[-1])
     assert kinds.index("BotStartedSpeakingFrame") < last_piece
     assert last_piece < kinds.index("BotStoppedSpeakingFrame")
+
+
+@SCENES.add
+async def what_is_passed_has_the_rate_of_the_pipeline_and_its_end_is_there(sandbox: Sandbox):
+    words, more = noise(0.7, rate=24_000), noise(0.4, rate=24_000, seed=2)
+    async with staged(
+        avatar=avatar_in(sandbox, pass_heard_audio=True), audio_out_enabled=False, rate=48_000
+    ) as call:
+        for said in (words, more):
+            await call.feed(*utterance(said))
+        await call.end()
+    stops = [seen.at for seen in call.between.seen(BotStoppedSpeakingFrame)]
+    pieces = call.between.seen(TTSAudioRawFrame)
+    assert {piece.frame.sample_rate for piece in pieces} == {48_000}
+    for secs, begins, stop in ((0.7, 0.0, stops[0]), (0.4, stops[0], stops[1])):
+        samples = sum(len(one.frame.audio) // 2 for one in pieces if begins < one.at <= stop)
+        assert samples == round(secs * 48_000)
+    # All of it is speech: nothing was filled up with silence.
+    sound = np.frombuffer(b"".join(piece.frame.audio for piece in pieces), np.int16)
+    assert np.abs(sound[-480:]).max() > 500
 
 
 @SCENES.add

@@ -472,15 +472,18 @@ async def the_start_passes_while_the_service_is_slow(_: Sandbox):
 
 
 @SCENES.add
-async def data_waits_when_too_much_speech_waits_and_system_frames_do_not(_: Sandbox):
+async def speech_for_which_there_is_no_room_is_dropped_and_nothing_waits_for_it(_: Sandbox):
     slow = Fault(on="create", kind="delay", delay_secs=2.0)
     with avatars(faults=[slow]) as sandbox:
         async with staged(avatar=avatar_in(sandbox), until_ready=False) as call:
             await call.feed(TTSStartedFrame(), *noise(614.0, frame_secs=2.0), Mark(), Urgent())
             await call.behind.saw(Urgent)
-            await until(lambda: call.avatar.has_queued_frame(Mark))
+            await until(lambda: call.avatar.stats.taken_secs > 613.0)
+            assert not call.avatar.has_queued_frame(Mark)
             assert sandbox.sessions == []
-            assert 600.0 <= playout_of(call.avatar).outgoing.backlog_secs <= 604.0
+            assert 600.0 <= playout_of(call.avatar).outgoing.backlog_secs <= 602.0
+            assert 12.0 <= call.avatar.stats.dropped_secs <= 14.0
+            assert [frame.code for frame in call.error_frames] == ["backlog_full"]
             await call.interrupt()
             await call.behind.saw(InterruptionFrame)
             await call.feed(*utterance(noise(0.4, seed=2)))

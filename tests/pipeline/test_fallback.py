@@ -16,7 +16,7 @@ from pipecat_agenthuman.pipeline.frame_traits import LOUDNESS, StandInAudioFrame
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import CUT_SECS, avatars, calling
 from tests.support.faults import fault
-from tests.support.inside import avatar_speaks, transport_is_busy
+from tests.support.inside import avatar_speaks, set_limits, transport_is_busy
 from tests.support.pipelines import SoundCard
 from tests.support.sounds import RATE, counted, never, numbered, once
 from tests.support.waiting import until
@@ -357,3 +357,22 @@ async def test_a_transport_that_plays_no_audio_is_fine_if_nothing_is_to_be_passe
     async with avatars() as sandbox, calling(sandbox, **options) as call:
         await call.end()
     assert not [line for line in log if "plays no audio" in line]
+
+
+async def test_words_that_wait_for_an_avatar_that_never_comes_keep_their_format(monkeypatch):
+    """The transport says them as if it had been given them by the TTS service."""
+    set_limits(monkeypatch, start_wait_secs=0.3)
+    async with avatars() as sandbox:
+        sandbox.inject(fault("create", "delay", delay_secs=2.5, delayed="answer"))
+        shape = {"until_ready": False, "rate": 24_000}
+        transport = SoundCard(audio_out_channels=2)
+        async with calling(sandbox, transport=transport, **shape) as call:
+            left = np.arange(1, 12_001)
+            audio = np.column_stack([left, left + 20_000]).astype("<u2").tobytes()
+            await call.feed(TTSStartedFrame(), TTSAudioRawFrame(audio, 24_000, 2))
+            await call.feed(TTSStoppedFrame())
+            await call.spoken()
+            await call.end()
+    given = b"".join(frame.audio for frame in call.between.of(StandInAudioFrame))
+    assert given[: len(audio)] == audio
+    assert not any(given[len(audio) :])

@@ -75,6 +75,19 @@ def test_one_whose_format_changes_is_not_kept():
     assert originals.read(0, 100, is_last=False) is None
 
 
+def test_one_for_which_there_is_no_room_is_not_kept_and_those_before_it_are(monkeypatch):
+    monkeypatch.setattr("pipecat_agenthuman.playout.originals.KEPT_BYTES", 6000)
+    originals = kept(0, 2400)
+    originals.begin(1600, 24_000, 1)
+    for _ in range(3):
+        originals.write(frames(300), 24_000, 1)
+    assert originals.read(0, 1600, is_last=True) == Original(frames(2400), 24_000, 1)
+    assert originals.read(1600, 1700, is_last=False) is None
+    originals.begin(2200, 24_000, 1)
+    originals.write(frames(2400), 24_000, 1)
+    assert originals.read(2200, 2300, is_last=False) is not None, "what was read makes room"
+
+
 def test_utterances_are_kept_one_by_one_in_their_formats():
     originals = kept(0, 2400)
     originals.begin(1600, 48_000, 2)

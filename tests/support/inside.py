@@ -102,7 +102,8 @@ _LIMITS = {
     "return_wait_secs": "pipecat_agenthuman.pipeline.supervisor.RETURN_WAIT_SECS",
     "untold_news": "pipecat_agenthuman.pipeline.announcer.UNTOLD_NEWS",
     "burst_secs": "pipecat_agenthuman.pipeline.announcer.BURST_SECS",
-    "backlog_secs": "pipecat_agenthuman.service.BACKLOG_SECS",
+    "backlog_secs": "pipecat_agenthuman.pipeline.backlog.BACKLOG_SECS",
+    "held_frames": "pipecat_agenthuman.pipeline.backlog.HELD_FRAMES",
     "create_timeout_secs": "pipecat_agenthuman.client.sources.CREATE_TIMEOUT_SECS",
     "end_timeout_secs": "pipecat_agenthuman.client.sources.END_TIMEOUT_SECS",
 }
