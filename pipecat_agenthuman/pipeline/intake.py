@@ -23,6 +23,7 @@ from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, SPOKEN_TEXT, Handed
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.transport_output import TransportOutput
 from pipecat_agenthuman.playout.conversion import SpeechConverter
+from pipecat_agenthuman.playout.marks import Bar
 from pipecat_agenthuman.playout.originals import Originals
 from pipecat_agenthuman.playout.playout import Playout
 
@@ -190,22 +191,28 @@ class Intake:
             interruptible: Whether an interruption may drop it.
         """
         if not frame.pts:
-            # Amid speech only a sound is worth a pause of the avatar.
-            is_amid = self._utterance is not None and not isinstance(frame, SOUNDS)
-            bars_sound = self._transport.takes_time(frame) and not is_amid
-            if bars_sound:
+            bar = self._bar(frame)
+            if bar is Bar.ALWAYS:
                 self._write(self._converter.flush())
             # Otherwise what the resampler still holds back, some 10 ms, does not count: it comes
             # with the next audio, and that can be a tool call away.
             self._playout.hold(
                 frame,
                 interruptible=interruptible,
-                bars_sound=bars_sound,
+                bar=bar,
                 unsaid=self._says_nothing,
             )
         else:
             self._hold_timed(frame, frame.pts / _NANOSECS, interruptible=interruptible)
         self._on_news()
+
+    def _bar(self, frame: Frame) -> Bar:
+        """Whether speech behind a frame waits until the transport is done with it."""
+        if not self._transport.takes_time(frame):
+            return Bar.NEVER
+        # Amid speech only a sound is worth a pause of the avatar.
+        is_amid = self._utterance is not None and not isinstance(frame, SOUNDS)
+        return Bar.BETWEEN if is_amid else Bar.ALWAYS
 
     def _hold_timed(self, frame: Frame, at_secs: float, *, interruptible: bool) -> None:
         is_word = isinstance(frame, SPOKEN_TEXT)

@@ -221,7 +221,9 @@ class TransportSink:
         starts_at = await self._transport.play(piece, interruptible=interruptible)
         self._given_samples += chunk.samples
         told = round(self._given_samples * WIRE_SAMPLE_RATE / chunk.sample_rate)
-        self._outgoing.sounds(told - self._told_samples, starts_at)
+        # With the last piece all is told that was taken: the resampler rounds.
+        samples = told - self._told_samples if self._holds_some else self._outgoing.untold_samples
+        self._outgoing.sounds(samples, starts_at)
         self._told_samples = told
         return True
 
@@ -266,8 +268,11 @@ class TransportSink:
             chunk = self._transport.format
             self._ready += spread(self._converter.flush(), chunk.num_channels)
             self._converter = None
-        if not self._outgoing.untold:
+        if not self._outgoing.untold_samples:
             self._ready.clear()  # The resampler's rounding is not worth another piece.
+        elif not self._ready:
+            # Too little for one sample of the transport's: it is over with what came before.
+            self._outgoing.sounds(self._outgoing.untold_samples, self._transport.free_at)
         elif over := len(self._ready) % size:
             self._ready += bytes(size - over)
         self._given_samples = self._told_samples = 0

@@ -193,7 +193,9 @@ class CueSheet(Generic[ItemT]):
         if mark.unsaid:
             return True
         if mark.phase == Phase.WITH:
-            return any(start <= mark.position < end for start, end in self._struck)
+            # A word is what follows its beginning, which is known to some milliseconds.
+            onset = mark.position + ONSET_SAMPLES
+            return any(start <= onset < end for start, end in self._struck)
         if mark.since is None or mark.since == mark.position:
             return False
         return any(start <= mark.since and mark.position <= end for start, end in self._struck)
@@ -231,7 +233,7 @@ class CueSheet(Generic[ItemT]):
         """When what begins at a position is heard to begin; None while that is unknown."""
         begins_at = self._clock.start_time(position)
         goes_on_at = self._clock.start_time(position + ONSET_SAMPLES)
-        if begins_at is None or (goes_on_at is None and self.expects_more and self._speaking):
+        if begins_at is None or (goes_on_at is None and self.expects_more):
             return None
         if goes_on_at is None or goes_on_at - begins_at < 2 * _ONSET_SECS:
             return begins_at

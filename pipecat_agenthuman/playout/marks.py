@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Generic, TypeVar
 
 from pipecat_agenthuman.playout.tape import Relaid
@@ -26,6 +26,15 @@ class Phase(IntEnum):
     WITH = 2
 
 
+class Bar(StrEnum):
+    """Whether what sounds behind an item must not be sent before the item is released."""
+
+    NEVER = "never"
+    BETWEEN = "between utterances"
+    """Not amid the utterance in which it came; if it turns out to stand at its end, it bars."""
+    ALWAYS = "always"
+
+
 @dataclass(order=True, slots=True)
 class Mark(Generic[ItemT]):
     """A held item in its place on the axis of positions.
@@ -38,7 +47,7 @@ class Mark(Generic[ItemT]):
         interruptible: Whether an interruption drops it.
         ends_speech: Whether speech stops when it is due.
         timed: Whether it waits for a sound by its timestamp, and not in the order of frames.
-        bars_sound: Whether what sounds behind it must not be sent before it is released.
+        bar: Whether what sounds behind it must not be sent before it is released.
         since: Where the speech begins behind which it stands; None if there is none.
         unsaid: Whether nothing could be said at all of the utterance to which it belongs.
         beyond_secs: How long after its place it is due: its timestamp points there, and the
@@ -52,10 +61,15 @@ class Mark(Generic[ItemT]):
     interruptible: bool = field(compare=False)
     ends_speech: bool = field(compare=False, default=False)
     timed: bool = field(compare=False, default=False)
-    bars_sound: bool = field(compare=False, default=False)
+    bar: Bar = field(compare=False, default=Bar.NEVER)
     since: int | None = field(compare=False, default=None)
     unsaid: bool = field(compare=False, default=False)
     beyond_secs: float | None = field(compare=False, default=None)
+
+    @property
+    def bars_sound(self) -> bool:
+        """Whether nothing that sounds behind it may be sent now."""
+        return self.bar is Bar.ALWAYS
 
 
 @dataclass(order=True, slots=True)
@@ -119,7 +133,7 @@ class Marks(Generic[ItemT]):
         interruptible: bool,
         ends_speech: bool = False,
         timed: bool = False,
-        bars_sound: bool = False,
+        bar: Bar = Bar.NEVER,
         since: int | None = None,
         unsaid: bool = False,
     ) -> None:
@@ -131,12 +145,12 @@ class Marks(Generic[ItemT]):
             interruptible: Whether an interruption may drop it.
             ends_speech: Whether speech stops when it is due.
             timed: Whether it waits by its timestamp, and not in the order of frames.
-            bars_sound: Whether what sounds behind it must not be sent before it is released.
+            bar: Whether what sounds behind it must not be sent before it is released.
             since: Where the speech begins behind which it stands.
             unsaid: Whether nothing could be said at all of the utterance to which it belongs.
         """
         mark = self._hold(position, Phase.BEHIND, item, interruptible)
-        mark.ends_speech, mark.bars_sound = ends_speech, bars_sound
+        mark.ends_speech, mark.bar = ends_speech, bar
         mark.timed, mark.since, mark.unsaid = timed, since, unsaid
 
     def hold_with(
@@ -228,8 +242,10 @@ class Marks(Generic[ItemT]):
         heapq.heapify(self._marks)
 
     def end_at(self, position: int) -> None:
-        """Nothing will sound at or behind a position: what waits for it moves there."""
+        """An utterance ends: what waits for something at or behind a position moves there."""
         for mark in self._marks:
+            if mark.position == position and mark.bar is Bar.BETWEEN:
+                mark.bar = Bar.ALWAYS
             if (mark.position, mark.phase) > (position, Phase.BEHIND):
                 if mark.beyond_secs is not None:
                     mark.beyond_secs += to_secs(mark.position - position)

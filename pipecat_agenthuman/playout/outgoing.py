@@ -219,9 +219,9 @@ class Outgoing(Generic[ItemT]):
         return self._run_end() > self._sent or self._meets_struck
 
     @property
-    def untold(self) -> bool:
-        """Whether something was taken of which nobody told yet that it sounds."""
-        return self._clock.end < self._sent
+    def untold_samples(self) -> int:
+        """How much was taken of which nobody told yet that it sounds."""
+        return max(self._sent - self._clock.end, 0)
 
     @property
     def at_run_end(self) -> bool:

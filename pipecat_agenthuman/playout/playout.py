@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
 from pipecat_agenthuman.playout.cues import STALL_LIMIT_SECS, Cue, CueSheet
-from pipecat_agenthuman.playout.marks import Mark, Marks
+from pipecat_agenthuman.playout.marks import Bar, Mark, Marks
 from pipecat_agenthuman.playout.outgoing import Outgoing
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.results import Held, Interruption, Speech
@@ -183,7 +183,7 @@ class Playout(Generic[ItemT]):
         *,
         interruptible: bool = True,
         ends_speech: bool = False,
-        bars_sound: bool = False,
+        bar: Bar = Bar.NEVER,
         unsaid: bool = False,
     ) -> None:
         """Hold an item behind all audio written so far.
@@ -192,7 +192,7 @@ class Playout(Generic[ItemT]):
             item: What ``Release`` will carry.
             interruptible: Whether an interruption may drop it.
             ends_speech: Whether speech stops when it is due, as with a TTS stop.
-            bars_sound: Whether what sounds behind it must not be sent before it is released.
+            bar: Whether what sounds behind it must not be sent before it is released.
             unsaid: Whether nothing could be written of the utterance to which it belongs.
         """
         utterance = self._utterances.latest
@@ -201,7 +201,7 @@ class Playout(Generic[ItemT]):
             item,
             interruptible=interruptible,
             ends_speech=ends_speech,
-            bars_sound=bars_sound,
+            bar=bar,
             since=None if utterance is None else utterance.start,
             unsaid=unsaid,
         )
@@ -357,8 +357,10 @@ class Playout(Generic[ItemT]):
 
     @property
     def _expects_more(self) -> bool:
-        """Whether the utterance goes on of which the last on the clock is."""
-        return self._utterances.has_begun(self._clock.end)
+        """Whether the utterance goes on of which the last on the clock is, and nothing bars it."""
+        bar = self._marks.first_bar(or_end=False)
+        is_barred = bar is not None and bar <= self._clock.end
+        return self._utterances.has_begun(self._clock.end) and not is_barred
 
     def _set_origin(self, utterance: Utterance, origin_secs: float) -> None:
         """Now timestamps mean positions, also those that came before the first audio."""

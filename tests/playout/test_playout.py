@@ -6,6 +6,7 @@ import pytest
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
 from pipecat_agenthuman.playout.cues import Release
+from pipecat_agenthuman.playout.marks import Bar
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.results import Held, Interruption, Speech
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
@@ -513,7 +514,7 @@ def test_somebody_else_goes_on_at_the_very_sample(stage, others, heard_secs):
     stage.until(LATENCY + heard_secs)
     heard = round(max(heard_secs, 0.0) * RATE)
     assert stage.playout.outgoing.recall(stage.now) == 2 * RATE - heard
-    assert not stage.playout.outgoing.untold
+    assert not stage.playout.outgoing.untold_samples
     stage.sent.clear()
     getattr(stage, others)()
     assert b"".join(stage.sent).startswith(pcm(0.2, heard))
@@ -695,11 +696,11 @@ def test_a_portion_is_no_longer_than_was_asked_for_and_sounds_when_that_was_told
     portion = stage.playout.outgoing.take_portion(0.0, 1000)
     assert portion is not None
     assert portion.audio == pcm(1.0)[:2000]
-    assert stage.playout.outgoing.untold
+    assert stage.playout.outgoing.untold_samples
     stage.playout.outgoing.sounds(400, 3.0)
-    assert stage.playout.outgoing.untold
+    assert stage.playout.outgoing.untold_samples
     stage.playout.outgoing.sounds(10_000, 3.025)  # more than was taken: padding, which is no speech
-    assert not stage.playout.outgoing.untold
+    assert not stage.playout.outgoing.untold_samples
     assert stage.until(3.0) == [(0.0, "<hello"), (3.0, "started")]
     stage.until(9.0)
     assert stage.heard == portion.audio
@@ -727,7 +728,7 @@ def test_what_was_taken_is_complete_where_another_kind_or_a_sound_follows(stage)
     assert stage.playout.outgoing.at_run_end
     stage.give()
     assert not stage.playout.outgoing.at_run_end
-    stage.playout.hold("sound", bars_sound=True)
+    stage.playout.hold("sound", bar=Bar.ALWAYS)
     assert stage.playout.outgoing.at_run_end
 
 
@@ -757,7 +758,7 @@ def test_items_in_the_next_samples_are_taken_in_front_of_them_in_order(stage):
 def test_a_sound_is_taken_when_what_comes_before_it_was_given_whole(stage):
     stage.playout.open_utterance()
     stage.write(0.1)
-    stage.playout.hold("sound", bars_sound=True)
+    stage.playout.hold("sound", bar=Bar.ALWAYS)
     stage.playout.hold("behind")
     stage.write(0.1)
     assert stage.playout.outgoing.take_before(RATE) == []
@@ -773,7 +774,7 @@ def test_a_sound_is_taken_when_what_comes_before_it_was_given_whole(stage):
 def test_an_avatar_too_is_sent_nothing_behind_a_sound_that_is_not_out(stage):
     stage.playout.open_utterance()
     stage.write(0.1)
-    stage.playout.hold("sound", bars_sound=True)
+    stage.playout.hold("sound", bar=Bar.ALWAYS)
     stage.write(0.1)
     assert stage.send() == RATE // 10
     assert stage.send() == 0
@@ -824,7 +825,7 @@ def test_the_rest_of_half_heard_speech_that_nobody_says_ends_it(stage):
 
 def test_what_stands_behind_a_sound_is_dropped_when_that_is_out(stage):
     stage.say(0.5, "one")
-    stage.playout.hold("sound", bars_sound=True)
+    stage.playout.hold("sound", bar=Bar.ALWAYS)
     stage.say(0.5, "two")
     assert stage.playout.outgoing.drop_backlog(0.0) == RATE // 2
     assert not stage.playout.outgoing.can_drop

@@ -22,6 +22,7 @@ from pipecat_agenthuman.playout.cues import (
     Started,
     Stopped,
 )
+from pipecat_agenthuman.playout.marks import Bar
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
@@ -52,7 +53,7 @@ class Item:
     timed: bool = False
     with_sound: bool = False
     ends_speech: bool = False
-    bars_sound: bool = False
+    bar: Bar = Bar.NEVER
     released: bool = False
     dropped: bool = False
 
@@ -192,6 +193,11 @@ class Model:
         known = np.isfinite(self.sounds_at[number:]) & (self.state[number:] != DROPPED)
         return number + np.flatnonzero(known)
 
+    def is_known_before(self, number: int) -> bool:
+        """Whether all samples before a number stand on the clock."""
+        known = np.isfinite(self.sounds_at[:number]) | (self.state[:number] == DROPPED)
+        return bool(known.all())
+
     def is_dropped(self, number: int) -> bool:
         return number < len(self.state) and bool(self.state[number] == DROPPED)
 
@@ -293,13 +299,11 @@ class Bench:
         if ends:
             self.hold(True, ends_speech=True)
 
-    def hold(self, interruptible: bool, ends_speech: bool = False, bars_sound: bool = False):
+    def hold(self, interruptible: bool, ends_speech: bool = False, bar: Bar = Bar.NEVER):
         number, behind = len(self.items), len(self.model.state)
-        item = Item(number, behind, interruptible, ends_speech=ends_speech, bars_sound=bars_sound)
+        item = Item(number, behind, interruptible, ends_speech=ends_speech, bar=bar)
         self.items.append(item)
-        self.playout.hold(
-            item, interruptible=interruptible, ends_speech=ends_speech, bars_sound=bars_sound
-        )
+        self.playout.hold(item, interruptible=interruptible, ends_speech=ends_speech, bar=bar)
 
     def hold_timed(self, offset_secs: float, interruptible: bool) -> None:
         """Only inside an open utterance: elsewhere a timestamp has no plain meaning."""
@@ -349,6 +353,8 @@ class Bench:
         if self.spoken:
             self.spoken[-1].is_open = False
         for item in self.items:
+            if item.behind == len(self.model.state) and item.bar is Bar.BETWEEN:
+                item.bar = Bar.ALWAYS
             if item.behind >= len(self.model.state):
                 item.behind, item.with_sound = len(self.model.state), False
 
@@ -439,7 +445,7 @@ class Bench:
         assert (self.model.state[numbers] == PENDING).all()
         self.sent.append(samples)
         for item in self.items:
-            if item.bars_sound and not (item.released or item.dropped):
+            if item.bar is Bar.ALWAYS and not (item.released or item.dropped):
                 assert numbers[-1] < item.behind
 
     def _check_lead(self) -> None:
@@ -531,8 +537,17 @@ class Bench:
             return False
         known = self.model.known_behind(item.behind)
         if len(known) <= ONSET_SAMPLES:
-            return self.speaking and self._goes_on()
+            return self._goes_on() and not self._is_barred()
         return not self.model.has_begun(known[ONSET_SAMPLES], self.now)
+
+    def _is_barred(self) -> bool:
+        """Whether what is to sound next has to wait for an item."""
+        return any(
+            item.bar is Bar.ALWAYS
+            and not (item.released or item.dropped)
+            and self.model.is_known_before(item.behind)
+            for item in self.items
+        )
 
     def _goes_on(self) -> bool:
         """Whether more is to sound of an utterance that has begun."""
@@ -614,8 +629,11 @@ def perform(bench: Bench, script: list[tuple[str, int]], uninterruptible: set[in
                 utterance += 1
             case "hold" | "keep":
                 bench.hold(step == "hold")
+            case "message":
+                is_amid = bool(bench.spoken) and bench.spoken[-1].is_open
+                bench.hold(True, bar=Bar.BETWEEN if is_amid else Bar.ALWAYS)
             case "sound":
-                bench.hold(True, bars_sound=True)
+                bench.hold(True, bar=Bar.ALWAYS)
             case "recall":
                 bench.recall()
             case "word" | "kept word":
@@ -655,7 +673,7 @@ def test_every_sample_and_every_item_has_its_moment(
     confirm_secs=st.sampled_from([0.0, 0.05, 0.3]),
     max_unconfirmed=st.sampled_from([1, 2, 4]),
     answers=some_rejections,
-    script=steps("interrupt", "recall", "recall", "sound"),
+    script=steps("interrupt", "recall", "recall", "sound", "message"),
     uninterruptible=st.sets(st.integers(0, 6), max_size=5),
 )
 def test_every_sample_and_every_item_has_its_moment_whoever_speaks(
