@@ -148,7 +148,7 @@ class Fallback:
         output = self._output
         output.intake.finish()
         limit_secs = output.remaining_secs + grace_secs
-        if not await output.rounds.wait_until(lambda: output.idle, limit_secs):
+        if not await self._all_heard(limit_secs):
             logger.warning(
                 f"{self._processor}: {output.unheard_secs:.1f} s of speech were not heard within "
                 f"{limit_secs:.1f} s at the end of the pipeline; {self.fate}."
@@ -163,6 +163,18 @@ class Fallback:
         await output.rounds.wait_until(lambda: output.transport.settled)
         async with output.lock:
             await output.end_speech()
+
+    async def _all_heard(self, limit_secs: float) -> bool:
+        """Wait until everything was heard, or for the first silence behind a limit.
+
+        What is being heard was confirmed, and comes to its end: it is not begun anew.
+        """
+        output = self._output
+        while not await output.rounds.wait_until(lambda: output.idle, limit_secs):
+            limit_secs = output.playout.outgoing.sounds_until - output.now()
+            if limit_secs <= 0:
+                return False
+        return True
 
     async def clear(self) -> None:
         """Nobody speaks any more: what nobody heard is dropped."""

@@ -77,6 +77,9 @@ PASS_SECS = 0.005
 LOSS_SECS = 0.06
 """What is lost, or heard twice, where another mouth takes over, beside the network."""
 
+ANSWER_SECS = 6.0
+"""How long nobody knows what a server that fell silent has taken: 5 s for an answer, and a bit."""
+
 END_SECS = 17.0
 """From an ``EndFrame``, or from the last sound, to the end of the pipeline: draining, closing."""
 
@@ -307,6 +310,45 @@ class _Judge:
             if isinstance(step, Break) and step.kind == "delay" and step.on != "ping"
         )
 
+    @cached_property
+    def gone_at(self) -> list[float]:
+        """When the avatar went, and with it all that it had yet to say."""
+        begun_at = self.call.sandbox_started_at
+        log = self.call.sandbox_log
+        return [begun_at + one["at_secs"] for one in log if one["what"] == "avatar.left"]
+
+    def is_news(self, at: float) -> bool:
+        """Whether the avatar was silenced at a moment, and nobody could know that yet.
+
+        Half a round trip long the avatar seems to speak, and a word that was to come then is
+        told of. The clock may be off by as much as the tones are read.
+        """
+        return any(
+            -READING_SECS <= at - gone <= self.slack_secs + READING_SECS for gone in self.gone_at
+        )
+
+    def onsets(self, number: int) -> list[float]:
+        """When a word is heard to begin: mostly once.
+
+        Twice if a few milliseconds of it stood before a pause, or before an interruption that
+        was on its way to the avatar: then both may be taken for its beginning.
+        """
+        cells = self.heard_word.get(number, [])
+        if not cells:
+            return []
+        found = [cells[0].at]
+        for one, next_one in pairwise(cells):
+            is_crumb = one.until - cells[0].at < 2 * READING_SECS
+            is_cut = any(cut < one.until <= cut + self.tail_secs for cut in self.interruptions)
+            if next_one.at - one.until > TEXT_SECS and (is_crumb or is_cut):
+                found.append(next_one.at)
+        return found
+
+    @property
+    def tail_secs(self) -> float:
+        """What is still heard of the avatar after an interruption."""
+        return TAIL_SECS + READING_SECS + self.slack_secs + self.delay_secs + tones.CELL_SECS
+
     def is_doubtful(self, step: Step) -> bool:
         """Whether nothing tells whether an interruption was meant for it, too.
 
@@ -513,27 +555,35 @@ class _Judge:
             length = dict(say.words)[number]
             if self.may_miss and len({one.cell for one in cells}) < length:
                 return  # A piece of it was refused, or never said.
-            due = max(cells[0].at, text.at)
+            due = max(self.onsets(number)[-1], text.at)
             if due < min(cut, self.cancelled_at) - TEXT_SECS:
                 self.find("text lost", subject, f"heard at {self.rel(due)}, cut {self.rel(cut)}")
             return
         if not cells:
             before = self.heard_word.get(number - 1, [])
             boundary = before and abs(before[-1].until - at) < TEXT_SECS
-            if not boundary and not (
+            lengths = dict(say.words)
+            was_due = before[0].at + lengths.get(number - 1, 0) * tones.CELL_SECS if before else at
+            is_news = self.is_news(at) or self.is_news(was_due)
+            if not (boundary or is_news) and not (
                 self.call.plain or (at > cut - TEXT_SECS > 0 and cut < math.inf)
             ):
                 self.find("text unheard", subject, f"at {self.rel(at)}, and it was never said")
             return
-        early = cells[0].at - at
+        onset = min(self.onsets(number), key=lambda onset: abs(onset - at))
+        early = onset - at
         audio_at = self.audio_at(say)
         if not say.started and (not audio_at or text.at <= audio_at[0]):
             # It belongs to no utterance yet: then it waits for its own time.
             early = text.frame.metadata["due"] - at
-        if early > (-TEXT_SECS if self.call.plain else TEXT_SECS):
+        # It was told of at the very moment at which nobody went on.
+        is_cut = say.kept and any(abs(cut - at) <= READING_SECS for cut in self.interruptions)
+        if early > (-TEXT_SECS if self.call.plain else TEXT_SECS) and not (
+            is_cut or self.is_news(at)
+        ):
             self.find("text early", subject, f"{early:.3f} s before its sound", early)
-        if at > max(cells[0].at, text.at) + LATE_SECS:
-            late = at - max(cells[0].at, text.at)
+        if at > max(onset, text.at) + LATE_SECS:
+            late = at - max(onset, text.at)
             self.find("text late", subject, f"{late:.3f} s, at {self.rel(at)}", late)
 
     def _sentence(self, say: Say, text: Seen) -> None:
@@ -557,6 +607,8 @@ class _Judge:
                 self.find("text unheard", subject, f"at {self.rel(at)}, and it was never said")
             return
         due = self._core(say, heard)[-1].until
+        if self._is_held(say):
+            due = at
         tolerance = HELD_SECS if say.rate <= 8_000 else TEXT_SECS
         if say.delivery != "burst":
             tolerance += self.setup.latency_secs + self.setup.round_trip_secs
@@ -565,18 +617,31 @@ class _Judge:
         may_be_less = self.may_miss or self.losses or self.call.plain
         if not whole and at < cut and not may_be_less:
             self.find("text unheard", subject, f"{len(heard)} of {wanted} cells were heard")
-        if at > max(heard[-1].until, text.at) + LATE_SECS:
-            late = at - max(heard[-1].until, text.at)
+        late = at - max(heard[-1].until, text.at)
+        if late > LATE_SECS + (ANSWER_SECS if self.is_deaf else 0.0):
             self.find("text late", subject, f"{late:.3f} s, at {self.rel(at)}", late)
+
+    def _is_held(self, say: Say) -> bool:
+        """Whether all of it waits in a resampler for an end that is missing.
+
+        Then its text goes ahead, as with a transport: that keeps such audio for ever.
+        """
+        return not say.stopped and say.secs <= HELD_SECS + 2 * tones.CELL_SECS
 
     def context(self) -> None:
         """What stands in the context came by, and the other way round."""
-        came = Counter(
-            word
-            for seen in self.call.behind
-            if isinstance(seen.frame, TTSTextFrame) and not seen.up and seen.at < self.cancelled_at
-            for word in seen.frame.text.split()
-        )
+
+        def came_by(before: float) -> Counter[str]:
+            return Counter(
+                word
+                for seen in self.call.behind
+                if isinstance(seen.frame, TTSTextFrame) and not seen.up and seen.at < before
+                for word in seen.frame.text.split()
+            )
+
+        # What comes at the very moment of the cancelling is in it or not.
+        surely = came_by(self.cancelled_at - PASS_SECS)
+        at_most = came_by(self.cancelled_at + PASS_SECS)
         stands = Counter(self.call.context)
         cuts = [s.at for s in self.call.behind if isinstance(s.frame, InterruptionFrame)]
         at_cut = {
@@ -586,7 +651,7 @@ class _Judge:
             and any(abs(seen.at - cut) < PASS_SECS for cut in cuts)
             for word in seen.frame.text.split()
         }
-        for word in came - stands:
+        for word in surely - stands:
             say = self.step_of_word[int(word[1:])]
             assert isinstance(say, Say)
             opens = say.started or say.turn
@@ -594,7 +659,7 @@ class _Judge:
             if not opens or (say.kept and closed) or word in at_cut:
                 continue  # No turn of the assistant is open then, also with a transport.
             self.find("context", word, "came by, and is not in the context")
-        for word in stands - came:
+        for word in stands - at_most:
             self.find("context", word, "is in the context, and never came by")
 
     # --- bot frames ---
@@ -684,12 +749,18 @@ class _Judge:
                 if not isinstance(text.frame, TTSTextFrame) or text.frame.id not in order:
                     continue
                 for position, at in stops:
+                    if self.is_deaf and self._silent_secs(at) > NO_STOP_SECS - TEXT_SECS:
+                        continue  # It is no end: what comes next is not known yet.
                     within = heard[0].at < at and text.at < at - PASS_SECS
                     until = heard[-1].until - READING_SECS
                     if within and at > until and position < order[text.frame.id]:
                         word = text.frame.text.split()[0]
                         self.find("text after stop", word, f"the stop came at {self.rel(at)}")
                         return
+
+    def _silent_secs(self, at: float) -> float:
+        """How long it has been silent at a moment."""
+        return at - max((one.until for one in self.heard if one.at < at), default=0.0)
 
     # --- frames ---
 
@@ -787,6 +858,9 @@ class _Judge:
             if early and not (self.losses or self.is_disturbed or self.call.plain):
                 self.find("frame early", subject, f"{last - at:.3f} s before the sound's end")
             waits = max([seen.at, last_at_all, latest, self._busy_before(at)])
+            if any(isinstance(one, Say) and not one.stopped for one in previous):
+                # The tail of it, maybe too little to be read, comes with what follows.
+                waits += self.setup.latency_secs + self.setup.round_trip_secs
             late = at > waits + own_secs + LATE_SECS + self.slack_secs and not is_cut
             if late and not (self.may_miss or self.losses):
                 self.find(f"{name} late", subject, f"{at - waits - own_secs:.3f} s")
@@ -861,7 +935,7 @@ class _Judge:
             elif isinstance(step, Mark) and step.secs:
                 seen = self.gate_of.get(step)
                 at = self.behind_at.get(seen[0].frame.id) if seen else None
-                if at is not None:
+                if at is not None and not self._is_amid(step):
                     spans[step] = at
         for step, until in spans.items():
             came = self.gate_of[step][0].at
@@ -878,6 +952,12 @@ class _Judge:
                         f"w{heard[0].cell.word} is heard {until - heard[0].at:.3f} s too early",
                     )
                     break
+
+    def _is_amid(self, mark: Mark) -> bool:
+        """Whether it stands amid an utterance that goes on after it: in a resampler."""
+        came = self.gate_of[mark][0].at
+        before = [say for say in self.says if self.gate_of[say] and self.gate_of[say][0].at <= came]
+        return bool(before) and not before[-1].stopped and before[-1].rate != 16_000
 
     # --- a call that nothing disturbs ---
 
