@@ -300,14 +300,15 @@ class AgentHumanVideoService(AIService):
             direction: Where it goes. Everything going up passes at once; an interruption
                 acts from both sides, as it does in Pipecat's output transport.
         """
+        if isinstance(frame, InterruptionFrame):
+            await self._interrupt(frame, direction)
+            return
         await super().process_frame(frame, direction)
         if isinstance(frame, AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame):
             self._supervisor.note_avatar(frame)
         elif isinstance(frame, ClientConnectedFrame) and self._starts_with_client:
             self._bring_up()
-        if isinstance(frame, InterruptionFrame):
-            await self._interrupt(frame, direction)
-        elif direction is FrameDirection.UPSTREAM:
+        if direction is FrameDirection.UPSTREAM:
             await self.push_frame(frame, direction)
         else:
             await self._take(read(frame))
@@ -388,7 +389,11 @@ class AgentHumanVideoService(AIService):
             frame: What is passed on; None if it goes another way.
             direction: Where it goes.
         """
+        # First the avatar: Pipecat's own part waits for a task that is cancelled, which takes
+        # several turns of a busy event loop.
         interruption = self._output.interrupt()
+        if frame is not None:
+            await super().process_frame(frame, direction)
         async with self._output.lock:
             await self._output.pass_heard(self._output.now())
             if frame is not None:

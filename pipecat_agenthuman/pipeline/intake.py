@@ -219,8 +219,12 @@ class Intake:
         origin_secs = self._origin_secs()
         if isinstance(frame, TTSTextFrame):
             self._last_word.note(at_secs, interruptible=interruptible)
-        if self._utterance is not None and is_word:
-            # Words that were known before the audio come just before it.
+        utterance = self._utterance
+        if utterance is not None and is_word:
+            # Words that were known before the audio come just before it. And none is earlier
+            # than the speech, whatever words of interrupted speech came before.
+            if getattr(frame, "context_id", None) == utterance.context_id:
+                origin_secs = min(origin_secs, at_secs)
             self._playout.begin_timestamps(origin_secs)
         if self._playout.has_timeline:
             follows_sound = isinstance(frame, _TIMED_AS_WORDS)

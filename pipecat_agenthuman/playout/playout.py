@@ -164,9 +164,11 @@ class Playout(Generic[ItemT]):
         self._tape.append(audio, Kind.of(interruptible=interruptible))
 
     def begin_timestamps(self, origin_secs: float) -> None:
-        """The timestamps of the open utterance begin here, though its audio has yet to come."""
+        """The timestamps of the open utterance begin here, or earlier, also before its audio."""
         utterance = self._utterances.open
-        if utterance is not None and utterance.origin_secs is None:
+        if utterance is None:
+            return
+        if utterance.origin_secs is None or origin_secs < utterance.origin_secs:
             self._set_origin(utterance, origin_secs)
 
     def close_utterance(self) -> None:

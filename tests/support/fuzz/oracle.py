@@ -331,7 +331,7 @@ class _Judge:
         """When a word is heard to begin: mostly once.
 
         Twice if a few milliseconds of it stood before a pause, or before an interruption that
-        was on its way to the avatar: then both may be taken for its beginning.
+        was on its way to the avatar: then its text may come with one or the other.
         """
         cells = self.heard_word.get(number, [])
         if not cells:
@@ -339,8 +339,7 @@ class _Judge:
         found = [cells[0].at]
         for one, next_one in pairwise(cells):
             is_crumb = one.until - cells[0].at < 2 * READING_SECS
-            is_cut = any(cut < one.until <= cut + self.tail_secs for cut in self.interruptions)
-            if next_one.at - one.until > TEXT_SECS and (is_crumb or is_cut):
+            if next_one.at - one.until > TEXT_SECS and (is_crumb or self._on_its_way(one)):
                 found.append(next_one.at)
         return found
 
@@ -570,8 +569,8 @@ class _Judge:
             ):
                 self.find("text unheard", subject, f"at {self.rel(at)}, and it was never said")
             return
-        onset = min(self.onsets(number), key=lambda onset: abs(onset - at))
-        early = onset - at
+        onsets = self.onsets(number)
+        early = onsets[0] - at
         audio_at = self.audio_at(say)
         if not say.started and (not audio_at or text.at <= audio_at[0]):
             # It belongs to no utterance yet: then it waits for its own time.
@@ -582,8 +581,8 @@ class _Judge:
             is_cut or self.is_news(at)
         ):
             self.find("text early", subject, f"{early:.3f} s before its sound", early)
-        if at > max(onset, text.at) + LATE_SECS:
-            late = at - max(onset, text.at)
+        if at > max(onsets[-1], text.at) + LATE_SECS:
+            late = at - max(onsets[-1], text.at)
             self.find("text late", subject, f"{late:.3f} s, at {self.rel(at)}", late)
 
     def _sentence(self, say: Say, text: Seen) -> None:
@@ -679,7 +678,7 @@ class _Judge:
             ):
                 if one.until > self.cancelled_at or (self.is_deaf and one.by_avatar):
                     continue
-                if self._after_cut(one):
+                if self._after_cut(one) or (one.by_avatar and self._on_its_way(one)):
                     continue
                 self.find("speech unannounced", f"w{one.cell.word}", self.rel(one.at))
                 break
@@ -706,6 +705,10 @@ class _Judge:
             if stop > limit and not self.losses and stop < math.inf:
                 self.find("bot late", f"w{last.cell.word}", f"{stop - due:.3f} s after its sound")
         self._stop_before_text(down)
+
+    def _on_its_way(self, one: Heard) -> bool:
+        """Whether an interruption was on its way to the avatar: then it may have just begun."""
+        return any(cut < one.until <= cut + self.tail_secs for cut in self.interruptions)
 
     def _after_cut(self, one: Heard) -> bool:
         """Whether it is the last bit of what was cut: the rule of tails judges it."""
