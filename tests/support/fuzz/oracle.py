@@ -51,6 +51,9 @@ from tests.support.fuzz.script import (
 READING_SECS = 0.012
 """The tones are read in steps of 5 ms, and a clock of the avatar's may be off by as much."""
 
+HIDDEN_SECS = 0.005
+"""Of a word before a pause, too little for the tones to be read, but not for the service."""
+
 TAIL_SECS = 0.06
 """From an interruption to silence, beside the network: a chunk of the transport is 40 ms."""
 
@@ -337,11 +340,32 @@ class _Judge:
         if not cells:
             return []
         found = [cells[0].at]
+        if (hidden := self._hidden_onset(number, cells[0])) is not None:
+            found.insert(0, hidden)
         for one, next_one in pairwise(cells):
             is_crumb = one.until - cells[0].at < 2 * READING_SECS
             if next_one.at - one.until > TEXT_SECS and (is_crumb or self._on_its_way(one)):
                 found.append(next_one.at)
         return found
+
+    def _hidden_onset(self, number: int, first: Heard) -> float | None:
+        """When a word began if that was too short to be read, and then there was a pause."""
+        before = self.heard_word.get(number - 1, [])
+        step = self.step_of_word[number]
+        if not before or not isinstance(step, Say) or self.step_of_word[number - 1] is not step:
+            return None
+        begun = before[-1].at + tones.CELL_SECS
+        if first.at - begun < TEXT_SECS:
+            return None
+        is_there = any(at < begun and until >= begun + HIDDEN_SECS for at, until in self.stretches)
+        return begun if is_there else None
+
+    @cached_property
+    def stretches(self) -> list[tuple[float, float]]:
+        """From when to when anything at all sounds."""
+        both = [(pcm, 16_000) for pcm in self.call.avatar_pcm]
+        both += [(pcm, self.setup.out_rate) for pcm in self.call.transport_pcm]
+        return _merged([(at, at + len(samples) / rate) for (at, samples), rate in both])
 
     @property
     def tail_secs(self) -> float:
@@ -934,7 +958,8 @@ class _Judge:
         spans: dict[Step, float] = {}
         for step in self.steps:
             if isinstance(step, Message) and not step.urgent and step in self.call.sent_of:
-                spans[step] = self.call.sent_of[step]
+                if not self._is_amid(step):
+                    spans[step] = self.call.sent_of[step]
             elif isinstance(step, Mark) and step.secs:
                 seen = self.gate_of.get(step)
                 at = self.behind_at.get(seen[0].frame.id) if seen else None
@@ -956,11 +981,19 @@ class _Judge:
                     )
                     break
 
-    def _is_amid(self, mark: Mark) -> bool:
-        """Whether it stands amid an utterance that goes on after it: in a resampler."""
-        came = self.gate_of[mark][0].at
-        before = [say for say in self.says if self.gate_of[say] and self.gate_of[say][0].at <= came]
-        return bool(before) and not before[-1].stopped and before[-1].rate != 16_000
+    def _is_amid(self, step: Step) -> bool:
+        """Whether it stands amid an utterance that goes on after it.
+
+        In a resampler, or because nothing told that another one began. Amid an utterance only
+        sounds are worth a pause.
+        """
+        came = self.gate_of[step][0].at
+        said = [say for say in self.says if self.gate_of[say]]
+        before = [say for say in said if self.gate_of[say][0].at <= came]
+        after = [say for say in said if self.gate_of[say][0].at > came]
+        if not before or before[-1].stopped:
+            return False
+        return before[-1].rate != 16_000 or (bool(after) and not after[0].started)
 
     # --- a call that nothing disturbs ---
 
