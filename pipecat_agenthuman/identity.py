@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,13 @@ AVATAR_USER_ID: Final = "agenthuman-avatar"
 
 AVATAR_USER_NAME: Final = "Agent Human avatar"
 """Name of the avatar's participant."""
+
+_RANDOM_BYTES: Final = 8
+
+
+def fresh_avatar_id() -> str:
+    """Make an id that no other avatar has; it fits into the 36 characters of Daily."""
+    return f"{AVATAR_USER_ID}-{secrets.token_hex(_RANDOM_BYTES)}"
 
 
 @dataclass(frozen=True)
@@ -22,8 +30,13 @@ class AvatarIdentity:
     only when ``user_id`` is None. Use that for a token that was minted elsewhere with a name
     alone, in a room whose members you trust.
 
+    A room knows who its avatar is: pass ``avatar=room.identity`` to the transport. Then exactly
+    this avatar is the bot's, through all renewals of its session, and the avatar of another bot
+    counts as another bot does.
+
     The default is every avatar whose token ``DailyRoom.mint`` or ``LiveKitRoom.mint`` made:
-    their ids begin alike. With neither id nor name no participant is recognised.
+    their ids begin alike. It is right for a room in which one bot has an avatar. With neither id
+    nor name no participant is recognised.
 
     Attributes:
         user_id: The avatar's id in its token, or None: ``user_id`` at Daily, ``identity`` at

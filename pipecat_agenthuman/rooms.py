@@ -1,45 +1,45 @@
-"""Where the avatar joins, and with which token.
+"""Where the avatar joins, with which token, and as whom.
 
-A room is a value: a URL and the avatar's own token. ``mint`` makes that token, with a name and
-an identifier of ours, so that the avatar can be told from people; nobody documents how the
-service would name it otherwise.
+A room is a value: a URL, the avatar's own token, and the identity that this token gives it.
+``mint`` makes the token, with an identity of its own for each call, so that the avatar can be
+told from people, and from the avatars of other bots; nobody documents how the service would
+name it otherwise.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, cast
+from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+from loguru import logger
 
-from pipecat_agenthuman._arguments import check_secs, check_text
-from pipecat_agenthuman._credentials import check_secret, check_url, quoted, redact
+from pipecat_agenthuman._arguments import check_kind, check_secs, check_text
+from pipecat_agenthuman._credentials import check_secret, check_url
 from pipecat_agenthuman._environment import (
     DAILY_API_KEY,
     DAILY_API_URL,
     LIVEKIT_API_KEY,
     LIVEKIT_API_SECRET,
 )
-from pipecat_agenthuman.errors import RoomTokenError
-from pipecat_agenthuman.identity import AVATAR_USER_ID, AVATAR_USER_NAME
-
-if TYPE_CHECKING:
-    from pipecat.transports.daily.utils import DailyMeetingTokenParams, DailyRESTHelper
-
-TOKEN_EXPIRY_SECS: Final = 6 * 60 * 60.0
-"""How long a token lives if neither the caller nor the room says. It is needed for joining
-only, but a session renewed late in a call joins with it again."""
+from pipecat_agenthuman.identity import AVATAR_USER_NAME, AvatarIdentity, fresh_avatar_id
+from pipecat_agenthuman.tokens.claims import (
+    TOKEN_EXPIRY_SECS,
+    TokenClaims,
+    faults,
+    read_daily_token,
+    read_livekit_token,
+)
+from pipecat_agenthuman.tokens.daily import DailyRest
+from pipecat_agenthuman.tokens.livekit import sign_livekit_token
 
 MINT_TIMEOUT_SECS: Final = 15.0
 """Limit of asking Daily for a token: two short requests."""
 
 _MAX_DAILY_USER_ID_CHARS: Final = 36
-_DAILY_DOMAIN: Final = ".daily.co"
+_NOT_SAID: Final = AvatarIdentity()
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,19 @@ class DailyRoom:
             is allowed on loopback only.
         token: The avatar's own meeting token; the service requires one in public rooms too.
             Never shown in a ``repr``.
+        identity: As whom the avatar joins; unset, what the token says of it. For the transport:
+            ``AgentHumanDailyTransport(..., avatar=room.identity)``.
     """
 
     url: str
     token: str = field(repr=False)
+    identity: AvatarIdentity = _NOT_SAID
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "url", _daily_url(self.url))
-        token = _checked_token(self.token, make="await DailyRoom.mint(url)")
-        object.__setattr__(self, "token", token)
+        """Check the parts, and warn of a token that is not made for an avatar."""
+        url = _daily_url(self.url)
+        object.__setattr__(self, "url", url)
+        _take_token(self, read_daily_token, make="await DailyRoom.mint(url)", room_url=url)
 
     @property
     def platform(self) -> Literal["daily"]:
@@ -74,7 +78,7 @@ class DailyRoom:
         api_key: str | None = None,
         api_url: str | None = None,
         aiohttp_session: aiohttp.ClientSession | None = None,
-        user_id: str = AVATAR_USER_ID,
+        user_id: str | None = None,
         user_name: str = AVATAR_USER_NAME,
         expiry_secs: float | None = None,
         timeout_secs: float = MINT_TIMEOUT_SECS,
@@ -82,21 +86,24 @@ class DailyRoom:
         """Make the avatar's meeting token through Daily's REST API.
 
         The token lets its holder join this one room, send audio and video, and do nothing
-        else: no owner's rights, no screen sharing, no recording.
+        else: no owner's rights, no screen sharing, no recording. A warning is logged for each
+        setting of the room that may keep the avatar out or mute it.
 
         Args:
             url: The room's URL. The room must exist.
             api_key: Daily API key of the room's domain; unset, ``DAILY_API_KEY``.
             api_url: Base URL of Daily's REST API; unset, ``DAILY_API_URL``, then Daily's own.
             aiohttp_session: An aiohttp session to use; it is not closed. Unset, one is made.
-            user_id: Identifier that Daily gives the participant, at most 36 characters.
+            user_id: Identifier that Daily gives the participant, at most 36 characters. Unset,
+                a new one, so that two avatars in one room are told apart.
             user_name: Name that Daily gives the participant.
             expiry_secs: Seconds in which the token lets the avatar join; unset, as long as the
                 room exists, or ``TOKEN_EXPIRY_SECS`` if that has no end.
             timeout_secs: Limit of the whole, in seconds.
 
         Returns:
-            The room with its token.
+            The room with its token and the avatar's identity. Sessions that are renewed join
+            with the same.
 
         Raises:
             ValueError: If an argument or variable is missing or cannot be right; nothing has
@@ -104,24 +111,24 @@ class DailyRoom:
             RoomTokenError: If Daily does not know the room, refuses, or does not answer.
         """
         room_url = _daily_url(url)
-        key = DAILY_API_KEY.key(api_key)
-        base_url = DAILY_API_URL.url(api_url)
-        check_text("user_id", user_id, remedy=_NAMELESS)
-        check_text("user_name", user_name, remedy=_NAMELESS)
+        rest = DailyRest(DAILY_API_URL.url(api_url), DAILY_API_KEY.key(api_key))
+        identity = _identity("user_id", user_id, "user_name", user_name)
         if expiry_secs is not None:
             check_secs("expiry_secs", expiry_secs, positive=True)
         check_secs("timeout_secs", timeout_secs, positive=True)
-        if len(user_id) > _MAX_DAILY_USER_ID_CHARS:
+        if len(identity.user_id or "") > _MAX_DAILY_USER_ID_CHARS:
             raise ValueError(f"user_id must have at most {_MAX_DAILY_USER_ID_CHARS} characters.")
-        async with AsyncExitStack() as stack:
-            http = aiohttp_session or await stack.enter_async_context(
-                aiohttp.ClientSession(trust_env=base_url.startswith("https:"))
-            )
-            daily = _daily_rest(key, base_url, http)
-            token = await _daily_token(
-                daily, room_url, user_id, user_name, expiry_secs, timeout_secs
-            )
-        return cls(room_url, token)
+        token, obstacles = await rest.mint(
+            room_url,
+            user_id=identity.user_id or "",
+            user_name=user_name,
+            expiry_secs=expiry_secs,
+            timeout_secs=timeout_secs,
+            http=aiohttp_session,
+        )
+        for obstacle in obstacles:
+            logger.warning(obstacle)
+        return cls(room_url, token, identity)
 
 
 @dataclass(frozen=True)
@@ -131,15 +138,18 @@ class LiveKitRoom:
     Attributes:
         url: WebSocket URL of the LiveKit server, ``wss://…``; ``ws://`` on loopback only.
         token: The avatar's own JWT, which also names the room. Never shown in a ``repr``.
+        identity: As whom the avatar joins; unset, what the token says of it. For the transport:
+            ``AgentHumanLiveKitTransport(..., avatar=room.identity)``.
     """
 
     url: str
     token: str = field(repr=False)
+    identity: AvatarIdentity = _NOT_SAID
 
     def __post_init__(self) -> None:
+        """Check the parts, and warn of a token that is not made for an avatar."""
         object.__setattr__(self, "url", _livekit_url(self.url))
-        token = _checked_token(self.token, make="await LiveKitRoom.mint(url, room_name=…)")
-        object.__setattr__(self, "token", token)
+        _take_token(self, read_livekit_token, make="await LiveKitRoom.mint(url, room_name=…)")
 
     @property
     def platform(self) -> Literal["livekit"]:
@@ -154,26 +164,31 @@ class LiveKitRoom:
         room_name: str,
         api_key: str | None = None,
         api_secret: str | None = None,
-        identity: str = AVATAR_USER_ID,
+        identity: str | None = None,
         name: str = AVATAR_USER_NAME,
+        bot_identity: str | None = None,
         expiry_secs: float = TOKEN_EXPIRY_SECS,
     ) -> Self:
         """Sign the avatar's token. Needs ``pipecat-agenthuman[livekit]``, and no network.
 
-        The token lets its holder join this one room and publish camera and microphone. It may
-        not send data messages, nor administer or record.
+        The token lets its holder join this one room as an agent, publish camera and microphone
+        and send data messages, and do nothing else: it may not administer or record.
 
         Args:
             url: WebSocket URL of the LiveKit server.
             room_name: The room to join.
             api_key: LiveKit API key; unset, ``LIVEKIT_API_KEY``.
             api_secret: LiveKit API secret; unset, ``LIVEKIT_API_SECRET``.
-            identity: Identity of the participant.
+            identity: Identity of the participant. Unset, a new one, so that two avatars in one
+                room are told apart.
             name: Name of the participant.
+            bot_identity: Identity of the bot in the room, which the avatar speaks for. LiveKit's
+                clients then take the two for one.
             expiry_secs: Seconds in which the token lets the avatar join.
 
         Returns:
-            The room with its token.
+            The room with its token and the avatar's identity. Sessions that are renewed join
+            with the same.
 
         Raises:
             ValueError: If an argument or variable is missing or cannot be right.
@@ -183,20 +198,25 @@ class LiveKitRoom:
         check_text("room_name", room_name, remedy="Pass the name of the LiveKit room.")
         key = LIVEKIT_API_KEY.key(api_key)
         secret = LIVEKIT_API_SECRET.key(api_secret)
-        check_text("identity", identity, remedy=_NAMELESS)
-        check_text("name", name, remedy=_NAMELESS)
+        avatar = _identity("identity", identity, "name", name)
+        if bot_identity is not None:
+            check_text("bot_identity", bot_identity, remedy="Pass the identity of the bot's token.")
+            if bot_identity == avatar.user_id:
+                raise ValueError(
+                    "identity and bot_identity are the same: LiveKit puts out whoever joins first "
+                    "under an identity. Leave identity out."
+                )
         check_secs("expiry_secs", expiry_secs, positive=True)
-        api = _livekit_api()
-        grants = api.VideoGrants(
-            room_join=True,
-            room=room_name,
-            can_publish=True,
-            can_publish_sources=["camera", "microphone"],
-            can_publish_data=False,
+        token = sign_livekit_token(
+            key,
+            secret,
+            room_name=room_name,
+            identity=avatar.user_id or "",
+            name=name,
+            bot_identity=bot_identity,
+            expiry_secs=expiry_secs,
         )
-        signed = api.AccessToken(key, secret).with_identity(identity).with_name(name)
-        token = signed.with_ttl(timedelta(seconds=expiry_secs)).with_grants(grants).to_jwt()
-        return cls(server_url, token)
+        return cls(server_url, token, avatar)
 
 
 # --- arguments ---------------------------------------------------------------------------
@@ -229,112 +249,31 @@ def _room_url(url: str, *, scheme: str) -> str:
     return checked
 
 
-def _checked_token(token: str, *, make: str) -> str:
+def _identity(id_name: str, user_id: str | None, name_name: str, user_name: str) -> AvatarIdentity:
+    """Check the identity that a token is to give, or make one."""
+    check_text(name_name, user_name, remedy=_NAMELESS)
+    if user_id is None:
+        return AvatarIdentity(fresh_avatar_id(), user_name)
+    check_text(id_name, user_id, remedy=_NAMELESS)
+    return AvatarIdentity(user_id, user_name)
+
+
+def _take_token(
+    room: DailyRoom | LiveKitRoom,
+    read: Callable[[str], TokenClaims | None],
+    *,
+    make: str,
+    room_url: str = "",
+) -> None:
+    """Check a room's token, learn from it who the avatar is, and warn of what is wrong with it."""
+    check_kind("identity", room.identity, AvatarIdentity)
     remedy = f"The service requires one for the avatar: use {make}."
-    return check_secret(token, name="token", remedy=remedy)
-
-
-# --- tokens ------------------------------------------------------------------------------
-
-
-def _daily_rest(api_key: str, api_url: str, http: aiohttp.ClientSession) -> DailyRESTHelper:
-    # Here and not at the top: a room whose token exists already needs no Pipecat.
-    from pipecat.transports.daily.utils import DailyRESTHelper
-
-    return DailyRESTHelper(daily_api_key=api_key, daily_api_url=api_url, aiohttp_session=http)
-
-
-async def _daily_token(
-    daily: DailyRESTHelper,
-    room_url: str,
-    user_id: str,
-    user_name: str,
-    expiry_secs: float | None,
-    timeout_secs: float,
-) -> str:
-    try:
-        async with asyncio.timeout(timeout_secs):
-            room = await daily.get_room_from_url(room_url)
-            _check_domain(room_url, room.url)
-            answered = await daily.get_token(
-                room_url,
-                expiry_time=_expiry_secs(room.config.exp, expiry_secs),
-                owner=False,
-                params=_daily_permissions(user_id, user_name),
-            )
-            token = cast("object", answered)  # what Daily sent, whatever Pipecat declares
-            if isinstance(token, str) and token.strip():
-                return token
-            failure = RoomTokenError("Daily's answer holds no token.", remedy=_DAILY_REMEDY)
-    except RoomTokenError as error:
-        failure = error
-    except TimeoutError:
-        failure = RoomTokenError(
-            f"Daily did not answer within {timeout_secs:g} s.", remedy="Try again later."
-        )
-    except Exception as error:  # noqa: BLE001 - Pipecat's client raises nothing narrower
-        words = quoted(str(error), lambda text: redact(text, daily.daily_api_key))
-        failure = RoomTokenError(
-            f"Daily made no token for {room_url}: {type(error).__name__}: {words}",
-            remedy=_DAILY_REMEDY,
-        )
-    # Unchained: aiohttp's exceptions hold the request's headers, and with them the key.
-    raise failure from None
-
-
-_DAILY_REMEDY: Final = (
-    "Check that the room exists, and that api_key or DAILY_API_KEY belongs to its domain."
-)
-
-
-def _check_domain(asked_url: str, known_url: str) -> None:
-    """Refuse a room of the same name in another domain: the key's, but not the URL's."""
-    asked, known = (urlsplit(url).hostname or "" for url in (asked_url, known_url))
-    # A custom domain may be known under its own name or under Daily's.
-    if asked.endswith(_DAILY_DOMAIN) and known.endswith(_DAILY_DOMAIN) and asked != known:
-        raise RoomTokenError(
-            f"The Daily API key belongs to {known}, and the room to {asked}.",
-            remedy=_DAILY_REMEDY,
-        )
-
-
-def _expiry_secs(room_exp: float | None, asked_secs: float | None) -> float:
-    left_secs = room_exp - time.time() if room_exp else None
-    if left_secs is not None and left_secs <= 0:
-        raise RoomTokenError("The Daily room has expired.", remedy="Create a new room.")
-    return asked_secs or left_secs or TOKEN_EXPIRY_SECS
-
-
-def _daily_permissions(user_id: str, user_name: str) -> DailyMeetingTokenParams:
-    from pipecat.transports.daily.utils import (
-        DailyMeetingTokenParams,
-        DailyMeetingTokenProperties,
-    )
-
-    return DailyMeetingTokenParams(
-        properties=DailyMeetingTokenProperties(
-            user_id=user_id,
-            user_name=user_name,
-            # Said and not left out: a room's own settings would mute the avatar otherwise.
-            start_audio_off=False,
-            start_video_off=False,
-            enable_screenshare=False,
-            start_cloud_recording=False,
-            permissions={
-                "hasPresence": True,
-                "canSend": ["audio", "video"],
-                "canAdmin": False,
-            },
-        )
-    )
-
-
-def _livekit_api() -> Any:
-    try:
-        from livekit import api  # pyright: ignore
-    except ImportError:
-        raise RoomTokenError(
-            "LiveKit's api package is not installed.",
-            remedy="Install pipecat-agenthuman[livekit].",
-        ) from None
-    return api  # pyright: ignore
+    token = check_secret(room.token, name="token", remedy=remedy)
+    object.__setattr__(room, "token", token)
+    claims = read(token)
+    if claims is None:
+        return
+    if room.identity == _NOT_SAID:
+        object.__setattr__(room, "identity", AvatarIdentity(claims.user_id, claims.user_name))
+    for fault in faults(claims, make=make, room_url=room_url):
+        logger.warning(f"{type(room).__name__}: {fault}")

@@ -15,22 +15,27 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from loguru import logger
 
 from pipecat_agenthuman.client.api import Room
 from pipecat_agenthuman.errors import AgentHumanError, RoomTokenError
-from pipecat_agenthuman.rooms import (
-    AVATAR_USER_ID,
-    AVATAR_USER_NAME,
-    TOKEN_EXPIRY_SECS,
-    DailyRoom,
-    LiveKitRoom,
-)
+from pipecat_agenthuman.identity import AVATAR_USER_ID, AVATAR_USER_NAME, AvatarIdentity
+from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
+from pipecat_agenthuman.tokens.claims import TOKEN_EXPIRY_SECS
+from tests.support.web_tokens import web_token
 
 DAILY_KEY = "daily-key-0123456789"
 LIVEKIT_SECRET = "livekit-secret-long-enough-for-a-signature"
 MINTED = "minted-token-abcdefghij"
 ROOM_URL = "https://example.daily.co/room"
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
 
 Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -99,6 +104,7 @@ async def daily() -> AsyncIterator[Daily]:
 @pytest.fixture
 def log() -> Iterator[list[str]]:
     """Everything that is logged, with the variables of every traceback."""
+    logger.remove()
     lines: list[str] = []
     sink = logger.add(lines.append, level="TRACE", diagnose=True, backtrace=True)
     yield lines
@@ -195,14 +201,15 @@ def test_a_token_is_required_and_must_look_like_one(token: str) -> None:
 
 async def test_a_minted_token_lets_the_avatar_send_and_nothing_else(daily: Daily) -> None:
     room = await mint(daily)
-    assert room == DailyRoom(ROOM_URL, MINTED)
+    assert (room.url, room.token) == (ROOM_URL, MINTED)
     assert daily.asked == ["GET /v1/rooms/room", "POST /v1/meeting-tokens"]
     assert daily.authorizations == {f"Bearer {DAILY_KEY}"}
     wanted = dict(daily.wanted)
     wanted.pop("exp")
+    assert room.identity == AvatarIdentity(wanted["user_id"], AVATAR_USER_NAME)
     assert wanted == {
         "room_name": "room",
-        "user_id": AVATAR_USER_ID,
+        "user_id": room.identity.user_id,
         "user_name": AVATAR_USER_NAME,
         "is_owner": False,
         "eject_at_token_exp": False,
@@ -223,9 +230,19 @@ async def test_key_and_url_come_from_the_environment(
     assert daily.authorizations == {f"Bearer {DAILY_KEY}"}
 
 
+async def test_every_token_gives_an_identity_of_its_own(daily: Daily) -> None:
+    ids = [(await mint(daily)).identity.user_id for _ in range(3)]
+    assert len(set(ids)) == 3
+    for user_id in ids:
+        assert user_id
+        assert user_id.startswith(f"{AVATAR_USER_ID}-")
+        assert len(user_id) <= 36  # more, and Daily refuses
+
+
 async def test_the_participant_can_be_named_otherwise(daily: Daily) -> None:
-    await mint(daily, user_id="ava", user_name="Ava")
+    room = await mint(daily, user_id="ava", user_name="Ava")
     assert (daily.wanted["user_id"], daily.wanted["user_name"]) == ("ava", "Ava")
+    assert room.identity == AvatarIdentity("ava", "Ava")
 
 
 @pytest.mark.parametrize(
@@ -327,6 +344,89 @@ async def test_whatever_daily_answers_instead_of_a_token_is_a_clear_error(
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"enable_recording": "rtp-tracks"},
+        {"transcription_bucket": {"bucket_name": "b", "bucket_region": "r"}},
+        {"enable_prejoin_ui": None, "sip": "yes", "a setting of tomorrow": [1]},
+        {"exp": None, "nbf": "soon", "max_participants": "all", "permissions": "few"},
+    ],
+)
+async def test_settings_that_a_token_does_not_depend_on_do_not_matter(
+    daily: Daily, log: list[str], config: dict[str, Any]
+) -> None:
+    daily.room = says(200, room_body(config=config, created_at=5, privacy=None))
+    assert (await mint(daily)).token == MINTED
+    assert log == []
+
+
+@pytest.mark.parametrize(
+    ("config", "setting", "remedy"),
+    [
+        ({"max_participants": 2}, "max_participants", "to 3 at least"),
+        ({"nbf": time.time() + 3600}, "nbf", "when the room is open"),
+        ({"owner_only_broadcast": True}, "owner_only_broadcast", "off"),
+        ({"permissions": {"canReceive": {"base": False}}}, "canReceive", "permissions.md"),
+        ({"permissions": {"canReceive": {"base": {"audio": False}}}}, "canReceive", "user id"),
+    ],
+)
+async def test_what_may_keep_the_avatar_out_or_mute_it_is_told_and_a_token_is_made(
+    daily: Daily, log: list[str], config: dict[str, Any], setting: str, remedy: str
+) -> None:
+    daily.room = says(200, room_body(config=config))
+    assert (await mint(daily)).token == MINTED
+    (line,) = log
+    assert "WARNING" in line
+    assert ROOM_URL in line
+    assert setting in line
+    assert remedy in line
+
+
+async def test_a_room_with_places_and_rights_enough_gets_no_warning(
+    daily: Daily, log: list[str]
+) -> None:
+    config = {
+        "max_participants": 3,
+        "nbf": time.time() - 60,
+        "owner_only_broadcast": False,
+        "permissions": {"canReceive": {"base": True}, "canSend": False},
+    }
+    daily.room = says(200, room_body(config=config))
+    await mint(daily)
+    assert log == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "remedy"),
+    [
+        ("room", 401, "Check api_key or DAILY_API_KEY"),
+        ("room", 404, "Check that the room exists"),
+        ("room", 503, "try again later"),
+        ("token", 400, "Daily's words"),
+        ("token", 429, "Daily's words"),
+        ("token", 502, "try again later"),
+    ],
+)
+async def test_the_remedy_fits_what_daily_refuses(
+    daily: Daily, asked: str, status: int, remedy: str
+) -> None:
+    setattr(daily, asked, says(status, {"error": "some-error", "info": "some words"}))
+    with pytest.raises(RoomTokenError, match="some words") as caught:
+        await mint(daily)
+    assert remedy in caught.value.remedy
+
+
+async def test_the_key_follows_no_redirect(daily: Daily) -> None:
+    async def moved(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": f"{daily.url}/rooms/elsewhere"})
+
+    daily.room = moved
+    with pytest.raises(RoomTokenError, match="302"):
+        await mint(daily)
+    assert daily.asked == ["GET /v1/rooms/room"]
+
+
 @pytest.mark.parametrize("body", ["<html>", {}, {"name": "room"}, room_body(config=None), []])
 async def test_an_unreadable_room_is_a_clear_error(daily: Daily, body: object) -> None:
     daily.room = says(200, body)
@@ -390,13 +490,11 @@ async def test_neither_key_nor_token_is_in_an_error_a_traceback_or_the_log(
     assert MINTED not in shown
 
 
-def test_minting_needs_no_daily_python() -> None:
+def test_minting_needs_neither_pipecat_nor_daily_python() -> None:
     program = (
         "import sys; sys.modules['daily'] = None\n"
-        "import pipecat_agenthuman.rooms as rooms\n"
-        "assert 'pipecat' not in sys.modules, 'a room that has its token needs no Pipecat'\n"
-        "import aiohttp, asyncio\n"
-        "rooms._daily_rest('key', 'https://x', None)\n"
+        "import pipecat_agenthuman.rooms, pipecat_agenthuman.tokens.daily\n"
+        "assert 'pipecat' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=120)
 
@@ -419,6 +517,9 @@ async def mint_livekit(**arguments: Any) -> LiveKitRoom:
         ({"api_key": ""}, "LIVEKIT_API_KEY"),
         ({"api_secret": ""}, "LIVEKIT_API_SECRET"),
         ({"identity": ""}, "identifier"),
+        ({"name": " "}, "name"),
+        ({"bot_identity": ""}, "bot_identity"),
+        ({"identity": "bot", "bot_identity": "bot"}, "Leave identity out"),
         ({"expiry_secs": -1}, "expiry_secs"),
         ({"expiry_secs": float("inf")}, "expiry_secs"),
     ],
@@ -436,7 +537,7 @@ async def test_without_livekit_the_extra_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_livekit_token_lets_the_avatar_publish_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, log: list[str]
 ) -> None:
     api = pytest.importorskip("livekit.api")
     monkeypatch.setenv("LIVEKIT_API_KEY", "APIkey")
@@ -444,10 +545,117 @@ async def test_a_livekit_token_lets_the_avatar_publish_and_nothing_else(
     room = await mint_livekit(api_key=None, api_secret=None)
     assert room.url == "wss://example.livekit.cloud"
     claims = api.TokenVerifier("APIkey", LIVEKIT_SECRET).verify(room.token)
-    assert (claims.identity, claims.name) == (AVATAR_USER_ID, AVATAR_USER_NAME)
+    assert room.identity == AvatarIdentity(claims.identity, AVATAR_USER_NAME)
+    assert claims.identity.startswith(f"{AVATAR_USER_ID}-")
+    assert claims.name == AVATAR_USER_NAME
     assert claims.video.room == "room"
     assert claims.video.room_join
     assert claims.video.can_publish
     assert claims.video.can_publish_sources == ["camera", "microphone"]
-    assert not claims.video.can_publish_data
     assert not any((claims.video.room_admin, claims.video.room_record, claims.video.hidden))
+    assert log == []
+
+
+async def test_to_livekit_the_avatar_is_an_agent_that_may_send_data_and_speaks_for_the_bot() -> (
+    None
+):
+    api = pytest.importorskip("livekit.api")
+    verifier = api.TokenVerifier("APIkey", LIVEKIT_SECRET)
+    alone = verifier.verify((await mint_livekit()).token)
+    assert alone.kind == "agent"
+    assert alone.video.can_publish_data
+    assert not alone.attributes
+    for_a_bot = verifier.verify((await mint_livekit(bot_identity="the-bot")).token)
+    assert for_a_bot.attributes == {"lk.publish_on_behalf": "the-bot"}
+
+
+async def test_every_livekit_token_gives_an_identity_of_its_own() -> None:
+    pytest.importorskip("livekit.api")
+    assert (await mint_livekit()).identity != (await mint_livekit()).identity
+    assert (await mint_livekit(identity="ava")).identity == AvatarIdentity("ava", AVATAR_USER_NAME)
+
+
+# --- tokens that were made elsewhere --------------------------------------------------------
+
+LIVEKIT_URL = "wss://example.livekit.cloud"
+
+
+def test_a_room_learns_from_its_token_who_the_avatar_is(log: list[str]) -> None:
+    token = web_token({"r": "room", "ud": "ava", "u": "Ava"})
+    assert DailyRoom(ROOM_URL, token).identity == AvatarIdentity("ava", "Ava")
+    token = web_token({"sub": "ava", "name": "Ava", "video": {"room": "r", "roomJoin": True}})
+    assert LiveKitRoom(LIVEKIT_URL, token).identity == AvatarIdentity("ava", "Ava")
+    assert log == []
+
+
+@pytest.mark.parametrize("token", ["opaque", "no.web.token", web_token([1]), "e30.bnVsbA.c2ln"])
+def test_a_token_that_cannot_be_read_may_be_any_avatars(log: list[str], token: str) -> None:
+    assert DailyRoom(ROOM_URL, token).identity == AvatarIdentity()
+    assert LiveKitRoom(LIVEKIT_URL, token).identity == AvatarIdentity()
+    assert log == []
+
+
+def test_an_identity_that_is_given_counts() -> None:
+    mine = AvatarIdentity("mine")
+    assert DailyRoom(ROOM_URL, "opaque", mine).identity == mine
+    assert DailyRoom(ROOM_URL, web_token({"ud": "ava"}), mine).identity == mine
+    with pytest.raises(ValueError, match="identity must be an instance of AvatarIdentity"):
+        DailyRoom(ROOM_URL, "opaque", "mine")  # type: ignore[arg-type]
+
+
+DAILY_TOKENS = {
+    "expired": ({"ud": "ava", "exp": 1_000_000_000}, "expired", "DailyRoom.mint"),
+    "not valid yet": ({"ud": "ava", "nbf": 32_503_680_000}, "not valid before", "at once"),
+    "for another room": ({"ud": "ava", "r": "elsewhere"}, "'elsewhere', not for 'room'", "this"),
+    "mute": ({"ud": "ava", "p": {"cs": "v,sv"}}, "to send audio", "DailyRoom.mint"),
+    "mute and unseen": ({"ud": "ava", "p": {"cs": False}}, "audio and video", "DailyRoom.mint"),
+    "the bot's own": ({"ud": "bot", "o": True}, "the bot's own", "DailyRoom.mint"),
+    "without an id": ({"u": "Ava"}, "names no user id", "DailyRoom.mint"),
+}
+LIVEKIT_TOKENS = {
+    "expired": ({"exp": 1_000_000_000}, {}, "expired"),
+    "no entry": ({}, {"roomJoin": False}, "to join"),
+    "mute": ({}, {"canPublish": False}, "to publish"),
+    "unseen": ({}, {"canPublishSources": ["microphone"]}, "its camera"),
+    "hidden": ({}, {"hidden": True}, "to be seen"),
+    "without data": ({}, {"canPublishData": False}, "forbids data"),
+    "the bot's own": ({}, {"agent": True}, "the bot's own"),
+    "an administrator's": ({}, {"roomAdmin": True}, "an administrator"),
+    "without an identity": ({"sub": ""}, {}, "names no user id"),
+}
+
+
+@pytest.mark.parametrize("case", DAILY_TOKENS)
+def test_a_daily_token_that_is_not_the_avatars_is_named(log: list[str], case: str) -> None:
+    claims, problem, remedy = DAILY_TOKENS[case]
+    token = web_token(claims)
+    DailyRoom(ROOM_URL, token)
+    (line,) = log
+    assert "WARNING" in line
+    assert problem in line
+    assert remedy in line
+    assert token not in line
+
+
+@pytest.mark.parametrize("case", LIVEKIT_TOKENS)
+def test_a_livekit_token_that_is_not_the_avatars_is_named(log: list[str], case: str) -> None:
+    claims, grants, problem = LIVEKIT_TOKENS[case]
+    token = web_token({"sub": "ava", **claims, "video": {"room": "r", "roomJoin": True, **grants}})
+    LiveKitRoom(LIVEKIT_URL, token)
+    (line,) = log
+    assert problem in line
+    assert "LiveKitRoom.mint" in line
+    assert token not in line
+
+
+def test_a_token_with_neither_id_nor_name_makes_an_avatar_that_nobody_knows() -> None:
+    assert DailyRoom(ROOM_URL, web_token({"r": "room"})).identity.is_empty
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    claims=st.dictionaries(st.sampled_from([*"rudop", "ud", "exp", "nbf", "sub", "video"]), JSON)
+)
+def test_no_token_breaks_a_room(claims: dict[str, Any]) -> None:
+    for room in (DailyRoom, LiveKitRoom):
+        room(ROOM_URL if room is DailyRoom else LIVEKIT_URL, web_token(claims))

@@ -27,6 +27,7 @@ MAY_IMPORT = dict.fromkeys(GROUND, GROUND) | {
     "client": {"client"} | GROUND,
     "pipeline": {"pipeline", "client", "playout", "frames"} | GROUND,
     "sandbox": {"sandbox", "wire", "_credentials"},
+    "tokens": {"tokens"} | GROUND,
 }
 MUST_NOT_IMPORT = {part: {"pipecat"} for part in MAY_IMPORT} | {
     "playout": {"pipecat", "asyncio", "time"},

@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.web_tokens import web_token
+
 _POLL_SECS = 0.02
+_ABBREVIATIONS = {"room_name": "r", "user_id": "ud", "user_name": "u", "is_owner": "o"}
+"""Of Daily's own, those that this project reads."""
 
 
 class _DailyRest(BaseHTTPRequestHandler):
@@ -32,8 +36,8 @@ class _DailyRest(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["properties"]
-        token = base64.urlsafe_b64encode(json.dumps(wanted).encode()).decode().rstrip("=")
-        self._answer({"token": token})
+        claims = {_ABBREVIATIONS.get(name, name): value for name, value in wanted.items()}
+        self._answer({"token": web_token(claims)})
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -48,8 +52,11 @@ class _DailyRest(BaseHTTPRequestHandler):
 
 
 def holder_of(token: str) -> dict[str, Any]:
-    """What a token was made for."""
-    return json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    """What a token was made for, under the names that Daily's REST API has for it."""
+    payload = token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    names = {short: name for name, short in _ABBREVIATIONS.items()}
+    return {names.get(claim, claim): value for claim, value in claims.items()}
 
 
 @contextmanager

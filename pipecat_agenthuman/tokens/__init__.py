@@ -1,0 +1,1 @@
+"""What lets an avatar into a room: tokens, read, judged and made."""
