@@ -9,10 +9,12 @@ from typing import Final
 
 from pipecat_agenthuman._credentials import check_secret, check_url
 
+_PLACEHOLDER_HOSTS: Final = ("//your-domain.", "//your-project.")
+
 
 def is_placeholder(value: str) -> bool:
     """Tell what ``.env.example`` has from what somebody filled in."""
-    return value.strip().endswith("...") or "//your-domain." in value
+    return value.strip().endswith("...") or any(host in value for host in _PLACEHOLDER_HOSTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,6 @@ LIVEKIT_API_SECRET: Final = Variable("api_secret", "LIVEKIT_API_SECRET")
 # What only the check reads; a bot passes them itself, as in DailyRoom(url, token).
 DAILY_ROOM_URL: Final = Variable("--room", "DAILY_ROOM_URL")
 DAILY_AVATAR_TOKEN: Final = Variable("--token", "DAILY_AVATAR_TOKEN")
+LIVEKIT_URL: Final = Variable("--room", "LIVEKIT_URL")
+LIVEKIT_ROOM_NAME: Final = Variable("--room-name", "LIVEKIT_ROOM_NAME")
+LIVEKIT_AVATAR_TOKEN: Final = Variable("--token", "LIVEKIT_AVATAR_TOKEN")

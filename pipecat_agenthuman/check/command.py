@@ -17,7 +17,13 @@ from typing import Any, Final
 
 from dotenv import dotenv_values
 
-from pipecat_agenthuman._environment import DAILY_AVATAR_TOKEN, DAILY_ROOM_URL
+from pipecat_agenthuman._environment import (
+    DAILY_AVATAR_TOKEN,
+    DAILY_ROOM_URL,
+    LIVEKIT_AVATAR_TOKEN,
+    LIVEKIT_ROOM_NAME,
+    LIVEKIT_URL,
+)
 from pipecat_agenthuman._terminal import Sign, Signs, takes_colours
 from pipecat_agenthuman.check.diagnosis import Diagnosis, Finding, Status, Step
 from pipecat_agenthuman.check.environment import Environment, read_environment
@@ -33,7 +39,7 @@ _TITLES: Final = {
     Step.API_KEY: "API key",
     Step.ACCOUNT: "Account",
     Step.AVATAR: "Avatar",
-    Step.ROOM: "Daily room",
+    Step.ROOM: "Room",
     Step.SESSION: "Session",
     Step.CONNECTION: "WebSocket",
     Step.SPEECH: "Speech",
@@ -62,11 +68,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"variables that are not set otherwise ({DEFAULT_ENV_FILE}, if it is there)",
     )
-    add("--room", metavar="URL", help="Daily room (DAILY_ROOM_URL)")
+    add(
+        "--room",
+        metavar="URL",
+        help="Daily room, https://... (DAILY_ROOM_URL), or LiveKit server, wss://... (LIVEKIT_URL)",
+    )
+    add("--room-name", metavar="NAME", help="room at the LiveKit server (LIVEKIT_ROOM_NAME)")
     add(
         "--token",
         metavar="TOKEN",
-        help="the avatar's own token for it (DAILY_AVATAR_TOKEN); without, DAILY_API_KEY makes one",
+        help="the avatar's own token for it (DAILY_AVATAR_TOKEN, LIVEKIT_AVATAR_TOKEN); without, "
+        "DAILY_API_KEY, or LIVEKIT_API_KEY and LIVEKIT_API_SECRET, make one",
     )
     add("--json", action="store_true", help="print the findings as one JSON document")
 
@@ -107,8 +119,17 @@ def _variables(args: argparse.Namespace) -> dict[str, str]:
         with path.open(encoding="utf-8") as file:
             variables |= {name: value or "" for name, value in dotenv_values(stream=file).items()}
     variables |= {name: value for name, value in os.environ.items() if value.strip()}
-    chosen = {DAILY_ROOM_URL.name: args.room, DAILY_AVATAR_TOKEN.name: args.token}
-    return variables | {name: value for name, value in chosen.items() if value}
+    if args.room:  # the one that is named, and not the other
+        rooms = (DAILY_ROOM_URL, LIVEKIT_URL)
+        chosen, other = rooms[::-1] if args.room.startswith(("wss:", "ws:")) else rooms
+        variables.pop(other.name, None)
+        variables[chosen.name] = args.room
+    if args.room_name:
+        variables[LIVEKIT_ROOM_NAME.name] = args.room_name
+    if args.token:  # of whichever room it is
+        for variable in (DAILY_AVATAR_TOKEN, LIVEKIT_AVATAR_TOKEN):
+            variables[variable.name] = args.token
+    return variables
 
 
 def _interrupt_on_sigterm() -> None:

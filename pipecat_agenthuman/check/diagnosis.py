@@ -18,8 +18,8 @@ from typing import Final, TypeVar
 import numpy as np
 
 from pipecat_agenthuman._credentials import redact
-from pipecat_agenthuman._environment import DAILY_ROOM_URL
-from pipecat_agenthuman.check.environment import Environment, check_room_token
+from pipecat_agenthuman.check.environment import Environment
+from pipecat_agenthuman.check.room import find_room
 from pipecat_agenthuman.client.api import (
     NO_RETRY,
     AgentHumanApi,
@@ -41,10 +41,9 @@ from pipecat_agenthuman.errors import (
     ConnectError,
     OutOfMinutesError,
     RateLimitedError,
-    RoomTokenError,
     TransportError,
 )
-from pipecat_agenthuman.rooms import DailyRoom
+from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 from pipecat_agenthuman.wire.protocol import SessionInit
 
@@ -130,7 +129,7 @@ class Diagnosis:
         self._tell = tell
         self._secrets: set[str] = set()
         self._environment: Environment | None = None
-        self._room: DailyRoom | None = None
+        self._room: DailyRoom | LiveKitRoom | None = None
         self._usage = Usage()
         self._created: CreatedSession | None = None
 
@@ -235,26 +234,10 @@ class Diagnosis:
         return ", ".join(told) or "the service does not say what is left"
 
     async def _enter_room(self, environment: Environment) -> str:
-        try:
-            return await self._find_room(environment)
-        except ValueError as error:
-            raise RoomTokenError(f"{DAILY_ROOM_URL}: {error}") from None
-
-    async def _find_room(self, environment: Environment) -> str:
-        if environment.room_is_made_up:
-            self._room = DailyRoom(environment.room_url, environment.room_token)
-            return "made up: the sandbox takes any room and token"
-        if environment.room_token:
-            self._room = DailyRoom(environment.room_url, environment.room_token)
-            check_room_token(self._room)
-            return f"{self._room.url}, with the token that was given"
-        self._room = await DailyRoom.mint(
-            environment.room_url,
-            api_key=environment.daily_api_key,
-            api_url=environment.daily_api_url,
-        )
-        self._secrets.add(self._room.token)
-        return f"{self._room.url}, with a token from Daily"
+        self._room, found = await find_room(environment.access)
+        if environment.access is not None:
+            self._secrets.add(self._room.token)
+        return found
 
     # --- the session -------------------------------------------------------------------
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Final
 from urllib.parse import urlsplit
 
 from pipecat_agenthuman._credentials import is_loopback
@@ -20,26 +16,96 @@ from pipecat_agenthuman._environment import (
     DAILY_API_URL,
     DAILY_AVATAR_TOKEN,
     DAILY_ROOM_URL,
+    LIVEKIT_API_KEY,
+    LIVEKIT_API_SECRET,
+    LIVEKIT_AVATAR_TOKEN,
+    LIVEKIT_ROOM_NAME,
+    LIVEKIT_URL,
     WS_URL,
     Variable,
     is_placeholder,
 )
-from pipecat_agenthuman.errors import AgentHumanError, RoomTokenError
-from pipecat_agenthuman.rooms import DailyRoom
-
-MADE_UP_ROOM_URL: Final = "https://sandbox.daily.co/check"
-MADE_UP_TOKEN: Final = "made-up"
+from pipecat_agenthuman.errors import AgentHumanError
 
 _MEANINGS: Final = {
     API_KEY: "the key of the Agent Human account",
     AVATAR: "an avatar, avat_...",
-    DAILY_ROOM_URL: "where the avatar joins; or --room",
+    DAILY_ROOM_URL: f"where the avatar joins; or --room, or {LIVEKIT_URL.name} for LiveKit",
     DAILY_API_KEY: f"to make its token; or {DAILY_AVATAR_TOKEN.name} or --token",
+    LIVEKIT_ROOM_NAME: "the room at LiveKit; or --room-name",
+    LIVEKIT_API_KEY: f"to sign its token; or {LIVEKIT_AVATAR_TOKEN.name} or --token",
+    LIVEKIT_API_SECRET: "likewise",
 }
 
 
 class MissingVariablesError(AgentHumanError, ValueError):
     """Something is not set that a bot cannot do without."""
+
+
+@dataclass(frozen=True)
+class DailyAccess:
+    """With what the avatar gets into a Daily room.
+
+    Attributes:
+        url: The room.
+        token: The avatar's token for it; empty if Daily is to be asked for one.
+        api_key: For asking Daily.
+        api_url: Where to ask.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    api_key: str = field(repr=False)
+    api_url: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown."""
+        return self.token, self.api_key
+
+    @property
+    def missing(self) -> list[Variable]:
+        """What is not set, of all that it takes."""
+        needed = {DAILY_ROOM_URL: self.url}
+        if not self.token:
+            needed |= {DAILY_API_KEY: self.api_key}
+        return [variable for variable, value in needed.items() if not value]
+
+
+@dataclass(frozen=True)
+class LiveKitAccess:
+    """With what the avatar gets into a LiveKit room.
+
+    Attributes:
+        url: The server.
+        room_name: The room.
+        token: The avatar's token for it; empty if one is to be signed.
+        api_key: For signing.
+        api_secret: Likewise.
+    """
+
+    url: str
+    room_name: str
+    token: str = field(repr=False)
+    api_key: str = field(repr=False)
+    api_secret: str = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown."""
+        return self.token, self.api_secret
+
+    @property
+    def missing(self) -> list[Variable]:
+        """What is not set, of all that it takes."""
+        needed = {LIVEKIT_URL: self.url}
+        if not self.token:
+            needed |= {
+                LIVEKIT_ROOM_NAME: self.room_name,
+                LIVEKIT_API_KEY: self.api_key,
+                LIVEKIT_API_SECRET: self.api_secret,
+            }
+        return [variable for variable, value in needed.items() if not value]
 
 
 @dataclass(frozen=True)
@@ -51,23 +117,15 @@ class Environment:
         avatar: Identifier or image of an avatar.
         api_url: REST base URL.
         ws_url: WebSocket URL.
-        room_url: The Daily room.
-        room_token: The avatar's token for it; empty if Daily is to be asked for one.
-        daily_api_key: For asking Daily.
-        daily_api_url: Where to ask.
-        room_is_made_up: Whether room and token are invented, because only the sandbox will
-            see them.
+        access: The room that the avatar joins, or None for one that is made up, because only
+            the sandbox will see it.
     """
 
     api_key: str = field(repr=False)
     avatar: str
     api_url: str
     ws_url: str
-    room_url: str
-    room_token: str = field(repr=False)
-    daily_api_key: str = field(repr=False)
-    daily_api_url: str
-    room_is_made_up: bool
+    access: DailyAccess | LiveKitAccess | None
 
     @property
     def is_loopback(self) -> bool:
@@ -77,8 +135,8 @@ class Environment:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown."""
-        token = () if self.room_is_made_up else (self.room_token,)
-        return tuple(secret for secret in (self.api_key, self.daily_api_key, *token) if secret)
+        of_the_room = () if self.access is None else self.access.secrets
+        return tuple(secret for secret in (self.api_key, *of_the_room) if secret)
 
 
 def read_environment(variables: Mapping[str, str]) -> Environment:
@@ -102,71 +160,52 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
             f"{API_URL.name} and {WS_URL.name} lead to different places: "
             f"{api_url} and {ws_url}. Set both for the sandbox, and neither otherwise."
         )
-    room_url = DAILY_ROOM_URL.text(variables=found)
-    token = DAILY_AVATAR_TOKEN.text(variables=found)
-    daily_api_key = DAILY_API_KEY.text(variables=found)
-    made_up = _is_local(api_url) and not (room_url and (token or daily_api_key))
-    needed = [API_KEY, AVATAR]
-    if not made_up:
-        needed += [DAILY_ROOM_URL] if token else [DAILY_ROOM_URL, DAILY_API_KEY]
-    _check_complete(needed, found)
+    access = _read_access(found)
+    missing = [variable for variable in (API_KEY, AVATAR) if not variable.text(variables=found)]
+    if access.missing and _is_local(api_url):
+        access = None
+    else:
+        missing += access.missing
+    _check_complete(missing)
     return Environment(
         api_key=API_KEY.key(variables=found),
         avatar=AVATAR.text(variables=found),
         api_url=api_url,
         ws_url=ws_url,
-        room_url=MADE_UP_ROOM_URL if made_up else room_url,
-        room_token=MADE_UP_TOKEN if made_up else token,
-        daily_api_key=daily_api_key,
-        daily_api_url=DAILY_API_URL.text(variables=found),
-        room_is_made_up=made_up,
+        access=access,
     )
 
 
-def check_room_token(room: DailyRoom) -> None:
-    """Check what a Daily meeting token says of itself: when it expires, and for which room.
-
-    Args:
-        room: The room with its token.
-
-    Raises:
-        RoomTokenError: If it has expired or belongs to another room. A token that cannot be
-            read passes: only Daily knows.
-    """
-    claims = _claims(room.token)
-    expires_at, name = claims.get("exp"), claims.get("r")
-    if isinstance(expires_at, int | float) and expires_at <= time.time():
-        raise RoomTokenError("The avatar's Daily token has expired.", remedy="Make a new one.")
-    wanted = urlsplit(room.url).path.strip("/")
-    if isinstance(name, str) and name != wanted:
-        raise RoomTokenError(
-            f"The avatar's Daily token is for the room {name!r}, not for {wanted!r}.",
-            remedy="Make one for this room.",
+def _read_access(found: Mapping[str, str]) -> DailyAccess | LiveKitAccess:
+    daily_url, livekit_url = (
+        variable.text(variables=found) for variable in (DAILY_ROOM_URL, LIVEKIT_URL)
+    )
+    if daily_url and livekit_url:
+        raise ValueError(
+            f"{DAILY_ROOM_URL.name} and {LIVEKIT_URL.name} are both set, and the avatar joins one "
+            "room. Say which with --room."
         )
+    if livekit_url:
+        return LiveKitAccess(
+            url=livekit_url,
+            room_name=LIVEKIT_ROOM_NAME.text(variables=found),
+            token=LIVEKIT_AVATAR_TOKEN.text(variables=found),
+            api_key=LIVEKIT_API_KEY.text(variables=found),
+            api_secret=LIVEKIT_API_SECRET.text(variables=found),
+        )
+    return DailyAccess(
+        url=daily_url,
+        token=DAILY_AVATAR_TOKEN.text(variables=found),
+        api_key=DAILY_API_KEY.text(variables=found),
+        api_url=DAILY_API_URL.text(variables=found),
+    )
 
 
-def _claims(token: str) -> dict[str, Any]:
-    """Read the claims of a JSON Web Token; none if it is not one."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return {}
-    try:
-        padded = parts[1] + "=" * (-len(parts[1]) % 4)
-        claims: object = json.loads(base64.urlsafe_b64decode(padded))
-    except (binascii.Error, ValueError):
-        return {}
-    return cast("dict[str, Any]", claims) if isinstance(claims, dict) else {}
-
-
-def _check_complete(needed: Sequence[Variable], found: Mapping[str, str]) -> None:
-    missing = [
-        f"{variable.name} ({_MEANINGS[variable]})"
-        for variable in needed
-        if not variable.text(variables=found)
-    ]
+def _check_complete(missing: Sequence[Variable]) -> None:
     if missing:
+        named = ", ".join(f"{variable.name} ({_MEANINGS[variable]})" for variable in missing)
         raise MissingVariablesError(
-            f"Not set: {', '.join(missing)}.",
+            f"Not set: {named}.",
             remedy="Fill in .env, for example with what pipecat-agenthuman sandbox prints.",
         )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,11 +22,16 @@ import pytest
 from loguru import logger
 
 from pipecat_agenthuman.check.diagnosis import Step
-from pipecat_agenthuman.check.environment import check_room_token, read_environment
+from pipecat_agenthuman.check.environment import (
+    DailyAccess,
+    LiveKitAccess,
+    read_environment,
+)
+from pipecat_agenthuman.check.room import find_room
 from pipecat_agenthuman.cli import main
 from pipecat_agenthuman.errors import RoomTokenError
-from pipecat_agenthuman.rooms import DailyRoom
 from pipecat_agenthuman.sandbox import Fault, Sandbox
+from tests.support.web_tokens import web_token
 
 ROOM_URL = "https://example.daily.co/room"
 DAILY_KEY = "daily-key-of-the-test"
@@ -35,7 +42,7 @@ MINTED = "token-minted-by-daily"
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No variable that means anything to the check, no ``.env``, and the log as it was."""
     for name in list(os.environ):
-        if name.startswith(("AGENTHUMAN_", "DAILY_")):
+        if name.startswith(("AGENTHUMAN_", "DAILY_", "LIVEKIT_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     terminate = signal.getsignal(signal.SIGTERM)
@@ -118,7 +125,7 @@ def test_a_person_gets_a_line_a_step_with_its_time(check: Check) -> None:
         "API key",
         "Account",
         "Avatar",
-        "Daily room",
+        "Room",
         "Session",
         "WebSocket",
         "Speech",
@@ -432,35 +439,40 @@ def test_an_own_token_is_used(
     assert agenthuman_sandbox.sessions[0].wish.room.token == "own-token"
 
 
-def web_token(claims: object) -> str:
-    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    return f"e30.{payload}.c2lnbmF0dXJl"
+def given_to_daily(token: str) -> DailyAccess:
+    return DailyAccess(ROOM_URL, token=token, api_key="", api_url="")
 
 
 @pytest.mark.parametrize(
     ("claims", "words"),
     [
         ({"exp": 1_000_000_000, "r": "room"}, "expired"),
+        ({"nbf": 32_503_680_000, "r": "room"}, "not valid before"),
         ({"r": "elsewhere"}, "'elsewhere'"),
+        ({"p": {"cs": "sv"}}, "to send audio and video"),
     ],
 )
-def test_a_token_that_cannot_work_is_found(claims: dict[str, Any], words: str) -> None:
-    with pytest.raises(RoomTokenError, match=words):
-        check_room_token(DailyRoom(ROOM_URL, web_token(claims)))
+async def test_a_token_that_cannot_work_is_found(claims: dict[str, Any], words: str) -> None:
+    with pytest.raises(RoomTokenError, match=words) as caught:
+        await find_room(given_to_daily(web_token(claims)))
+    assert "DailyRoom.mint" in caught.value.remedy or "at once" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
     "token",
     [
         web_token({"exp": 32_503_680_000, "r": "room"}),  # the year 3000
+        web_token({"o": True}),
         web_token({}),
         web_token([1]),
         "no.web.token",
         "opaque",
     ],
 )
-def test_a_token_that_can_work_or_cannot_be_read_passes(token: str) -> None:
-    check_room_token(DailyRoom(ROOM_URL, token))
+async def test_a_token_that_can_work_or_cannot_be_read_passes(token: str) -> None:
+    room, found = await find_room(given_to_daily(token))
+    assert (room.url, room.token) == (ROOM_URL, token)
+    assert "the token that was given" in found
 
 
 def test_the_hosted_service_needs_a_room_and_a_token() -> None:
@@ -475,6 +487,160 @@ def test_the_hosted_service_needs_a_room_and_a_token() -> None:
     assert environment.ws_url == "wss://wss.agenthuman.com"
     assert "own-token" not in repr(environment)
     assert "ah_live_key" not in repr(environment)
+
+
+# --- LiveKit ----------------------------------------------------------------------------
+
+LIVEKIT_KEY = "APIkeyOfTheTest"
+LIVEKIT_SECRET = "livekit-secret-long-enough-for-a-signature"
+
+
+class _LiveKit(BaseHTTPRequestHandler):
+    """LiveKit's server, as far as it says whether it takes a token; it verifies the signature."""
+
+    status = 0
+    """What it answers whatever the token, unless 0."""
+
+    def do_GET(self) -> None:
+        assert self.path == "/rtc/validate", "the token is not in the URL"
+        token = self.headers["Authorization"].removeprefix("Bearer ")
+        signed, _, signature = token.rpartition(".")
+        hashed = hmac.new(LIVEKIT_SECRET.encode(), signed.encode(), "sha256").digest()
+        right = base64.urlsafe_b64encode(hashed).decode().rstrip("=") == signature
+        status = self.status or (200 if right else 401)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(b"success" if status == 200 else f"invalid token: {token}".encode())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def livekit(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_LiveKit]]:
+    pytest.importorskip("livekit.api")
+    handler = type("LiveKit", (_LiveKit,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    monkeypatch.setenv("LIVEKIT_URL", f"ws://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("LIVEKIT_API_KEY", LIVEKIT_KEY)
+    monkeypatch.setenv("LIVEKIT_API_SECRET", LIVEKIT_SECRET)
+    monkeypatch.setenv("LIVEKIT_ROOM_NAME", "lobby")
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def livekit_token(**grants: Any) -> str:
+    video = {"room": "lobby", "roomJoin": True, **grants}
+    return web_token({"sub": "ava", "exp": 32_503_680_000, "video": video})
+
+
+@pytest.mark.usefixtures("agenthuman_env", "livekit")
+def test_a_livekit_token_is_signed_with_the_secret_and_its_server_takes_it(
+    agenthuman_sandbox: Sandbox, check: Check
+) -> None:
+    steps = check()
+    assert failed(steps) == []
+    assert "room 'lobby'" in steps["room"]["detail"]
+    assert "its server takes it" in steps["room"]["detail"]
+    assert "only joining shows" in steps["room"]["detail"]  # what no check can tell
+    (session,) = agenthuman_sandbox.sessions
+    assert session.wish.room.platform == "livekit"
+    assert session.wish.room.url == os.environ["LIVEKIT_URL"]
+    assert session.wish.room.token not in check.out + check.err
+
+
+@pytest.mark.usefixtures("agenthuman_env", "livekit")
+def test_a_wrong_livekit_secret_is_told(monkeypatch: pytest.MonkeyPatch, check: Check) -> None:
+    wrong = "another-secret-that-is-long-enough-to-sign"
+    monkeypatch.setenv("LIVEKIT_API_SECRET", wrong)
+    steps = check()
+    assert failed(steps) == ["room"]
+    assert "401: invalid token: [redacted]" in steps["room"]["detail"]
+    assert "key and secret" in steps["room"]["remedy"]
+    assert wrong not in check.out + check.err
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_a_livekit_server_that_says_nothing_about_tokens_is_no_failure(
+    livekit: type[_LiveKit], check: Check
+) -> None:
+    livekit.status = 404
+    steps = check()
+    assert failed(steps) == []
+    assert "does not say whether it takes it (404)" in steps["room"]["detail"]
+
+
+@pytest.mark.usefixtures("agenthuman_env", "livekit")
+def test_a_livekit_server_that_is_not_there_is_told(check: Check) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        steps = check("--room", f"ws://127.0.0.1:{unused.getsockname()[1]}")
+    assert failed(steps) == ["room"]
+    assert "does not answer at 127.0.0.1:" in steps["room"]["detail"]
+    assert "LIVEKIT_URL" in steps["room"]["remedy"]
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        (livekit_token(room="elsewhere"), "'elsewhere'"),
+        (livekit_token(roomJoin=False), "to join"),
+        (livekit_token(canPublish=False), "to publish"),
+        (web_token({"sub": "ava", "exp": 1, "video": {"roomJoin": True}}), "expired"),
+    ],
+)
+def test_a_livekit_token_that_cannot_work_is_found(
+    livekit: type[_LiveKit], check: Check, token: str, words: str
+) -> None:
+    livekit.status = 200
+    steps = check("--token", token)
+    assert failed(steps) == ["room"]
+    assert words in steps["room"]["detail"]
+    assert token not in check.out + check.err
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_an_own_livekit_token_is_used(
+    livekit: type[_LiveKit],
+    monkeypatch: pytest.MonkeyPatch,
+    agenthuman_sandbox: Sandbox,
+    check: Check,
+) -> None:
+    livekit.status = 200
+    monkeypatch.delenv("LIVEKIT_API_SECRET")
+    monkeypatch.setenv("LIVEKIT_AVATAR_TOKEN", livekit_token())
+    check()
+    assert check.status == 0
+    assert agenthuman_sandbox.sessions[0].wish.room.token == livekit_token()
+
+
+@pytest.mark.usefixtures("agenthuman_env", "livekit")
+def test_two_rooms_are_one_too_many_until_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, agenthuman_sandbox: Sandbox, check: Check
+) -> None:
+    monkeypatch.setenv("DAILY_ROOM_URL", ROOM_URL)
+    steps = check()
+    assert check.status == 2
+    assert "DAILY_ROOM_URL and LIVEKIT_URL" in steps["environment"]["detail"]
+    assert "--room" in steps["environment"]["detail"]
+    assert failed(check("--room", os.environ["LIVEKIT_URL"])) == []
+    assert failed(check("--room", ROOM_URL, "--token", "some-token")) == []
+    rooms = [session.wish.room.platform for session in agenthuman_sandbox.sessions]
+    assert rooms == ["livekit", "daily"]
+
+
+def test_a_livekit_room_needs_a_name_and_a_token_or_what_makes_one() -> None:
+    account = {"AGENTHUMAN_API_KEY": "ah_live_key", "AGENTHUMAN_AVATAR": "avat_x"}
+    account |= {"LIVEKIT_URL": "wss://example.livekit.cloud"}
+    with pytest.raises(ValueError, match=r"ROOM_NAME.*LIVEKIT_API_KEY.*LIVEKIT_API_SECRET"):
+        read_environment(account)
+    environment = read_environment(account | {"LIVEKIT_AVATAR_TOKEN": "own-token"})
+    assert isinstance(environment.access, LiveKitAccess)
+    assert "own-token" in environment.secrets
+    assert "own-token" not in repr(environment)
 
 
 # --- being interrupted ------------------------------------------------------------------
