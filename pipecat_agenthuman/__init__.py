@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .errors import AuthenticationError as AuthenticationError
     from .errors import AvatarLeftError as AvatarLeftError
     from .errors import BadRequestError as BadRequestError
+    from .errors import BotRemovedError as BotRemovedError
     from .errors import ConnectError as ConnectError
     from .errors import LostConnectionError as LostConnectionError
     from .errors import NotFoundError as NotFoundError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .errors import TransportError as TransportError
     from .frames import AgentHumanAvatarJoinedFrame as AgentHumanAvatarJoinedFrame
     from .frames import AgentHumanAvatarLeftFrame as AgentHumanAvatarLeftFrame
+    from .frames import AgentHumanBotLeftFrame as AgentHumanBotLeftFrame
     from .frames import AgentHumanConnectedFrame as AgentHumanConnectedFrame
     from .frames import AgentHumanDisconnectedFrame as AgentHumanDisconnectedFrame
     from .frames import AgentHumanErrorFrame as AgentHumanErrorFrame
@@ -85,6 +87,7 @@ else:
         "AuthenticationError": "errors",
         "AvatarLeftError": "errors",
         "BadRequestError": "errors",
+        "BotRemovedError": "errors",
         "ConnectError": "errors",
         "LostConnectionError": "errors",
         "NotFoundError": "errors",
@@ -99,6 +102,7 @@ else:
         "TransportError": "errors",
         "AgentHumanAvatarJoinedFrame": "frames",
         "AgentHumanAvatarLeftFrame": "frames",
+        "AgentHumanBotLeftFrame": "frames",
         "AgentHumanConnectedFrame": "frames",
         "AgentHumanDisconnectedFrame": "frames",
         "AgentHumanErrorFrame": "frames",

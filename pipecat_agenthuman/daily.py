@@ -13,14 +13,15 @@ This is the only module of the package that needs daily-python.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final, cast
 
 from loguru import logger
+from pipecat.frames.frames import StartFrame
 from pipecat.transports.daily.transport import DailyOutputTransport, DailyParams, DailyTransport
 
 from pipecat_agenthuman._arguments import check_kind
-from pipecat_agenthuman.frames import AgentHumanServerEventFrame
+from pipecat_agenthuman.frames import AgentHumanBotLeftFrame, AgentHumanServerEventFrame
 from pipecat_agenthuman.identity import AvatarIdentity
 from pipecat_agenthuman.pipeline.presence import (
     AVATAR_CONNECTED,
@@ -32,6 +33,7 @@ from pipecat_agenthuman.pipeline.room_transport import (
     push_to_service,
     with_voice,
 )
+from pipecat_agenthuman.tokens.claims import read_daily_token
 
 _NO_AUDIO: Final = {"microphone": "unsubscribed", "screenAudio": "unsubscribed"}
 _NO_VIDEO: Final = {"camera": "unsubscribed", "screenVideo": "unsubscribed"}
@@ -72,7 +74,19 @@ def is_avatar(participant: Mapping[str, Any], avatar: AvatarIdentity = _MINTED) 
 
 
 class AgentHumanDailyOutputTransport(AvatarRoomOutput, DailyOutputTransport):
-    """The output of ``AgentHumanDailyTransport``, which counts the avatar's media as the bot's."""
+    """The output of ``AgentHumanDailyTransport``, which counts the avatar's media as the bot's.
+
+    Attributes:
+        on_started: Called when frames can be pushed.
+    """
+
+    on_started: Callable[[], Awaitable[None]] | None = None
+
+    async def start(self, frame: StartFrame) -> None:
+        """Start sending; whoever waits for that is called."""
+        await super().start(frame)
+        if self.on_started is not None:
+            await self.on_started()
 
 
 class AgentHumanDailyTransport(DailyTransport):
@@ -121,9 +135,10 @@ class AgentHumanDailyTransport(DailyTransport):
                 it is not set.
             input_name: Name of the input processor.
             output_name: Name of the output processor.
-            avatar: Who the avatar is; by default whoever joins with a token of ``DailyRoom``.
-                If it names neither id nor name, a warning is logged and the transport
-                behaves like a ``DailyTransport``.
+            avatar: Who the avatar is: ``room.identity`` of its ``DailyRoom``. By default whoever
+                joins with a token of ``DailyRoom.mint``: right where one bot has an avatar in
+                the room, wrong where two have. If it names neither id nor name, a warning is
+                logged and the transport behaves like a ``DailyTransport``.
             keep_avatar_video: Leave the avatar's video alone, for bots that record it: call
                 ``capture_participant_video`` in ``on_avatar_connected``.
 
@@ -135,6 +150,7 @@ class AgentHumanDailyTransport(DailyTransport):
         super().__init__(room_url, token, bot_name, params, input_name, output_name)
         self._avatar = avatar or _MINTED
         self._keep_avatar_video = keep_avatar_video
+        self._is_in_room = False
         # Daily never uses a participant id again.
         self._presence = Presence(self, tell=self._tell_service, fire=self._call_event_handler)
         self._register_event_handler(AVATAR_CONNECTED)
@@ -145,13 +161,22 @@ class AgentHumanDailyTransport(DailyTransport):
                 "a person. Mint its meeting token with a user_id and pass "
                 "avatar=AvatarIdentity(user_id=...)."
             )
+        claims = read_daily_token(token) if token else None
+        if claims is not None and self._avatar.fits(claims.user_id, claims.user_name):
+            logger.warning(
+                f"{self}: the token that was given to the transport is the avatar's. Bot and "
+                "avatar join under one identity, so that nobody can tell them apart. Give the bot "
+                "a token of its own; that of DailyRoom.mint belongs to the service's room= only."
+            )
 
     def output(self) -> DailyOutputTransport:
         """Get the processor that sends the bot's media."""
         if not self._output:
-            self._output = AgentHumanDailyOutputTransport(
+            output = AgentHumanDailyOutputTransport(
                 self, self._client, self._params, name=self._output_name
             )
+            output.on_started = self._look_for_itself
+            self._output = output
         return self._output
 
     def persons(self) -> dict[str, Mapping[str, Any]]:
@@ -166,7 +191,7 @@ class AgentHumanDailyTransport(DailyTransport):
             if participant_id != "local" and not self._is_avatar_id(participant_id, participant)
         }
 
-    # --- captures that a bot asks for ---------------------------------------------------
+    # --- what a bot asks for ---------------------------------------------------
 
     async def capture_participant_audio(
         self,
@@ -209,6 +234,48 @@ class AgentHumanDailyTransport(DailyTransport):
         if not self._refuses("transcription", participant_id):
             await super().capture_participant_transcription(participant_id)
 
+    async def update_subscriptions(
+        self,
+        participant_settings: Mapping[str, Any] | None = None,
+        profile_settings: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """Subscribe to persons, as in ``DailyTransport``; the avatar stays unsubscribed.
+
+        Its sound would go down the pipeline as a user's speech: the bot would hear itself. With
+        ``keep_avatar_video`` its video can be subscribed to.
+
+        Args:
+            participant_settings: Settings by participant. Those that would subscribe to the
+                avatar are corrected, with a warning.
+            profile_settings: Settings by profile. Those of a participant win over them.
+
+        Returns:
+            An error in words, or None.
+        """
+        settings = dict(participant_settings or {})
+        everybody = self.participants()
+        for participant_id, wanted in settings.items():
+            if self._is_avatar_id(participant_id, everybody.get(participant_id)):
+                settings[participant_id] = self._without_avatar(participant_id, wanted)
+        return await super().update_subscriptions(settings or None, profile_settings)
+
+    def _without_avatar(self, participant_id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Correct what is asked for of an avatar."""
+        media: Mapping[str, Any] = wanted.get("media") or {}
+        asked = [medium for medium in self._unwanted if _subscribes(media.get(medium))]
+        if asked:
+            logger.warning(
+                f"{self}: not subscribing to {', '.join(asked)} of {participant_id}, which is the "
+                "avatar: the bot would hear itself, or take it for a person. Leave it out of "
+                "update_subscriptions: persons() names everybody else."
+            )
+        return {**wanted, "media": {**media, **self._unwanted}}
+
+    @property
+    def _unwanted(self) -> dict[str, str]:
+        """The media of the avatar that the bot must not receive, unsubscribed."""
+        return _NO_AUDIO if self._keep_avatar_video else _NO_AUDIO | _NO_VIDEO
+
     def _refuses(self, medium: str, participant_id: str) -> bool:
         if not self._is_avatar_id(participant_id, self.participants().get(participant_id)):
             return False
@@ -237,7 +304,25 @@ class AgentHumanDailyTransport(DailyTransport):
             for participant in everyone.values()
             if is_avatar(participant, self._avatar)
         )
+        self._is_in_room = True
         await super()._on_joined(data)
+
+    async def _on_before_leave(self) -> None:
+        self._is_in_room = False  # by itself: what comes now is no news
+        await super()._on_before_leave()
+
+    async def _on_call_state_updated(self, state: str) -> None:
+        was_in_room = self._is_in_room
+        if state == "left":
+            self._is_in_room = False
+            if was_in_room:
+                await self._tell_service(AgentHumanBotLeftFrame(reason="it was put out"))
+        await super()._on_call_state_updated(state)
+
+    async def _look_for_itself(self) -> None:
+        # Joining comes before the pipeline starts, and Pipecat starts it whatever came of that.
+        if not self._is_in_room:
+            await self._tell_service(AgentHumanBotLeftFrame(reason="it could not join"))
 
     async def _on_participant_joined(self, participant: Mapping[str, Any]) -> None:
         participant_id: str = participant["id"]
@@ -253,6 +338,7 @@ class AgentHumanDailyTransport(DailyTransport):
         participant_id: str = participant["id"]
         if not self._presence.is_avatar(participant_id):
             await self._presence.person_left(participant_id)
+            await self._forget_the_unlisted()
             await super()._on_participant_left(participant, reason)
             return
         # Pipecat releases that sample video answer the requests for an image that wait for it.
@@ -260,6 +346,12 @@ class AgentHumanDailyTransport(DailyTransport):
         if remove_video:
             await remove_video(participant_id)
         await self._presence.avatar_left(participant_id, participant, reason)
+        await self._forget_the_unlisted()
+
+    async def _forget_the_unlisted(self) -> None:
+        # Whoever left without a word would hide that no avatar, or nobody, is there any more.
+        if self._is_in_room:
+            await self._presence.keep_only(self.participants().keys())
 
     async def _on_transcription_message(self, message: Mapping[str, Any]) -> None:
         # Daily transcribes the avatar only if someone else in the room asked for everybody.
@@ -267,10 +359,17 @@ class AgentHumanDailyTransport(DailyTransport):
             await super()._on_transcription_message(message)
 
     async def _unsubscribe(self, participant_ids: Iterable[str]) -> None:
-        media = _NO_AUDIO if self._keep_avatar_video else _NO_AUDIO | _NO_VIDEO
-        settings = {participant_id: {"media": media} for participant_id in participant_ids}
+        media = {"media": self._unwanted}
+        settings = dict.fromkeys(participant_ids, media)
         if settings:
-            await self.update_subscriptions(participant_settings=settings)
+            await super().update_subscriptions(settings)
 
     async def _tell_service(self, frame: AgentHumanServerEventFrame) -> None:
         await push_to_service(frame, from_input=self._input, from_output=self._output)
+
+
+def _subscribes(setting: object) -> bool:
+    """Tell it of what Daily takes: a state, or a mapping that holds one."""
+    if isinstance(setting, Mapping):
+        setting = cast("Mapping[str, object]", setting).get("subscriptionState")
+    return setting not in (None, "unsubscribed")

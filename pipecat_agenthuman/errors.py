@@ -202,6 +202,12 @@ class AvatarLeftError(ConnectError):
     kind = "avatar_left"
 
 
+class BotRemovedError(ConnectError):
+    """The bot is not in the room, while its avatar is: nobody can be talked with."""
+
+    kind = "bot_removed"
+
+
 class ShortLivedError(ConnectError):
     """Sessions expire almost as soon as they are made."""
 

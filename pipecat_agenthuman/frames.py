@@ -128,3 +128,16 @@ class AgentHumanPersonsFrame(AgentHumanServerEventFrame):
     """
 
     persons: int = 0
+
+
+@dataclass
+class AgentHumanBotLeftFrame(AgentHumanServerEventFrame):
+    """The bot is not in the room, and did not leave it by itself; pushed by the transports.
+
+    It neither hears nor reaches anybody, so the service ends the avatar's session.
+
+    Parameters:
+        reason: Why, as far as the transport knows.
+    """
+
+    reason: str = ""

@@ -38,7 +38,11 @@ from pipecat_agenthuman._environment import WS_URL
 from pipecat_agenthuman.client.connection import ConnectionLimits
 from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.client.sources import OwnSessions, SessionCredentials
-from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
+from pipecat_agenthuman.frames import (
+    AgentHumanAvatarJoinedFrame,
+    AgentHumanAvatarLeftFrame,
+    AgentHumanBotLeftFrame,
+)
 from pipecat_agenthuman.pipeline.announcer import Announcer
 from pipecat_agenthuman.pipeline.availability import Availability
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
@@ -274,6 +278,7 @@ class AgentHumanVideoService(AIService):
     async def stop(self, frame: EndFrame) -> None:
         """Wait until everything was heard, then close and end the session; bounded."""
         await super().stop(frame)
+        self._supervisor.wind_up()
         await self._fallback.drain(self._drain_grace_secs)
         since_heard_secs = self._output.now() - self._output.heard_at
         await asyncio.sleep(max(END_SILENCE_SECS - since_heard_secs, 0.0))
@@ -306,6 +311,8 @@ class AgentHumanVideoService(AIService):
         await super().process_frame(frame, direction)
         if isinstance(frame, AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame):
             self._supervisor.note_avatar(frame)
+        elif isinstance(frame, AgentHumanBotLeftFrame):
+            self._supervisor.note_bot_left(frame.reason)
         elif isinstance(frame, ClientConnectedFrame) and self._starts_with_client:
             self._bring_up()
         if direction is FrameDirection.UPSTREAM:

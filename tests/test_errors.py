@@ -15,6 +15,7 @@ KINDS = {
     "AuthenticationError": "authentication",
     "AvatarLeftError": "avatar_left",
     "BadRequestError": "bad_request",
+    "BotRemovedError": "bot_removed",
     "ConnectError": "connection_failed",
     "LostConnectionError": "connection_failed",  # of the class; each loss has one of its own
     "NotFoundError": "not_found",

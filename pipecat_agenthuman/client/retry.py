@@ -22,6 +22,7 @@ from pipecat_agenthuman._arguments import check_count, check_secs
 from pipecat_agenthuman.errors import (
     AgentHumanError,
     ApiError,
+    BotRemovedError,
     LostConnectionError,
     PermanentTransportError,
     RateLimitedError,
@@ -81,6 +82,8 @@ def is_permanent(error: AgentHumanError) -> bool:
     """Whether another session, too, would certainly fail, or be lost, in the same way."""
     if isinstance(error, SessionLingersError):
         return False
+    if isinstance(error, BotRemovedError):
+        return True
     if isinstance(error, ApiError):
         return not (never_took_effect(error) or may_have_created(error))
     if not isinstance(error, LostConnectionError):

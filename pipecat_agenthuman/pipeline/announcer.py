@@ -24,6 +24,7 @@ from pipecat_agenthuman.client.events import (
     SpeechConfirmed,
     Unexpected,
 )
+from pipecat_agenthuman.errors import BotRemovedError
 from pipecat_agenthuman.frames import (
     AgentHumanConnectedFrame,
     AgentHumanDisconnectedFrame,
@@ -174,6 +175,8 @@ class Announcer:
             )
         if event.error is not None:
             meaning = self._meaning(will_renew=event.will_renew)
+            if isinstance(event.error, BotRemovedError):
+                meaning = "The conversation is over."  # the transport is out of the room, too
             await self.report(session_report(event.error, meaning, final=not event.will_renew))
 
     async def _tell_disconnected(self, frame: AgentHumanDisconnectedFrame) -> None:

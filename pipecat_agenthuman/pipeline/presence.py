@@ -8,7 +8,7 @@ out of a bot's ears and events is its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from loguru import logger
@@ -22,6 +22,9 @@ from pipecat_agenthuman.frames import (
 
 AVATAR_CONNECTED: Final = "on_avatar_connected"
 AVATAR_DISCONNECTED: Final = "on_avatar_disconnected"
+
+UNLISTED: Final = "not in the room any more"
+"""The reason of a leaving that the room never told."""
 
 
 class Presence:
@@ -52,7 +55,7 @@ class Presence:
         self._fire = fire
         # Avatars that left stay known: what they said or sent may come late.
         self._avatars: set[str] = set()
-        self._present_avatars: set[str] = set()
+        self._present_avatars: dict[str, object] = {}
         self._persons: set[str] = set()
         self._telling = asyncio.Lock()
 
@@ -82,7 +85,7 @@ class Presence:
         if participant_id in self._present_avatars:
             return
         self._avatars.add(participant_id)
-        self._present_avatars.add(participant_id)
+        self._present_avatars[participant_id] = participant
         logger.info(f"{self._owner}: the avatar joined as {participant_id}")
         async with self._telling:
             await self._tell(AgentHumanAvatarJoinedFrame(participant_id=participant_id))
@@ -98,13 +101,27 @@ class Presence:
         """
         if participant_id not in self._present_avatars:
             return
-        self._present_avatars.discard(participant_id)
+        del self._present_avatars[participant_id]
         logger.info(f"{self._owner}: the avatar left as {participant_id} ({reason})")
         async with self._telling:
             await self._tell(
                 AgentHumanAvatarLeftFrame(participant_id=participant_id, reason=reason)
             )
             await self._fire(AVATAR_DISCONNECTED, participant, reason)
+
+    async def keep_only(self, listed: Collection[str]) -> None:
+        """Let go of everybody whom the room does not list: their leaving was never told.
+
+        Such a one would hide that an avatar left, or that nobody is there any more.
+
+        Args:
+            listed: The ids of all who are in the room.
+        """
+        for participant_id in [one for one in self._present_avatars if one not in listed]:
+            participant = self._present_avatars[participant_id]
+            await self.avatar_left(participant_id, participant, UNLISTED)
+        for participant_id in [one for one in self._persons if one not in listed]:
+            await self.person_left(participant_id)
 
     async def person_joined(self, participant_id: str) -> bool:
         """Take note that a person joined.

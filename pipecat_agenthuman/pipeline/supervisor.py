@@ -27,9 +27,9 @@ from pipecat_agenthuman.client.events import (
     SpeechConfirmed,
 )
 from pipecat_agenthuman.client.retry import RenewalPolicy
-from pipecat_agenthuman.client.session import Session
+from pipecat_agenthuman.client.session import Session, SessionState
 from pipecat_agenthuman.client.sources import SessionSource
-from pipecat_agenthuman.errors import AvatarLeftError
+from pipecat_agenthuman.errors import AgentHumanError, AvatarLeftError, BotRemovedError
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline.announcer import Announcer, AvatarReady
 from pipecat_agenthuman.pipeline.availability import Availability
@@ -120,6 +120,7 @@ class Supervisor:
             renewal=options.renewal,
         )
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._winding_up = False
 
     # --- living ------------------------------------------------------------------------
 
@@ -135,7 +136,7 @@ class Supervisor:
         Args:
             avatar_is_announced: Whether a transport tells when the avatar joins.
         """
-        if "session" not in self._tasks:
+        if "session" not in self._tasks and not self._winding_up:
             self._availability.announced = avatar_is_announced
             self._begin()
 
@@ -149,6 +150,25 @@ class Supervisor:
             self._welcome_avatar()
         self._output.rounds.wake()
 
+    def note_bot_left(self, reason: str) -> None:
+        """Take note that the bot itself is out of the room: its avatar must not stay there."""
+        self.wind_up()
+        error = BotRemovedError(
+            f"The bot is not in the room ({reason}): it neither hears nor reaches anybody, so the "
+            "avatar's session is ended.",
+            remedy="Check whether the bot's token or the room has expired, whether the room was "
+            "full, and who may remove participants.",
+        )
+        if self._session.state in (SessionState.STARTING, SessionState.READY):
+            self._session.renew(error)  # a loss after which there is no other: it is told of
+        else:
+            logger.error(f"{self._processor}: {error}")
+            self._session.end()
+
+    def wind_up(self) -> None:
+        """The call ends: bring up no session any more, and replace none."""
+        self._winding_up = True
+
     def renew_at_pause(self, why: str, *, expires: bool = False) -> None:
         """Replace the session when nothing is being said; at once if there is none any more.
 
@@ -161,7 +181,7 @@ class Supervisor:
                 f"{self._processor}: {why}, but the session was made elsewhere and cannot be "
                 "replaced. Use room= and api_key= for that."
             )
-        elif "session" not in self._tasks:
+        elif "session" not in self._tasks or self._winding_up:
             return
         elif self._tasks["session"].done():
             logger.info(f"{self._processor}: {why}; trying again to bring a session up.")
@@ -248,11 +268,13 @@ class Supervisor:
 
     def _miss_avatar(self, reason: str) -> None:
         """The avatar left the room although its session is up."""
+        self._fallback.fall_back()
+        if self._winding_up:
+            return
         logger.warning(
             f"{self._processor}: the avatar left the room ({reason or 'no reason given'}). It is "
             f"replaced unless it comes back within {RETURN_WAIT_SECS:g} s."
         )
-        self._fallback.fall_back()
         self._spawn("avatar", self._await_return)
 
     # --- background --------------------------------------------------------------------
@@ -279,7 +301,7 @@ class Supervisor:
             async with asyncio.timeout(RETURN_WAIT_SECS):
                 await self._availability.until_joined()
         except TimeoutError:
-            self._session.renew(
+            self._replace(
                 AvatarLeftError(
                     "The avatar left the room and did not come back.",
                     remedy="Look for what removes participants from the room.",
@@ -295,7 +317,7 @@ class Supervisor:
         except TimeoutError:
             if self._availability.was_recognized:
                 # It cannot be that the transport does not know it.
-                self._session.renew(
+                self._replace(
                     AvatarLeftError(
                         "The avatar of the new session did not appear in the room within "
                         f"{wait_secs:g} s.",
@@ -326,8 +348,14 @@ class Supervisor:
 
     async def _renew_when_idle(self, why: str, *, expires: bool) -> None:
         await self._output.rounds.wait_until(lambda: self._output.idle)
-        logger.info(f"{self._processor}: {why}; a new one takes over.")
-        self._session.renew(expires=expires)
+        if not self._winding_up:
+            logger.info(f"{self._processor}: {why}; a new one takes over.")
+        self._replace(expires=expires)
+
+    def _replace(self, error: AgentHumanError | None = None, *, expires: bool = False) -> None:
+        """Give the session up for another one, unless the call ends."""
+        if not self._winding_up:
+            self._session.renew(error, expires=expires)
 
     # --- tasks -------------------------------------------------------------------------
 

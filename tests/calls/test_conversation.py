@@ -68,15 +68,17 @@ class TalkingBot:
         self.events: list[str] = []
         self.started = asyncio.Event()
         self._call = call
-        self._transport_class = DailyTransport if plain else AgentHumanDailyTransport
+        self._is_plain = plain
         self._service_options = service
 
     async def __call__(self, runner_args: DailyRunnerArguments) -> None:
         room = await DailyRoom.mint(runner_args.room_url)
         params = DailyParams(audio_in_enabled=True, audio_out_enabled=True)
-        self.transport = self._transport_class(
-            runner_args.room_url, runner_args.token, "Bot", params
-        )
+        seat = (runner_args.room_url, runner_args.token, "Bot", params)
+        if self._is_plain:
+            self.transport = DailyTransport(*seat)
+        else:
+            self.transport = AgentHumanDailyTransport(*seat, avatar=room.identity)
         self.service = AgentHumanVideoService(
             room=room,
             settings=AgentHumanVideoService.Settings(avatar_latency_secs=LATENCY_SECS),

@@ -271,6 +271,11 @@ class StandInCallClient:
         if "camera" in self.subscribed_media(participant.id):
             self._render(participant, "camera", image)
 
+    def be_out(self) -> None:
+        """Be in no room any more, without having left."""
+        self._room = self.participant = None
+        self.emit("on_call_state_updated", "left")
+
     def forget(self, participant: Participant) -> None:
         """Drop what was set for someone who left."""
         self._overrides.pop(participant.id, None)
@@ -309,6 +314,11 @@ class StandInCallClient:
 
     def _enter(self, room: Room, completion: Completion) -> None:
         self._handler.on_call_state_updated("joining")
+        if room.refusal is not None:
+            self._handler.on_call_state_updated("left")
+            if completion:
+                completion(None, room.refusal)
+            return
         self._room = room
         self.participant, present = room.seat(self, self._user_name)
         for someone in present:

@@ -160,11 +160,13 @@ class Room:
 
     Attributes:
         url: The URL under which clients join it.
+        refusal: Why bots are not let in, as when the room is full; None lets them in.
         app_messages: What clients sent: ``(sender's id, message, recipient's id or None)``.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.refusal: str | None = None
         self.app_messages: list[tuple[str, Any, str | None]] = []
         self._participants: list[Participant] = []
         self._lock = threading.RLock()
@@ -209,6 +211,17 @@ class Room:
             self.tell_others(participant, "on_participant_left", reason)
             for client in self.listeners(participant):
                 client.forget(participant)
+
+    def eject(self, client: StandInCallClient) -> None:
+        """Put a bot out, as when its token expires or an owner removes it."""
+        if client.participant:
+            self.remove(client.participant, "leftCall")
+        client.be_out()
+
+    def lose(self, participant: Participant) -> None:
+        """Let someone be gone without telling anybody."""
+        with self._lock:
+            self._participants.remove(participant)
 
     def listeners(self, participant: Participant) -> list[StandInCallClient]:
         """All clients except the participant's own."""

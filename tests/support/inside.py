@@ -53,6 +53,11 @@ def avatar_speaks(avatar: AgentHumanVideoService) -> bool:
     return avatar._output.speaker is avatar._output.avatar
 
 
+def is_ending(avatar: AgentHumanVideoService) -> bool:
+    """Whether an ``EndFrame`` has reached the service."""
+    return avatar._supervisor._winding_up
+
+
 def transport_is_busy(avatar: AgentHumanVideoService) -> bool:
     """Whether the transport is not done yet with all that it was given."""
     return not avatar._output.transport.idle
