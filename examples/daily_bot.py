@@ -91,7 +91,11 @@ async def bot(runner_args: RunnerArguments) -> None:
     # The avatar has a token of its own, with an identity by which the transport knows it.
     room = await DailyRoom.mint(runner_args.room_url)
     transport = AgentHumanDailyTransport(
-        runner_args.room_url, runner_args.token, "Bot", DailyParams(audio_in_enabled=True)
+        runner_args.room_url,
+        runner_args.token,
+        "Bot",
+        DailyParams(audio_in_enabled=True),
+        avatar=room.identity,
     )
 
     # Minutes run from the session's creation. With "client_connected" they run only when

@@ -161,7 +161,11 @@ async def bot(runner_args: RunnerArguments) -> None:
 
     room = await DailyRoom.mint(runner_args.room_url)
     transport = AgentHumanDailyTransport(
-        runner_args.room_url, runner_args.token, "Bot", DailyParams(audio_in_enabled=True)
+        runner_args.room_url,
+        runner_args.token,
+        "Bot",
+        DailyParams(audio_in_enabled=True),
+        avatar=room.identity,
     )
     context = LLMContext()
     user_aggregator, assistant_aggregator = LLMContextAggregatorPair(

@@ -81,7 +81,11 @@ async def bot(runner_args: RunnerArguments) -> None:
     # The avatar has a token of its own, with an identity by which the transport knows it.
     room = await DailyRoom.mint(runner_args.room_url)
     transport = AgentHumanDailyTransport(
-        runner_args.room_url, runner_args.token, "Bot", DailyParams(audio_in_enabled=True)
+        runner_args.room_url,
+        runner_args.token,
+        "Bot",
+        DailyParams(audio_in_enabled=True),
+        avatar=room.identity,
     )
 
     # The session starts with the pipeline, so the avatar is usually there before the person.

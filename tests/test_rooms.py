@@ -605,7 +605,7 @@ def test_an_identity_that_is_given_counts() -> None:
 
 DAILY_TOKENS = {
     "expired": ({"ud": "ava", "exp": 1_000_000_000}, "expired", "DailyRoom.mint"),
-    "not valid yet": ({"ud": "ava", "nbf": 32_503_680_000}, "not valid before", "at once"),
+    "not valid yet": ({"ud": "ava", "nbf": 32_503_680_000}, "becomes valid in", "at once"),
     "for another room": ({"ud": "ava", "r": "elsewhere"}, "'elsewhere', not for 'room'", "this"),
     "mute": ({"ud": "ava", "p": {"cs": "v,sv"}}, "to send audio", "DailyRoom.mint"),
     "mute and unseen": ({"ud": "ava", "p": {"cs": False}}, "audio and video", "DailyRoom.mint"),

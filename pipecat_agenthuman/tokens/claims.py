@@ -205,8 +205,8 @@ def faults(
     if claims.begins_at is not None and claims.begins_at > now + _CLOCK_SKEW_SECS:
         found.append(
             TokenFault(
-                f"The avatar's room token is not valid before {claims.begins_at - now:.0f} s from "
-                "now: until then the avatar cannot join, and its session is billed all the same.",
+                f"The avatar's room token becomes valid in {claims.begins_at - now:.0f} s: until "
+                "then the avatar cannot join, and its session is billed all the same.",
                 "Start the session then, or make a token that is valid at once.",
                 bars=True,
             )

@@ -227,8 +227,8 @@ def _obstacles(config: Mapping[str, Any], room_url: str) -> list[str]:
     if _receives_not_everybody(config.get("permissions")):
         found.append(
             f"In the Daily room {room_url} people do not receive everybody (permissions, "
-            "canReceive): they may neither see nor hear the avatar. Allow them its user id; "
-            "docs/permissions.md says how."
+            "canReceive): they may neither see nor hear the avatar. Allow them to receive its "
+            "user id; docs/permissions.md says how."
         )
     return found
 

@@ -447,7 +447,7 @@ def given_to_daily(token: str) -> DailyAccess:
     ("claims", "words"),
     [
         ({"exp": 1_000_000_000, "r": "room"}, "expired"),
-        ({"nbf": 32_503_680_000, "r": "room"}, "not valid before"),
+        ({"nbf": 32_503_680_000, "r": "room"}, "becomes valid in"),
         ({"r": "elsewhere"}, "'elsewhere'"),
         ({"p": {"cs": "sv"}}, "to send audio and video"),
     ],

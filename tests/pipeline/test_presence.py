@@ -90,6 +90,23 @@ async def test_the_number_of_persons_is_told_whenever_it_changes(told):
     assert [number for name, number, *_ in told.news if name == "persons"] == [1, 2, 1, 0]
 
 
+async def test_whoever_is_not_listed_has_left(told):
+    presence = told.presence
+    for one in ("a", "b"):
+        await presence.avatar_joined(one, {"id": one})
+        await presence.person_joined(one.upper())
+    told.news.clear()
+    await presence.keep_only({"a", "A", "local"})
+    assert told.news == [
+        ("left", "b", "not in the room any more"),
+        ("on_avatar_disconnected", {"id": "b"}, "not in the room any more"),
+        ("persons", 1),
+    ]
+    assert presence.persons == {"A"}
+    await presence.keep_only({"a", "A"})
+    assert len(told.news) == 3
+
+
 async def test_what_somebody_joined_as_they_stay(told):
     presence = told.presence
     assert presence.is_avatar("a", fits=True)
