@@ -191,7 +191,7 @@ class AgentHumanDailyTransport(DailyTransport):
             if participant_id != "local" and not self._is_avatar_id(participant_id, participant)
         }
 
-    # --- what a bot asks for ---------------------------------------------------
+    # --- what a bot asks for ------------------------------------------------------------
 
     async def capture_participant_audio(
         self,

@@ -163,7 +163,8 @@ class Supervisor:
             self._session.renew(error)  # a loss after which there is no other: it is told of
         else:
             logger.error(f"{self._processor}: {error}")
-            self._session.end()
+            self.let_go()
+            self._fallback.fall_back()  # no speech waits for an avatar that never comes
 
     def wind_up(self) -> None:
         """The call ends: bring up no session any more, and replace none."""

@@ -98,6 +98,20 @@ async def test_an_avatar_that_leaves_while_the_call_ends_is_not_replaced(monkeyp
 # --- a bot that is not in the room ------------------------------------------------------------
 
 
+async def test_a_bot_outside_of_the_room_begins_no_session_and_holds_nothing_back(monkeypatch):
+    async with Conversation(monkeypatch) as call:
+        call.room.refusal = "the room is full"
+        bot = TalkingBot(call, session_start="client_connected")
+        running = call.start(bot)
+        await asyncio.wait_for(bot.started.wait(), LIMIT_SECS)
+        await call.until(lambda: any("bot is not in the room" in line for line in call.complaints))
+        await bot.say(GREETING)
+        await call.until(lambda: bot.service.stats.fallback_secs > 0)
+        await bot.worker.queue_frame(EndFrame())
+        await asyncio.wait_for(running, LIMIT_SECS)
+        assert not call.sandbox.sessions
+
+
 @pytest.mark.parametrize("when", ["spoken", "being made", "not let in"])
 async def test_a_bot_outside_of_the_room_ends_its_avatars_session(monkeypatch, when):
     async with Conversation(monkeypatch, render_latency_secs=0.1) as call:
