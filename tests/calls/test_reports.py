@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.audio.mixers.base_audio_mixer import BaseAudioMixer
+from pipecat.frames import frames
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
@@ -484,6 +485,32 @@ async def test_frames_that_go_up_pass_while_speech_waits(case):
         assert not call.behind.of(Note)
         await call.end()
     assert call.behind.of(Note)
+
+
+# --- frames of newer releases ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["PipelineFlushFrame", "BotBackchannelFrame"])
+async def test_frames_of_newer_releases_have_their_place_behind_the_speech(name):
+    kind: Any = getattr(frames, name, None)
+    if kind is None:
+        pytest.skip(f"this Pipecat has no {name}")
+    made = {"PipelineFlushFrame": {}, "BotBackchannelFrame": {"text": "Mm-hmm."}}
+
+    async def script(call: Call) -> None:
+        await call.feed(*say(0.5, "Before."), kind(**made[name]), *say(0.3, "Behind."))
+        await call.stopped(2)
+
+    calls = await side_by_side(script)
+    wanted, came = (
+        [
+            getattr(frame, "text", type(frame).__name__)
+            for frame in one.behind.of(TTSTextFrame, BotStoppedSpeakingFrame, kind)
+        ]
+        for one in calls
+    )
+    assert wanted.index("Before.") < 2
+    assert came == wanted
 
 
 # --- first the voice, then the telling -------------------------------------------------

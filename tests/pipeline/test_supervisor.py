@@ -1,12 +1,14 @@
 """When there is no avatar: none in time, none in the room any more, or a mistake of our own."""
 
+import gc
+
 import pytest
 
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame
 from tests.support.calls import CUT_SECS, avatars, calling
 from tests.support.faults import fault
-from tests.support.inside import put_bug_into, set_limits, transport_is_busy
+from tests.support.inside import put_bug_into, renew_twice, set_limits, transport_is_busy
 from tests.support.sounds import RATE, never, once
 from tests.support.waiting import until
 
@@ -134,3 +136,13 @@ async def test_a_bug_in_a_task_is_reported_and_the_transport_speaks(where, log, 
     assert not call.unpaired()
     assert [line for line in log if "Traceback" in line and "ZeroDivisionError" in line]
     assert not sandbox.live_sessions
+
+
+async def test_work_that_is_replaced_before_its_first_step_leaves_nothing_behind(recwarn):
+    async with avatars() as sandbox, calling(sandbox) as call:
+        renew_twice(call.avatar)
+        await call.until_ready(2)
+        await call.end()
+    gc.collect()
+    assert not [warning for warning in recwarn if "never awaited" in str(warning.message)]
+    assert len(sandbox.sessions) == 2

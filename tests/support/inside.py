@@ -100,6 +100,12 @@ def holders_of_secrets(avatar: AgentHumanVideoService) -> list[object]:
     ]
 
 
+def renew_twice(avatar: AgentHumanVideoService) -> None:
+    """Have the session replaced at a pause, and again before anything else can happen."""
+    for _ in range(2):
+        avatar._supervisor.renew_at_pause("a test wants it")
+
+
 # --- changing --------------------------------------------------------------------------
 
 _LIMITS = {
