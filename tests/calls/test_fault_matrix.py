@@ -680,11 +680,14 @@ def table(findings: list[Finding]) -> str:
 
 
 def overview() -> str:
-    """The matrix as Markdown: a row for each fault, a column for each moment."""
+    """The matrix as Markdown: a row for faults that lead to the same, a column for each moment."""
     names = list(dict.fromkeys(cell.trouble.name for cell in MATRIX))
     outcomes = {(cell.trouble.name, cell.moment): SIGNS[cell.outcome] for cell in MATRIX}
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        alike.setdefault(tuple(outcomes.get((name, one), "") for one in Moment), []).append(name)
     rows = [["fault", *map(str, Moment)], ["---"] * (len(Moment) + 1)]
-    rows += [[name, *(outcomes.get((name, moment), "") for moment in Moment)] for name in names]
+    rows += [["; ".join(faults), *row] for row, faults in alike.items()]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
