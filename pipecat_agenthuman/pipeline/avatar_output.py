@@ -214,6 +214,8 @@ class AvatarOutput:
             Whether anything was passed on.
         """
         self._count_heard(until)
+        if not self.passes_heard_audio:
+            return False
         is_over = is_over or self.playout.outgoing.sounds_until <= until
         audio = self.heard_audio.take(is_over=is_over)
         if not audio:
