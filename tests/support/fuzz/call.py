@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from loguru import logger
 from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.audio.mixers.base_audio_mixer import BaseAudioMixer
 from pipecat.frames import frames as pipecat_frames
 from pipecat.frames.frames import (
     CancelFrame,
@@ -145,15 +146,29 @@ class Tts(FrameProcessor):
     def __init__(self) -> None:
         super().__init__(name="tts")
         self._last_pts = self._last_kept_pts = 0
+        self._interruptions = self._interruptions_before = 0
+        self._unheeding: asyncio.Task[None] | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         if isinstance(frame, InterruptionFrame):
             self._last_pts = self._last_kept_pts
-        if isinstance(frame, SayFrame):
+            self._interruptions += 1
+        if isinstance(frame, CancelFrame) and self._unheeding is not None:
+            await self.cancel_task(self._unheeding)
+        if not isinstance(frame, SystemFrame) and direction is FrameDirection.DOWNSTREAM:
+            await self._until_said()
+        if isinstance(frame, SayFrame) and frame.say.deaf:
+            self._unheeding = self.create_task(self._say(frame.say))
+        elif isinstance(frame, SayFrame):
             await self._say(frame.say)
         else:
             await self.push_frame(frame, direction)
+
+    async def _until_said(self) -> None:
+        """Whatever comes, comes behind what is being said, also if that was interrupted."""
+        if self._unheeding is not None and not self._unheeding.done():
+            await asyncio.wait({self._unheeding})
 
     async def _put(self, frame: Frame, say: Say, *, is_speech: bool = True) -> None:
         frame.metadata["step"] = say
@@ -193,6 +208,7 @@ class Tts(FrameProcessor):
         size = round(say.rate * say.frame_ms / 1000)
         frame_secs = say.frame_ms / 1000
         origin = max(self._last_pts, self.get_clock().get_time())
+        self._interruptions_before = self._interruptions
         words: list[tuple[float, int]] = []
         offset = 0.0
         for number, cells in say.words:
@@ -225,7 +241,8 @@ class Tts(FrameProcessor):
     async def _put_word(self, at_secs: float, number: int, origin: int, say: Say) -> None:
         frame = TTSTextFrame(f"w{number}", "word", context_id=say.context)
         frame.pts = origin + round(at_secs * 1e9)
-        self._last_pts = frame.pts
+        if say.kept or self._interruptions == self._interruptions_before:
+            self._last_pts = frame.pts
         now = self.get_clock().get_time()
         frame.metadata["due"] = time.monotonic() + (frame.pts - now) / 1e9
         if say.kept:
@@ -263,6 +280,22 @@ class Tap(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
+class Background(BaseAudioMixer):
+    """Something always sounds: silence, so that it can be told from speech."""
+
+    async def start(self, sample_rate: int) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def process_frame(self, frame: Any) -> None:
+        pass
+
+    async def mix(self, audio: bytes) -> bytes:
+        return audio
+
+
 class Card(BaseOutputTransport):
     """A transport that plays in real time: a write returns when its sound is over."""
 
@@ -272,6 +305,7 @@ class Card(BaseOutputTransport):
             audio_out_sample_rate=setup.out_rate,
             audio_out_10ms_chunks=setup.chunks,
             audio_out_end_silence_secs=0,
+            audio_out_mixer=Background() if setup.mixer else None,
         )
         super().__init__(params)
         self.announces_avatar = setup.announced

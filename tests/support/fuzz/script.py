@@ -47,6 +47,8 @@ class Say(Step):
         stopped: Whether it tells when it is over.
         turn: Whether it is a turn of its own of the LLM.
         kept: Whether no interruption cuts it.
+        deaf: Whether the service goes on with it when it is interrupted, as one does whose
+            speech comes from a socket.
     """
 
     words: tuple[tuple[int, int], ...] = ()
@@ -60,6 +62,7 @@ class Say(Step):
     stopped: bool = True
     turn: bool = True
     kept: bool = False
+    deaf: bool = False
 
     @property
     def secs(self) -> float:
@@ -164,6 +167,7 @@ class Setup:
     Attributes:
         out_rate: The transport's sample rate.
         chunks: How many 10 ms the transport writes at a time.
+        mixer: Whether something always sounds in the transport's background.
         drop: Whether speech is dropped while there is no avatar.
         announced: Whether the transport tells of the avatar in the room.
         join_secs: From a session's creation to its avatar in the room.
@@ -176,6 +180,7 @@ class Setup:
 
     out_rate: int = 24_000
     chunks: int = 4
+    mixer: bool = False
     drop: bool = False
     announced: bool = False
     join_secs: float = 0.0
@@ -301,7 +306,7 @@ def make(profile: str, seed: int) -> Script:
 
 
 _RATES = (8_000, 16_000, 16_000, 22_050, 24_000, 24_000, 44_100, 48_000)
-_FRAMES_MS = (20, 20, 40, 40, 60, 100, 200)
+_FRAMES_MS = (10, 20, 20, 30, 40, 40, 60, 100, 200, 1000)
 _SPARE_WORDS = 6
 
 
@@ -313,6 +318,8 @@ class _Maker:
         self.names: list[str] = []
         self.at = 0.1
         self.rate = chance.choice(_RATES)
+        # Pipecat's transport takes one rate in a call: its resampler cannot change.
+        self.rates = _RATES if chance.random() < 0.15 else (self.rate,)
         # Pipecat's transport resamples both channels as if they were one.
         avatar_speaks = not (profile.faults or profile.rooms or "lose" in profile.steps)
         self.channels = 2 if avatar_speaks and chance.random() < 0.1 else 1
@@ -359,6 +366,7 @@ class _Maker:
         return Setup(
             out_rate=chance.choice((16_000, 24_000, 24_000, 48_000, 8_000)),
             chunks=chance.choice((2, 4, 4)),
+            mixer=chance.random() < 0.1,
             drop=chance.random() < profile.drop,
             announced=announced,
             join_secs=round(chance.choice((0.3, 1.5, 4.0)), 2) if late else 0.0,
@@ -404,7 +412,7 @@ class _Maker:
         return Say(
             self.time(),
             words=tuple(self.word() for _ in range(count)),
-            rate=self.rate,
+            rate=chance.choice(self.rates),
             channels=self.channels,
             frame_ms=chance.choice(_FRAMES_MS),
             delivery="stalled" if self.odd() else self.delivery,
@@ -414,12 +422,12 @@ class _Maker:
             stopped=started and not (self.odd() and chance.random() < 0.5),
             turn=chance.random() < 0.8,
             kept=chance.random() < self.profile.kept,
+            deaf=started and context is not None and self.odd(),
         )
 
     def sound(self) -> Sound | None:
         if self.next_word >= tones.MOST_WORDS - 1:
             return None
-        # Pipecat's transport takes one rate in a call: its resampler cannot change.
         return Sound(self.time(), self.word(), self.rate, kept=self.chance.random() < 0.2)
 
     def tone(self) -> Tone:
