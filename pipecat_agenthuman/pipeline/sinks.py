@@ -257,12 +257,12 @@ class TransportSink:
         if len(self._ready) < size:
             if not self._holds_some or not (self._outgoing.at_run_end or now >= self._dry_at):
                 return None
-            self._finish(size)
+            self._finish(now, size)
         piece = bytes(self._ready[:size])
         del self._ready[:size]
         return piece or None
 
-    def _finish(self, size: int) -> None:
+    def _finish(self, now: float, size: int) -> None:
         """Nothing follows for the time being: make the last piece whole."""
         if self._converter is not None:
             chunk = self._transport.format
@@ -272,7 +272,8 @@ class TransportSink:
             self._ready.clear()  # The resampler's rounding is not worth another piece.
         elif not self._ready:
             # Too little for one sample of the transport's: it is over with what came before.
-            self._outgoing.sounds(self._outgoing.untold_samples, self._transport.free_at)
+            over_at = max(self._transport.free_at, now)
+            self._outgoing.sounds(self._outgoing.untold_samples, over_at)
         elif over := len(self._ready) % size:
             self._ready += bytes(size - over)
         self._given_samples = self._told_samples = 0

@@ -16,7 +16,18 @@ import pytest
 
 from tests.support.fuzz.call import Call, play
 from tests.support.fuzz.oracle import Finding, examine
-from tests.support.fuzz.script import PROFILES, Script, make
+from tests.support.fuzz.script import (
+    PROFILES,
+    Break,
+    End,
+    Interrupt,
+    Lose,
+    Mark,
+    Say,
+    Script,
+    Setup,
+    make,
+)
 from tests.support.fuzz.sweep import CALLS, EVENTS, STEP_MS, sweep
 
 IN_CI = 210
@@ -27,6 +38,57 @@ IN_CI_EVERY_MS = 13 * STEP_MS
 ASKED = int(os.environ.get("AGENTHUMAN_FUZZ", "0"))
 ONLY = os.environ.get("AGENTHUMAN_FUZZ_PROFILE")
 SHOWN = 3
+
+
+FOUND = {
+    "what is heard at the drain's limit is not begun anew": Script(
+        57,
+        Setup(),
+        (
+            Say(0.1, ((26, 6), (27, 9), (28, 11), (29, 3), (30, 10), (31, 8)), 16_000),
+            Break(0.1, on="agent.interrupt", kind="delay", delay_secs=1.5),
+            Break(0.1, kind="silent", nth=2),
+            Say(0.2, ((32, 8), (33, 4), (34, 7), (35, 8), (36, 11), (37, 5)), 16_000),
+            Say(0.3, ((39, 4), (40, 6)), 16_000, kept=True),
+            End(1.7),
+        ),
+    ),
+    "the last sample is too little for the transport": Script(
+        2329,
+        Setup(out_rate=8_000),
+        (
+            Say(1.78, ((5, 5), (6, 9), (7, 7)), 16_000, delivery="real time", texts="sentence"),
+            Lose(2.06),
+            End(5.7),
+        ),
+    ),
+    "a slow frame behind an utterance that nobody ends": Script(
+        2259,
+        Setup(),
+        (
+            Say(1.03, ((8, 9),), 16_000, texts="none", stopped=False),
+            Mark(1.13, secs=0.3),
+            Say(1.23, ((31, 11),), 16_000, texts="none"),
+            End(1.54),
+        ),
+    ),
+    "words of interrupted speech go before those of another": Script(
+        10437,
+        Setup(),
+        (
+            Say(0.1, ((0, 11), (1, 4), (2, 10)), 16_000, delivery="real time", texts="words ahead"),
+            Interrupt(0.1, up=True),
+            Say(0.63, ((19, 7), (20, 7)), 16_000, texts="words ahead"),
+            End(4.65),
+        ),
+    ),
+}
+"""Calls in which a fuzz found something, made small."""
+
+
+@pytest.mark.parametrize("found", FOUND)
+def test_what_was_found_once(found: str):
+    assert examine(FOUND[found]) == []
 
 
 def examine_all(scripts: list[Script]) -> list[tuple[Script, list[Finding]]]:

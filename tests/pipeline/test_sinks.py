@@ -177,6 +177,16 @@ async def test_the_last_piece_is_made_whole_with_silence(samples):
     assert bench.secs == pytest.approx(samples / RATE)
 
 
+@pytest.mark.parametrize("samples", [1, 2, 3, 641, 1281])
+async def test_what_is_too_little_for_a_sample_of_the_transport_keeps_nobody_waiting(samples):
+    bench = Bench(rate=8000)
+    bench.say(numbered(range(samples)))
+    await bench.until(110.0)
+    assert bench.at("end") == pytest.approx(samples / RATE, abs=0.05)
+    assert bench.playout.finished(bench.now)
+    assert bench.secs == pytest.approx(samples / RATE)
+
+
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (22_050, 1), (24_000, 2), (48_000, 1)])
 async def test_speech_is_converted_to_the_format_of_the_transport_with_its_tail(rate, channels):
     bench = Bench(rate=rate, channels=channels)

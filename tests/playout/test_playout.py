@@ -149,6 +149,73 @@ def test_words_are_unheard_whose_audio_was_rejected(stage):
     ]
 
 
+def test_a_word_of_which_the_first_millisecond_was_rejected_is_heard(stage):
+    stage.playout.open_utterance()
+    stage.write(0.501, origin=10.0)
+    stage.playout.hold_timed("word", 10.5)
+    stage.send()
+    stage.playout.outgoing.rejected(0.0)
+    stage.write(0.5)
+    stage.playout.close_utterance()
+    stage.send_all()
+    names = [name for _, name in stage.until(9.0)]
+    assert "word" in names, "a word is what follows its beginning"
+
+
+def test_a_word_of_which_hardly_anything_came_before_a_stall_waits_for_its_rest(stage):
+    stage.playout.open_utterance()
+    stage.write(0.504, origin=10.0)
+    stage.playout.hold_timed("word", 10.5)
+    stage.send_all()
+    assert "word" not in [name for _, name in stage.until(6.0)], "it would come behind the stop"
+    stage.write(0.5)
+    stage.playout.close_utterance()
+    stage.send_all()
+    goes_on_at = 6.0 + LATENCY
+    times = {name: at for at, name in stage.until(9.0)}
+    assert times["word"] == pytest.approx(goes_on_at, abs=0.011)
+
+
+def test_a_sound_behind_the_beginning_of_a_word_waits_for_no_more_of_the_word(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=10.0)
+    stage.playout.hold_timed("word", 10.495)
+    stage.playout.hold("sound", bar=Bar.ALWAYS)
+    stage.write(0.5)
+    stage.send_all()
+    times = {name: at for at, name in stage.until(2.0)}
+    assert times["word"] == pytest.approx(LATENCY + 0.495)
+    assert times["sound"] == pytest.approx(LATENCY + 0.5)
+
+
+def test_what_turns_out_to_stand_at_the_end_of_an_utterance_bars_the_next(stage):
+    stage.playout.open_utterance()
+    stage.write(0.1)
+    stage.playout.hold("amid", bar=Bar.BETWEEN)
+    stage.write(0.1)
+    stage.playout.hold("at the end", bar=Bar.BETWEEN)
+    stage.playout.close_utterance()
+    stage.playout.open_utterance()
+    stage.write(0.1)
+    stage.send_all()
+    assert stage.sent_samples == round(0.2 * RATE)
+    assert [name for _, name in stage.until(2.0)][-1] == "at the end"
+    stage.send_all()
+    assert stage.sent_samples == round(0.3 * RATE)
+
+
+def test_no_word_is_earlier_than_its_speech(stage):
+    stage.playout.open_utterance()
+    stage.write(0.2, origin=12.0)  # as words of interrupted speech made it seem
+    stage.playout.begin_timestamps(10.0)
+    stage.playout.hold_timed("first", 10.0)
+    stage.playout.hold_timed("second", 10.1)
+    stage.playout.close_utterance()
+    stage.send_all()
+    times = {name: at for at, name in stage.until(2.0)}
+    assert times["second"] - times["first"] == pytest.approx(0.1)
+
+
 def test_an_utterance_is_heard_if_a_part_of_it_was(stage):
     stage.playout.open_utterance()
     stage.write(0.5)
