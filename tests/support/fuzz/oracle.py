@@ -622,7 +622,14 @@ class _Judge:
         may_lack = 1 if say.stopped else math.ceil(HELD_SECS / tones.CELL_SECS)
         whole = bool(heard) and len({one.cell for one in heard}) >= wanted - may_lack
         if at is None:
-            if whole and max(heard[-1].until, text.at) < min(cut, self.cancelled_at) - TEXT_SECS:
+            is_over = bool(heard) and heard[-1].cell == tones.Cell(
+                say.words[-1][0], say.words[-1][1] - 1
+            )
+            if (
+                whole
+                and is_over
+                and max(heard[-1].until, text.at) < min(cut, self.cancelled_at) - TEXT_SECS
+            ):
                 self.find("text lost", subject, f"all was heard by {self.rel(heard[-1].until)}")
             return
         if not heard:
