@@ -546,6 +546,19 @@ async def test_an_interrupt_waits_for_nobody_who_delivers_a_frame():
         await call.end()
 
 
+async def test_an_interrupt_leaves_before_what_pipecat_does_at_an_interruption(monkeypatch):
+    async with avatars() as sandbox, calling(sandbox) as call:
+        await call.say(2.0)
+        await sandbox.wait_until_heard(0.2)
+        told = asyncio.Event()
+        monkeypatch.setattr(call.avatar, "stop_all_metrics", told.wait)
+        await call.interrupt()
+        await sandbox.wait_for("agent.interrupt")
+        assert not call.behind.of(InterruptionFrame)
+        told.set()
+        await call.end()
+
+
 # --- timestamps ------------------------------------------------------------------------
 
 
