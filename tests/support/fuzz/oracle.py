@@ -314,6 +314,18 @@ class _Judge:
         )
 
     @cached_property
+    def _unknown_secs(self) -> float:
+        """By how much less is known of when the other end sent what it sent.
+
+        Half a round trip is a guess from pings. One that is not answered leaves nothing to guess
+        from, and one that is answered late cannot be told from a slow network.
+        """
+        if not any("ping" in one for one in self.faults):
+            return 0.0
+        late = [one.delay_secs for one in self.steps if isinstance(one, Break) and one.on == "ping"]
+        return self.slack_secs + max(late, default=0.0) / 2
+
+    @cached_property
     def gone_at(self) -> list[float]:
         """When the avatar went, and with it all that it had yet to say."""
         begun_at = self.call.sandbox_started_at
@@ -699,13 +711,16 @@ class _Judge:
         self._pairs([s for s in self.call.gate if s.up], "up")
         cells = [one for one in self.heard if isinstance(self.step_of_word[one.cell.word], Say)]
         starts = [start for start, _ in down]
-        # Without an answer to a ping nobody knows when the other end sent what it sent.
-        unknown_secs = self.slack_secs if any("ping" in one for one in self.faults) else 0.0
+        unknown_secs = self._unknown_secs
         for one in cells:
             position = bisect_right(starts, one.at + BOT_SECS + unknown_secs) - 1
             if (
                 position < 0
-                or one.until > down[position][1] + BOT_SECS + self.slack_secs + tones.CELL_SECS
+                or one.until
+                > down[position][1]
+                + BOT_SECS
+                + max(self.slack_secs, unknown_secs)
+                + tones.CELL_SECS
             ):
                 if one.until > self.cancelled_at or (self.is_deaf and one.by_avatar):
                     continue
