@@ -587,8 +587,8 @@ class _Judge:
         if at is None:
             if not cells:
                 return
-            length = dict(say.words)[number]
-            if self.may_miss and len({one.cell for one in cells}) < length:
+            length_secs = dict(say.words)[number] * tones.CELL_SECS
+            if self.may_miss and cells[-1].until - cells[0].at < length_secs - HIDDEN_SECS:
                 return  # A piece of it was refused, or never said.
             due = max(self.onsets(number)[-1], text.at)
             if due < min(cut, self.cancelled_at) - TEXT_SECS:
@@ -613,7 +613,7 @@ class _Judge:
             early = text.frame.metadata["due"] - at
         # It was told of at the very moment at which nobody went on.
         is_cut = say.kept and any(abs(cut - at) <= READING_SECS for cut in self.interruptions)
-        if early > (-TEXT_SECS if self.call.plain else TEXT_SECS) and not (
+        if early > (-TEXT_SECS if self.call.plain else TEXT_SECS + self._unknown_secs) and not (
             is_cut or self.is_news(at)
         ):
             self.find("text early", subject, f"{early:.3f} s before its sound", early)
@@ -626,7 +626,8 @@ class _Judge:
         cut = self.cut_at(say)
         subject = text.frame.text.split()[0]
         if say.texts == "sentence first":
-            if at is None and cut == math.inf and not self.setup.drop:
+            is_refused = self.may_miss and not self.heard_of.get(say)
+            if at is None and cut == math.inf and not (self.setup.drop or is_refused):
                 self.find("text lost", subject, "no interruption, and it never came")
             return
         heard = self.heard_of.get(say, [])
@@ -651,7 +652,7 @@ class _Judge:
         due = self._core(say, heard)[-1].until
         if self._is_held(say):
             due = at
-        tolerance = HELD_SECS if say.rate <= 8_000 else TEXT_SECS
+        tolerance = self._unknown_secs + (HELD_SECS if say.rate <= 8_000 else TEXT_SECS)
         if say.delivery != "burst":
             tolerance += self.setup.latency_secs + self.setup.round_trip_secs
         if whole and due - at > (-TEXT_SECS if self.call.plain else tolerance):
@@ -782,6 +783,8 @@ class _Judge:
         return spans
 
     def _stop_before_text(self, spans: list[tuple[float, float]]) -> None:
+        if self.left_unseen:
+            return
         order = {seen.frame.id: at for at, seen in enumerate(self.call.behind)}
         stops = [
             (order[s.frame.id], s.at)
