@@ -16,14 +16,13 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loguru import logger
 from pipecat.frames.frames import TTSStartedFrame, TTSStoppedFrame
 
 from pipecat_agenthuman.sandbox import Heard, Sandbox
 from tests.support.calls import Call, avatar_in, staged
-from tests.support.scenes import Stumbles
 from tests.support.sounds import RATE, noise
 from tests.support.waiting import undisturbed
 
@@ -41,6 +40,39 @@ MEDIAN_TARGET_MS = 20.0
 WORST_TARGET_MS = 60.0
 
 STUMBLE_SECS = 0.02
+_BEAT_SECS = 0.005
+
+
+@dataclass
+class Stumbles:
+    """When the event loop itself stood still: what came then says nothing about the service.
+
+    Attributes:
+        worth_secs: What counts as one.
+        spans: From when to when, in seconds of ``time.monotonic``.
+    """
+
+    worth_secs: float
+    spans: list[tuple[float, float]] = field(default_factory=list)
+
+    async def watch(self) -> None:
+        """Take note until cancelled."""
+        while True:
+            asleep_at = time.monotonic()
+            await asyncio.sleep(_BEAT_SECS)
+            awake_at = time.monotonic()
+            if awake_at - asleep_at - _BEAT_SECS > self.worth_secs:
+                self.spans.append((asleep_at, awake_at))
+
+    def between(self, one: float, other: float) -> bool:
+        """Whether there was one between two moments, or about them."""
+        first, last = min(one, other) - _BEAT_SECS, max(one, other) + _BEAT_SECS
+        return any(begun < last and first < over for begun, over in self.spans)
+
+    @property
+    def worst_secs(self) -> float:
+        """The longest."""
+        return max((over - begun for begun, over in self.spans), default=0.0)
 
 
 @dataclass(frozen=True)

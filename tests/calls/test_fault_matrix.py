@@ -1,10 +1,9 @@
 """Every fault at every moment of a call: the call survives, and every word is accounted for.
 
 The matrix is data: ``MATRIX`` is a list of cells, each a fault, a moment and what is to come of
-it. All cells run at the same time, because they mostly wait. To see them as a table::
+it. Cells are played in virtual time, because they mostly wait. To see them as a table::
 
     python -m tests.calls.test_fault_matrix
-    pytest -s tests/calls/test_fault_matrix.py
 """
 
 import asyncio
@@ -26,21 +25,20 @@ from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame
 from pipecat_agenthuman.sandbox import Sandbox
 from pipecat_agenthuman.sandbox.faults import Kind
 from pipecat_agenthuman.wire.protocol import ERROR_CATALOGUE
+from tests.support import virtual_time
 from tests.support.calls import ROOM_TOKEN, Call, avatars, calling
 from tests.support.faults import fault
 from tests.support.inside import set_limits
 from tests.support.sounds import END_SECS, RATE
 from tests.support.waiting import quiet_log, undisturbed, until
 
-CELLS_AT_A_TIME = 12
-
 END_BOUND_SECS = 15.0
 """From the ``EndFrame`` to the end of the pipeline: what is left to say (under 2 s), the time to
-find out that nobody answers (1.5 s), the drain's grace (5 s: more than it takes to find out,
-however busy the machine is), the end request (3 attempts)."""
+find out that nobody answers (1.5 s), the drain's grace (5 s: more than it takes to find out), the
+end request (3 attempts)."""
 
 CUT_SECS = 0.4
-"""How far apart the cut in the room and the cut in the service's books may be on a busy machine;
+"""How far apart the cut in the room and the cut in the service's books may be;
 up to that much may be heard twice or not at all when a session is lost in the middle."""
 
 MESSAGE_SECS = 0.2
@@ -628,31 +626,23 @@ def shown(call: Call) -> str:
 # --- the whole matrix ------------------------------------------------------------------
 
 
-async def play_all(cells: list[Cell]) -> list[Finding]:
-    """Play cells, several at a time; in the end no task may be left."""
-    turns = asyncio.Semaphore(CELLS_AT_A_TIME)
+def run(cell: Cell) -> Finding:
+    """Play a cell with short limits and everything logged; a secret in the log is a problem."""
 
-    async def in_turn(cell: Cell) -> Finding:
-        async with turns:
-            return await play(cell)
+    async def main() -> Finding:
+        finding = await play(cell)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:
+            finding.problems.append(f"tasks are left: {left}")
+        return finding
 
-    findings = await asyncio.gather(*map(in_turn, cells))
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    if left:
-        findings[0].problems.append(f"tasks are left, of whatever cell: {left}")
-    return findings
-
-
-def run_matrix(cells: list[Cell]) -> list[Finding]:
-    """Play cells with short limits and everything logged; a secret in the log is a problem."""
     with pytest.MonkeyPatch.context() as patch, undisturbed(), quiet_log() as lines:
         set_limits(patch, create_timeout_secs=3.0, end_timeout_secs=0.8)
-        findings = asyncio.run(play_all(cells))
+        finding = virtual_time.run(main)
     log = "\n".join(lines)
-    for finding in findings:
-        if any(secret in log for secret in finding.secrets):
-            finding.problems.append("a secret stands in the log")
-    return findings
+    if any(secret in log for secret in finding.secrets):
+        finding.problems.append("a secret stands in the log")
+    return finding
 
 
 def table(findings: list[Finding]) -> str:
@@ -701,19 +691,10 @@ SIGNS = {
 }
 
 
-@pytest.fixture(scope="module")
-def findings(request: pytest.FixtureRequest) -> dict[str, Finding]:
-    """What came of the selected cells, all played together."""
-    items = [getattr(item, "callspec", None) for item in request.session.items]
-    chosen = {spec.params["cell"].name for spec in items if spec and "cell" in spec.params}
-    found = run_matrix([cell for cell in MATRIX if cell.name in chosen])
-    print(f"\n{table(found)}")  # noqa: T201 - shown with -s, or when something failed
-    return {finding.cell.name: finding for finding in found}
-
-
 @pytest.mark.parametrize("cell", MATRIX, ids=[cell.name for cell in MATRIX])
-def test_the_call_survives(cell: Cell, findings: dict[str, Finding]) -> None:
-    assert findings[cell.name].problems == []
+def test_the_call_survives(cell: Cell) -> None:
+    finding = run(cell)
+    assert finding.problems == [], f"\n{table([finding])}"
 
 
 def test_every_cell_has_a_name_of_its_own() -> None:
@@ -750,4 +731,4 @@ def test_the_documentation_shows_this_matrix() -> None:
 
 
 if __name__ == "__main__":
-    print(table(run_matrix(MATRIX)))  # noqa: T201 - that is what it is for
+    print(table([run(cell) for cell in MATRIX]))  # noqa: T201 - that is what it is for

@@ -13,7 +13,7 @@ from tests.support.calls import Call, avatar_in, staged
 from tests.support.scenes import Scenes, assert_time
 from tests.support.sounds import RATE, noise, utterance
 
-TOLERANCE_SECS = 0.3
+TOLERANCE_SECS = 0.06
 SCENES = Scenes()
 
 
@@ -133,14 +133,6 @@ async def nothing_is_passed_unless_asked_for(sandbox: Sandbox):
     assert_time(heard_secs, 0.3, TOLERANCE_SECS, "the last sample")
 
 
-@pytest.fixture(scope="module")
-def outcomes(request: pytest.FixtureRequest) -> dict[str, BaseException | None]:
-    """All scenes that are asked for, played."""
-    return SCENES.play(request)
-
-
 @pytest.mark.parametrize("name", SCENES)
-def test_tap(name: str, outcomes: dict[str, BaseException | None]):
-    failure = outcomes[name]
-    if isinstance(failure, BaseException):
-        raise failure
+def test_tap(name: str):
+    SCENES.play(name)

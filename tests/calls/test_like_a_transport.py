@@ -1,20 +1,16 @@
 """The one promise: the pipeline cannot tell the avatar from a transport that plays itself.
 
 Every scene is performed twice at the same time, by Pipecat's own output transport and by the
-avatar. In some the avatar is lost on the way, and the transport finishes what it was saying. Many
-scenes run at once, because they mostly wait.
-
-The transport does not always do the same: for one, it may begin another chunk of 40 ms right
-behind an interruption, or push a word before the start of the speech that holds it. Where the
-avatar differs from a performance of the transport, the transport may therefore repeat its own;
-the avatar has only one.
+avatar. In some the avatar is lost on the way, and the transport finishes what it was saying. They
+are performed in virtual time, because they mostly wait, and because a transport on a busy machine
+does not always do the same: it may push a word before the start of the speech that holds it.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import zip_longest
 from typing import Any
 
@@ -38,16 +34,12 @@ from pipecat_agenthuman.demo.speech import EspeakTTSService
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import Call, avatar_in, avatars
 from tests.support.faults import QUICK_RENEWAL
-from tests.support.scenes import Stumbles, WrongTimeError, play_all, selected
+from tests.support.scenes import played
 from tests.support.side_by_side import Performance, Script, perform
 from tests.support.sounds import HAS_UNINTERRUPTIBLE_SPEECH, keep, noise
 
 TOLERANCE_SECS = 0.5
-"""Between the two in time; the benchmark measures how exact it is on a quiet machine."""
-
-
-ENCORES = 3
-"""How often the transport may repeat its performance."""
+"""Between the two in time."""
 
 RATE = 24_000
 
@@ -434,14 +426,6 @@ class Comparison:
         )
 
 
-class DifferentError(WrongTimeError):
-    """They differ, but perhaps only because the machine is busy."""
-
-    def __init__(self, compared: Comparison) -> None:
-        super().__init__(str(compared))
-        self.compared = compared
-
-
 async def perform_with_avatar(scene: Scene, sandbox: Sandbox) -> Performance:
     if scene.loss is None:
         return await perform(scene.script, *scene.parts(), avatar=avatar_in(sandbox))
@@ -462,43 +446,19 @@ async def perform_with_avatar(scene: Scene, sandbox: Sandbox) -> Performance:
         return await perform(script, *scene.parts(), avatar=avatar)
 
 
-async def compare(scene: Scene, sandbox: Sandbox, stumbles: Stumbles) -> Comparison:
-    begun_at = time.monotonic()
-    transport, avatar = await asyncio.gather(
-        perform(scene.script, *scene.parts()), perform_with_avatar(scene, sandbox)
-    )
-    stumbled = stumbles.between(begun_at, time.monotonic())
-    compared = Comparison(transport, avatar)
-    for _ in range(ENCORES):
-        if compared.is_same:
-            break
-        compared = Comparison(await perform(scene.script, *scene.parts()), avatar)
-    if compared.late or not compared.signs_last or (stumbled and not compared.is_same):
-        raise DifferentError(compared)
-    return compared
+@cache
+def comparison_of(name: str) -> Comparison:
+    """A scene, performed by both."""
+    scene = SCENES[name]
 
+    async def main() -> Comparison:
+        async with avatars() as sandbox:
+            transport, avatar = await asyncio.gather(
+                perform(scene.script, *scene.parts()), perform_with_avatar(scene, sandbox)
+            )
+        return Comparison(transport, avatar)
 
-@pytest.fixture(scope="module")
-def comparison_of(request: pytest.FixtureRequest) -> Callable[[str], Comparison]:
-    """All scenes that are asked for, performed."""
-    wanted = selected(request, SCENES)
-    with avatars(max_sessions=len(SCENES)) as sandbox:
-        compared = play_all(
-            {
-                name: lambda stumbles, scene=scene: compare(scene, sandbox, stumbles)
-                for name, scene in wanted.items()
-            }
-        )
-
-    def comparison_of(name: str) -> Comparison:
-        outcome = compared[name]
-        if isinstance(outcome, DifferentError):
-            return outcome.compared
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    return comparison_of
+    return played(main)
 
 
 # --- tests -----------------------------------------------------------------------------
@@ -507,19 +467,19 @@ every_scene = pytest.mark.parametrize("name", SCENES)
 
 
 @every_scene
-def test_the_same_frames_in_the_same_order(name: str, comparison_of):
+def test_the_same_frames_in_the_same_order(name: str):
     compared = comparison_of(name)
     assert compared.avatar.behind == compared.transport.behind, f"\n{compared}"
 
 
 @every_scene
-def test_the_same_frames_at_the_same_time(name: str, comparison_of):
+def test_the_same_frames_at_the_same_time(name: str):
     compared = comparison_of(name)
     assert compared.late == [], f"\n{compared}"
 
 
 @every_scene
-def test_the_same_bot_speaking_frames_up_the_pipeline(name: str, comparison_of):
+def test_the_same_bot_speaking_frames_up_the_pipeline(name: str):
     compared = comparison_of(name)
     assert compared.avatar.above == compared.transport.above
     starts = compared.avatar.above[::2]
@@ -529,7 +489,7 @@ def test_the_same_bot_speaking_frames_up_the_pipeline(name: str, comparison_of):
 
 
 @every_scene
-def test_signs_of_speaking_up_and_down_as_long_as_it_speaks(name: str, comparison_of):
+def test_signs_of_speaking_up_and_down_as_long_as_it_speaks(name: str):
     compared = comparison_of(name)
     down, up = compared.avatar.signs
     assert down == up
@@ -538,13 +498,13 @@ def test_signs_of_speaking_up_and_down_as_long_as_it_speaks(name: str, compariso
 
 
 @every_scene
-def test_the_same_context(name: str, comparison_of):
+def test_the_same_context(name: str):
     compared = comparison_of(name)
     assert compared.avatar.messages == compared.transport.messages, f"\n{compared}"
 
 
 @every_scene
-def test_only_one_of_them_plays(name: str, comparison_of):
+def test_only_one_of_them_plays(name: str):
     compared = comparison_of(name)
     if ", lost " in name:
         assert compared.avatar.played or "after" not in name, "the transport says the rest"

@@ -1,7 +1,7 @@
 """What the avatar says and what the pipeline is told of it, against what the room hears.
 
-Real pipelines, real sockets, a sandbox that knows what is heard and when. The scenes mostly
-wait, so they are played many at a time; each is a test of its own.
+Real pipelines, and a sandbox that knows what is heard and when. The scenes mostly wait, so they
+are played in virtual time; each is a test of its own.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ from pipecat_agenthuman.playout.conversion import SpeechConverter
 from pipecat_agenthuman.sandbox import Fault, Heard, Sandbox
 from tests.support.calls import LATENCY_SECS, Call, avatar_in, avatars, staged
 from tests.support.inside import playout_of
-from tests.support.scenes import Scenes, WrongTimeError, assert_time
+from tests.support.scenes import Scenes, assert_time
 from tests.support.sounds import keep, noise, utterance
 from tests.support.waiting import until
 
-TOLERANCE_SECS = 0.3
-"""Between what is said to be heard and what is; the benchmark measures how exact it is."""
+TOLERANCE_SECS = 0.06
+"""Between what is said to be heard and what is: what the service promises."""
 
 PAIR = ["BotStartedSpeakingFrame", "BotStoppedSpeakingFrame"]
 
@@ -61,15 +61,9 @@ def converted(frames: Sequence[TTSAudioRawFrame]) -> bytes:
 
 
 def assert_heard(heard: bytes, wanted: bytes) -> None:
-    """Assert that a sound is another, to the sample.
-
-    Raises:
-        WrongTimeError: If only the very end is missing: then the session ended too early.
-    """
+    """Assert that a sound is another, to the sample."""
     missing_secs = (len(wanted) - len(heard)) / 32_000
-    if 0 < missing_secs < TOLERANCE_SECS and wanted.startswith(heard):
-        raise WrongTimeError(f"The last {missing_secs:.3f} s were cut off.")
-    assert heard == wanted
+    assert heard == wanted, f"{missing_secs:.3f} s are missing"
 
 
 def assert_cut(heard: bytes, cut: bytes, after: bytes) -> bytes:
@@ -89,8 +83,6 @@ def assert_cut(heard: bytes, cut: bytes, after: bytes) -> bytes:
 
 def assert_alike(heard: bytes, wanted: bytes) -> None:
     """Assert that two sounds are the same but for the dither of a resampler."""
-    if 0 < len(wanted) - len(heard) < TOLERANCE_SECS * 32_000:
-        raise WrongTimeError("The last of it was cut off.")
     assert len(heard) == len(wanted)
     apart = np.frombuffer(heard, "<i2").astype(int) - np.frombuffer(wanted, "<i2")
     assert abs(apart).max() <= 2
@@ -211,7 +203,7 @@ async def utterances_that_wait_for_each_other_have_no_gap(sandbox: Sandbox):
 
 @SCENES.add
 async def real_time_speech_over_a_long_way_has_no_gap(_: Sandbox):
-    with avatars(round_trip_secs=0.3) as sandbox:
+    async with avatars(round_trip_secs=0.3) as sandbox:
         async with staged(avatar=avatar_in(sandbox)) as call:
             # The way is known from the first answer on.
             await call.feed(*utterance(noise(0.3)))
@@ -296,7 +288,7 @@ async def nothing_of_interrupted_speech_is_heard_later(sandbox: Sandbox):
 @SCENES.add
 async def no_speech_leaves_before_an_interruption_is_confirmed(_: Sandbox):
     slow = Fault(on="agent.interrupt", kind="delay", delay_secs=0.6, delayed="answer")
-    with avatars(faults=[slow]) as sandbox:
+    async with avatars(faults=[slow]) as sandbox:
         async with staged(avatar=avatar_in(sandbox)) as call:
             await call.feed(*utterance(noise(3.0, seed=1)))
             await call.heard_for(0.5)
@@ -314,7 +306,7 @@ async def no_speech_leaves_before_an_interruption_is_confirmed(_: Sandbox):
 
 @SCENES.add
 async def speech_interrupted_before_its_first_sound_was_never_there(_: Sandbox):
-    with Sandbox(render_latency_secs=5.0) as sandbox:
+    async with Sandbox(render_latency_secs=5.0) as sandbox:
         avatar = avatar_in(sandbox, settings={"avatar_latency_secs": 5.0})
         async with staged(avatar=avatar) as call:
             await call.turn()
@@ -461,7 +453,7 @@ async def invalid_settings_are_reported_and_change_nothing(sandbox: Sandbox):
 @SCENES.add
 async def the_start_passes_while_the_service_is_slow(_: Sandbox):
     slow = Fault(on="create", kind="delay", delay_secs=1.5)
-    with avatars(faults=[slow]) as sandbox:
+    async with avatars(faults=[slow]) as sandbox:
         async with staged(avatar=avatar_in(sandbox), until_ready=False) as call:
             await call.behind.saw(StartFrame)
             assert sandbox.sessions == []
@@ -474,7 +466,7 @@ async def the_start_passes_while_the_service_is_slow(_: Sandbox):
 @SCENES.add
 async def speech_for_which_there_is_no_room_is_dropped_and_nothing_waits_for_it(_: Sandbox):
     slow = Fault(on="create", kind="delay", delay_secs=2.0)
-    with avatars(faults=[slow]) as sandbox:
+    async with avatars(faults=[slow]) as sandbox:
         async with staged(avatar=avatar_in(sandbox), until_ready=False) as call:
             await call.feed(TTSStartedFrame(), *noise(614.0, frame_secs=2.0), Mark(), Urgent())
             await call.behind.saw(Urgent)
@@ -585,14 +577,6 @@ async def a_cancellation_ends_the_wait_for_the_last_word(sandbox: Sandbox):
 # --- the tests -------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def outcomes(request: pytest.FixtureRequest) -> dict[str, BaseException | None]:
-    """All scenes that are asked for, played."""
-    return SCENES.play(request)
-
-
 @pytest.mark.parametrize("name", SCENES)
-def test_speaking(name: str, outcomes: dict[str, BaseException | None]):
-    failure = outcomes[name]
-    if isinstance(failure, BaseException):
-        raise failure
+def test_speaking(name: str):
+    SCENES.play(name)

@@ -4,8 +4,8 @@ While ``run`` runs a coroutine, every clock of this process shows the loop's tim
 stands still but for a few microseconds in every turn of the loop; when nothing is ready, it
 jumps to the next timer. What connects to a server in the same loop gets a connection in memory,
 with the back-pressure, the half-closing and the resets of TCP, so no byte is ever under way
-outside of the loop. What is sent to a thread is done at once, here. So the same program takes
-the same course every time, however busy the machine is.
+outside of the loop. What is sent to a thread is done here, and is over a moment later. So the
+same program takes the same course every time, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ WALL_CLOCK_AT_START = 1_900_000_000.0
 TURN_SECS = 10e-6
 """What a turn of the loop takes: about what it takes really. It also lets a loop end that polls
 a clock."""
+
+
+THREAD_SECS = 0.001
+"""What a thread takes for whatever it is sent. In no time at all would be another order of things
+than any machine has."""
 
 
 class NothingLeftToHappenError(RuntimeError):
@@ -81,7 +86,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         try:
             # A full collection takes longer than a whole call, and says nothing about it.
             collects = getattr(func, "args", ())[:1] == (gc.collect,)
-            future.set_result(0 if collects else func(*args))
+            result = 0 if collects else func(*args)
+            self.call_later(THREAD_SECS, _give, future, result)
         except Exception as error:  # noqa: BLE001 - handed to whoever awaits it
             future.set_exception(error)
         return future
@@ -132,6 +138,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             return self._servers[port]
         except KeyError:
             raise ConnectionRefusedError(111, f"Connect call failed: port {port}") from None
+
+
+def _give(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():  # nobody waits for it any more
+        future.set_result(result)
 
 
 class _Socket:
