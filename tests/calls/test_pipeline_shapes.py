@@ -21,6 +21,7 @@ from pipecat_agenthuman.sandbox import Fault, Sandbox
 from tests.support.calls import avatar_in, avatars, staged
 from tests.support.pipelines import Recorder, SoundCard, running
 from tests.support.sounds import noise, utterance
+from tests.support.virtual_time import virtually
 from tests.support.waiting import LIMIT_SECS
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("log")
     [lambda avatar: Pipeline([avatar]), lambda avatar: ParallelPipeline([avatar])],
     ids=["a pipeline in a pipeline", "a parallel pipeline"],
 )
+@virtually
 async def test_the_transport_is_found_from_within(
     around: Callable[[FrameProcessor], FrameProcessor],
 ):
@@ -41,6 +43,7 @@ async def test_the_transport_is_found_from_within(
             await call.end()
 
 
+@virtually
 async def test_of_several_transports_none_is_the_one():
     async with avatars() as sandbox:
         avatar = avatar_in(sandbox)
@@ -55,6 +58,7 @@ def to_interpreter(frame: Frame) -> Frame:
     return frame
 
 
+@virtually
 async def test_speech_for_another_destination_is_not_the_avatars():
     async with (
         avatars() as sandbox,
@@ -67,6 +71,7 @@ async def test_speech_for_another_destination_is_not_the_avatars():
     assert sandbox.heard().duration_secs == pytest.approx(0.3, abs=0.02)
 
 
+@virtually
 async def test_a_session_that_waits_for_a_client_comes_with_the_first_words_at_the_latest():
     async with avatars() as sandbox:
         avatar = avatar_in(sandbox, session_start="client_connected")
@@ -78,6 +83,7 @@ async def test_a_session_that_waits_for_a_client_comes_with_the_first_words_at_t
         assert sandbox.heard().duration_secs == pytest.approx(0.3, abs=0.02)
 
 
+@virtually
 async def test_speech_as_a_stream_goes_to_the_transport_and_that_is_said_once(log):
     async with (
         avatars() as sandbox,
@@ -91,6 +97,7 @@ async def test_speech_as_a_stream_goes_to_the_transport_and_that_is_said_once(lo
     assert len([line for line in warnings if "SpeechOutputAudioRawFrame" in line]) == 1
 
 
+@virtually
 async def test_new_settings_do_not_make_a_service_usable_that_has_no_session():
     async with Sandbox(faults=[Fault(on="create", kind="refuse", status=401)]) as sandbox:
         avatar = avatar_in(sandbox)
@@ -106,6 +113,7 @@ async def test_new_settings_do_not_make_a_service_usable_that_has_no_session():
             await call.end()
 
 
+@virtually
 async def test_after_a_stop_frame_the_same_processors_run_again():
     async with avatars() as sandbox:
         before = asyncio.all_tasks()

@@ -49,6 +49,7 @@ from tests.support.sounds import (
     numbered,
     once,
 )
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -117,6 +118,7 @@ def timed(word: str, at_ns: int, context_id: str | None = None) -> TTSTextFrame:
     return frame
 
 
+@virtually
 async def test_a_pipeline_that_says_nothing_ends_although_it_is_interrupted():
     refused = Fault(on="create", kind="refuse", status=401)
     async with avatars(faults=[refused]) as sandbox:
@@ -132,6 +134,7 @@ async def test_a_pipeline_that_says_nothing_ends_although_it_is_interrupted():
                 await call.until_over()
 
 
+@virtually
 async def test_words_that_nobody_says_do_not_hold_up_those_of_the_next_answer():
     """Their future timestamps would block the transport's clock."""
     async with avatars() as sandbox:
@@ -192,6 +195,7 @@ class Speaker:
         return frames
 
 
+@virtually
 async def test_words_keep_their_order_when_two_utterances_are_lost_and_one_is_open():
     async with avatars() as sandbox, calling(sandbox) as call:
         speaker = Speaker(call)
@@ -214,6 +218,7 @@ async def test_words_keep_their_order_when_two_utterances_are_lost_and_one_is_op
     check_words(call, speaker)
 
 
+@virtually
 async def test_words_that_are_known_before_their_sound_come_with_it_after_a_loss():
     async with avatars() as sandbox, calling(sandbox) as call:
         speaker = Speaker(call)
@@ -231,6 +236,7 @@ async def test_words_that_are_known_before_their_sound_come_with_it_after_a_loss
     check_words(call, speaker)
 
 
+@virtually
 async def test_words_before_the_first_sound_come_with_it_where_the_transport_speaks():
     async with avatars() as sandbox, calling(sandbox) as call:
         sandbox.inject(fault("create", "refuse", status=401))
@@ -266,6 +272,7 @@ def check_words(call: Call, speaker: Speaker) -> None:
 # --- what was interrupted --------------------------------------------------------------
 
 
+@virtually
 async def test_late_speech_of_an_interrupted_utterance_is_not_said_whoever_was_to_say_it():
     async with avatars() as sandbox, calling(sandbox) as call:
         sandbox.inject(fault("create", "delay", delay_secs=0.8, delayed="answer"))
@@ -291,6 +298,7 @@ async def test_late_speech_of_an_interrupted_utterance_is_not_said_whoever_was_t
     assert not call.unpaired()
 
 
+@virtually
 async def test_what_waits_behind_a_sound_is_not_said_after_an_interruption():
     async with avatars() as sandbox, calling(sandbox) as call:
         waiting = [*sound(1.0), TTSStartedFrame(context_id="cut")]
@@ -307,6 +315,7 @@ async def test_what_waits_behind_a_sound_is_not_said_after_an_interruption():
     assert once(both, more)
 
 
+@virtually
 async def test_a_prompt_that_was_interrupted_can_be_played_again_under_the_same_name(log):
     async def play(call: Call, secs: float) -> None:
         for frame in say(secs, "Please hold the line.", context_id="hold-prompt"):
@@ -373,6 +382,7 @@ class Subtitles(FrameProcessor):
     ],
     ids=["a mixer", "slow messages", "messages that pile up"],
 )
+@virtually
 async def test_a_client_has_every_text_before_the_end_of_its_speech(transport, subtitles, turns):
     async def script(call: Call) -> None:
         for number in range(turns):
@@ -405,6 +415,7 @@ async def test_a_client_has_every_text_before_the_end_of_its_speech(transport, s
 # --- what occupies the transport -------------------------------------------------------
 
 
+@virtually
 async def test_speech_waits_for_tones():
     async def script(call: Call) -> None:
         await call.feed(*say(0.5, "Pressing your code."))
@@ -419,6 +430,7 @@ async def test_speech_waits_for_tones():
 
 
 @pytest.mark.skipif(not HAS_UNINTERRUPTIBLE_SPEECH, reason="no interruption leaves a sound alone")
+@virtually
 async def test_the_answer_waits_for_a_notice_that_no_interruption_stops():
     async def script(call: Call) -> None:
         await call.feed(*map(keep, sound(1.5)))
@@ -434,6 +446,7 @@ async def test_the_answer_waits_for_a_notice_that_no_interruption_stops():
     assert overlap_secs(call.transport.sounded, call.bot_speech()) < OVERLAP_SECS
 
 
+@virtually
 async def test_speech_waits_for_a_slow_message():
     async def script(call: Call) -> None:
         await call.feed(*say(0.3, "One."))
@@ -448,6 +461,7 @@ async def test_speech_waits_for_a_slow_message():
 
 
 @pytest.mark.parametrize("rate", [24_000, 22_050], ids=["its own rate", "another rate"])
+@virtually
 async def test_the_end_of_a_sound_is_not_heard_behind_the_speech_that_follows(rate):
     """What does not fill a piece the transport keeps, and what its resampler holds back."""
     async with avatars() as sandbox, staged(avatar=avatar_in(sandbox)) as call:
@@ -471,6 +485,7 @@ class Note(DataFrame):
 
 
 @pytest.mark.parametrize("case", ["a sound waits", "speech waits"])
+@virtually
 async def test_frames_that_go_up_pass_while_speech_waits(case):
     async with avatars() as sandbox, staged(avatar=avatar_in(sandbox)) as call:
         if case == "a sound waits":
@@ -491,6 +506,7 @@ async def test_frames_that_go_up_pass_while_speech_waits(case):
 
 
 @pytest.mark.parametrize("name", ["PipelineFlushFrame", "BotBackchannelFrame"])
+@virtually
 async def test_frames_of_newer_releases_have_their_place_behind_the_speech(name):
     kind: Any = getattr(frames, name, None)
     if kind is None:
@@ -517,6 +533,7 @@ async def test_frames_of_newer_releases_have_their_place_behind_the_speech(name)
 
 
 @pytest.mark.parametrize("event", ["on_disconnected", "on_avatar_error", "on_error"])
+@virtually
 async def test_a_slow_event_handler_does_not_delay_the_voice(event):
     async with avatars() as sandbox, calling(sandbox) as call:
 
@@ -535,6 +552,7 @@ async def test_a_slow_event_handler_does_not_delay_the_voice(event):
     assert (both[words.start : words.stop] != 1).sum() / RATE < CUT_SECS
 
 
+@virtually
 async def test_an_interrupt_waits_for_nobody_who_delivers_a_frame():
     async with avatars() as sandbox, calling(sandbox) as call:
         await call.say(2.0)
@@ -569,6 +587,7 @@ class Cue(DataFrame):
     text: str = ""
 
 
+@virtually
 async def test_a_timestamp_means_what_it_means_in_pipecat():
     def cue(call: Call, text: str, secs: float) -> Cue:
         frame = Cue(text)
@@ -589,15 +608,16 @@ async def test_a_timestamp_means_what_it_means_in_pipecat():
     )
     assert list(came) == list(wanted) == ["alone", "inside", "beyond"]
     begun = {one.avatar: one.behind.seen(Cue)[0].at for one in (plain, call)}
-    assert came["alone"] - wanted["alone"] == pytest.approx(0, abs=0.35)
+    assert came["alone"] - wanted["alone"] == pytest.approx(0, abs=0.06)
     for name in ("inside", "beyond"):
         late = (came[name] - begun[call.avatar]) - (wanted[name] - begun[None])
-        assert late == pytest.approx(0, abs=0.5), name
+        assert late == pytest.approx(0, abs=0.15), name
 
 
 # --- order -----------------------------------------------------------------------------
 
 
+@virtually
 async def test_speech_starts_and_stops_once_where_it_is_handed_over_and_back():
     async with avatars() as sandbox, calling(sandbox) as call:
         for number in range(2):

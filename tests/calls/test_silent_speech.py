@@ -23,6 +23,7 @@ from pipecat_agenthuman import RenewalPolicy
 from pipecat_agenthuman.demo.speech import EspeakTTSService
 from pipecat_agenthuman.sandbox import Fault
 from tests.support.calls import LATENCY_SECS, Call, avatar_in, avatars, staged
+from tests.support.virtual_time import virtually
 
 pytestmark = pytest.mark.usefixtures("log")
 
@@ -54,6 +55,7 @@ def pairs(call: Call) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("word_timestamps", [False, True], ids=["by the sentence", "by the word"])
+@virtually
 async def test_refused_speech_ends_and_is_not_remembered(word_timestamps: bool):
     whole = {"min_first_message_secs": 5.0, "max_first_message_secs": 5.0, "max_message_secs": 9.0}
     async with pausing(REFUSED, word_timestamps=word_timestamps, settings=whole) as call:
@@ -68,6 +70,7 @@ async def test_refused_speech_ends_and_is_not_remembered(word_timestamps: bool):
     assert "lost" not in remembered(call)
 
 
+@virtually
 async def test_swallowed_speech_ends_and_is_not_remembered():
     refused = Fault(on="create", kind="refuse", status=401)
     options = {
@@ -88,6 +91,7 @@ async def test_swallowed_speech_ends_and_is_not_remembered():
     assert stats.dropped_secs == pytest.approx(stats.taken_secs, abs=2 / 16_000)
 
 
+@virtually
 async def test_speech_of_an_impossible_format_ends():
     async with (
         avatars() as sandbox,
@@ -101,6 +105,7 @@ async def test_speech_of_an_impossible_format_ends():
     assert not call.behind.of(TTSTextFrame)
 
 
+@virtually
 async def test_speech_without_audio_neither_starts_nor_stops():
     async with (
         avatars() as sandbox,
@@ -112,6 +117,7 @@ async def test_speech_without_audio_neither_starts_nor_stops():
     assert pairs(call) == (0, 0)
 
 
+@virtually
 async def test_silence_is_not_the_first_sound_of_what_comes_after_it():
     async with pausing(REFUSED) as call:
         await call.feed(TTSStartedFrame(), TTSStoppedFrame())

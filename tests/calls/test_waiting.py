@@ -18,11 +18,13 @@ from tests.support.calls import avatars, calling
 from tests.support.faults import fault
 from tests.support.inside import note_driver_steps
 from tests.support.sounds import RATE, numbered, once
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
 
 
+@virtually
 async def test_waiting_for_a_session_or_the_last_word_does_not_keep_the_processor_busy(monkeypatch):
     async with avatars() as sandbox:
         sandbox.inject(fault("create", "delay", delay_secs=0.5))
@@ -38,6 +40,7 @@ async def test_waiting_for_a_session_or_the_last_word_does_not_keep_the_processo
 
 
 @pytest.mark.parametrize("words_first", [False, True])
+@virtually
 async def test_a_sound_in_the_middle_of_an_utterance_holds_nothing_up(words_first: bool):
     async with avatars() as sandbox, calling(sandbox) as call:
         call.said = RATE
@@ -58,6 +61,7 @@ async def test_a_sound_in_the_middle_of_an_utterance_holds_nothing_up(words_firs
     assert len(call.behind.of(TTSTextFrame)) == (4 if words_first else 0)
 
 
+@virtually
 async def test_more_words_than_may_be_held_do_not_lock_out_their_own_audio():
     async with avatars() as sandbox, calling(sandbox) as call:
         await call.feed(TTSStartedFrame(context_id="a"))
@@ -75,6 +79,7 @@ async def test_more_words_than_may_be_held_do_not_lock_out_their_own_audio():
     assert once(call.heard_of_avatar(), range(RATE))
 
 
+@virtually
 async def test_who_speaks_at_another_destination_does_not_take_the_floor():
     async with avatars() as sandbox, calling(sandbox) as call:
         first = await call.say(1.0)
@@ -90,6 +95,7 @@ async def test_who_speaks_at_another_destination_does_not_take_the_floor():
     assert once(call.heard_of_avatar(), second)
 
 
+@virtually
 async def test_unannounced_speech_after_an_interruption_is_said():
     async with avatars() as sandbox, calling(sandbox) as call:
         audio = TTSAudioRawFrame(numbered(range(RATE)), RATE, 1, context_id="a")
@@ -105,6 +111,7 @@ async def test_unannounced_speech_after_an_interruption_is_said():
     assert not call.heard_of_avatar()[RATE - 1600 : RATE].any()
 
 
+@virtually
 async def test_unannounced_speech_ends_and_the_avatar_can_be_changed():
     async with avatars() as sandbox, calling(sandbox) as call:
         await call.feed(TTSAudioRawFrame(numbered(range(4000)), RATE, 1))

@@ -19,6 +19,7 @@ from tests.support.faults import fault
 from tests.support.inside import avatar_speaks, set_limits, transport_is_busy
 from tests.support.pipelines import SoundCard
 from tests.support.sounds import RATE, counted, never, numbered, once
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -30,6 +31,7 @@ CHUNK_SAMPLES = 640
 # --- a loss ----------------------------------------------------------------------------
 
 
+@virtually
 async def test_at_a_loss_the_transport_speaks_what_was_not_heard_and_then_the_avatar_again(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         words = await call.say(1.2)
@@ -54,6 +56,7 @@ async def test_at_a_loss_the_transport_speaks_what_was_not_heard_and_then_the_av
     assert stats.repeated_secs == pytest.approx(transport.sum() / RATE)
 
 
+@virtually
 async def test_what_begins_while_there_is_no_avatar_is_said_by_the_transport_to_its_end(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         sandbox.inject(fault("create", "delay", delay_secs=1.2, delayed="answer"))
@@ -74,6 +77,7 @@ async def test_what_begins_while_there_is_no_avatar_is_said_by_the_transport_to_
     assert never(transport, third)
 
 
+@virtually
 async def test_what_waits_while_the_transport_speaks_is_said_by_the_avatar_in_its_turn(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         first = await call.say(2.0)  # longer than it takes to bring up another session
@@ -92,6 +96,7 @@ async def test_what_waits_while_the_transport_speaks_is_said_by_the_avatar_in_it
     assert call.speaking(call.behind, upstream=False) == ["start", "stop"] * 2
 
 
+@virtually
 async def test_an_utterance_under_way_stays_with_the_transport_to_its_end(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         saying = asyncio.create_task(call.say(1.2, real_time=True))
@@ -108,6 +113,7 @@ async def test_an_utterance_under_way_stays_with_the_transport_to_its_end(log):
     assert call.heard_of_avatar().sum() / RATE < 0.2 + CUT_SECS
 
 
+@virtually
 async def test_every_held_frame_comes_through_once_and_in_its_place(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         await call.feed(TTSStartedFrame())
@@ -136,6 +142,7 @@ async def test_every_held_frame_comes_through_once_and_in_its_place(log):
     assert by_transport
 
 
+@virtually
 async def test_words_with_timestamps_come_once_and_in_order_whoever_speaks(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         clock = call.avatar.get_clock()
@@ -155,6 +162,7 @@ async def test_words_with_timestamps_come_once_and_in_order_whoever_speaks(log):
     assert [f.text for f in call.behind.of(TTSTextFrame)] == [f"word {n}" for n in range(10)]
 
 
+@virtually
 async def test_the_words_of_the_next_utterance_wait_for_its_sound(log):
     """The transport says the rest first, and so begins later than the TTS service knows."""
     latency_secs, word_samples = 0.5, 4000
@@ -199,6 +207,7 @@ async def test_the_words_of_the_next_utterance_wait_for_its_sound(log):
         assert over_at[chunk] - came_at[str(start)] == pytest.approx(0, abs=0.3)
 
 
+@virtually
 async def test_the_transport_is_given_whole_pieces_of_its_own_format_whatever_the_tts_has(log):
     """Pipecat's transport takes one input rate, and what it resamples has no end of its own."""
     rate, secs = 22_050, 1.0
@@ -227,6 +236,7 @@ async def test_the_transport_is_given_whole_pieces_of_its_own_format_whatever_th
     assert not [line for line in log if "resampl" in line.lower() and "ERROR" in line]
 
 
+@virtually
 async def test_a_loss_after_an_interruption_leaves_nobody_mute(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         await call.feed(TTSStartedFrame(), TTSAudioRawFrame(numbered(range(RATE)), RATE, 1))
@@ -245,6 +255,7 @@ async def test_a_loss_after_an_interruption_leaves_nobody_mute(log):
 # --- interruptions and the end ---------------------------------------------------------
 
 
+@virtually
 async def test_an_interruption_silences_the_transport_and_the_avatar_takes_over(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         cut = await call.say(3.0)
@@ -260,6 +271,7 @@ async def test_an_interruption_silences_the_transport_and_the_avatar_takes_over(
     assert not call.unpaired()
 
 
+@virtually
 async def test_uninterruptible_speech_survives_an_interruption_of_the_transport_too(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         kept = await call.say(2.4, interruptible=False)
@@ -284,6 +296,7 @@ async def test_uninterruptible_speech_survives_an_interruption_of_the_transport_
     assert not call.unpaired()
 
 
+@virtually
 async def test_words_that_nobody_confirms_are_spoken_by_the_transport_at_the_end(log):
     async with avatars() as sandbox, calling(sandbox, drain_grace_secs=0.3) as call:
         sandbox.inject(fault("agent.speak", "missing", carried_out=False))
@@ -298,6 +311,7 @@ async def test_words_that_nobody_confirms_are_spoken_by_the_transport_at_the_end
 # --- on_unavailable="drop" -------------------------------------------------------------
 
 
+@virtually
 async def test_drop_swallows_speech_and_words_but_nothing_else(log):
     async with avatars() as sandbox, calling(sandbox, on_unavailable="drop") as call:
         words = await call.say(0.8)
@@ -319,6 +333,7 @@ async def test_drop_swallows_speech_and_words_but_nothing_else(log):
     assert "from now on the bot is mute" in call.reported[-1].error
 
 
+@virtually
 async def test_a_transport_that_plays_no_audio_is_warned_of_once(log):
     async with avatars() as sandbox, calling(sandbox, audio_out_enabled=False) as call:
         await call.say(0.1)
@@ -327,6 +342,7 @@ async def test_a_transport_that_plays_no_audio_is_warned_of_once(log):
 
 
 @pytest.mark.skipif(not LOUDNESS, reason="this Pipecat has no volume frames")
+@virtually
 async def test_volume_frames_are_passed_on_and_that_the_avatar_ignores_them_is_said_once(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         frames = [kind(0.5) for kind in LOUDNESS]
@@ -340,6 +356,7 @@ async def test_volume_frames_are_passed_on_and_that_the_avatar_ignores_them_is_s
         assert len(told) == 1
 
 
+@virtually
 async def test_a_filter_of_the_transport_is_warned_of_once(log):
     if not hasattr(TransportParams(), "audio_out_filter"):
         pytest.skip("this Pipecat has no filter for what is played")
@@ -352,6 +369,7 @@ async def test_a_filter_of_the_transport_is_warned_of_once(log):
     assert len([line for line in log if "has an audio_out_filter" in line]) == 1
 
 
+@virtually
 async def test_a_transport_that_plays_no_audio_is_fine_if_nothing_is_to_be_passed(log):
     options = {"audio_out_enabled": False, "on_unavailable": "drop"}
     async with avatars() as sandbox, calling(sandbox, **options) as call:

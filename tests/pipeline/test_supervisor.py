@@ -10,6 +10,7 @@ from tests.support.calls import CUT_SECS, avatars, calling
 from tests.support.faults import fault
 from tests.support.inside import put_bug_into, renew_twice, set_limits, transport_is_busy
 from tests.support.sounds import RATE, never, once
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("log")
 # --- no session in time ----------------------------------------------------------------
 
 
+@virtually
 async def test_the_first_words_do_not_wait_for_ever(log, monkeypatch):
     set_limits(monkeypatch, start_wait_secs=0.3)
     async with avatars() as sandbox:
@@ -34,6 +36,7 @@ async def test_the_first_words_do_not_wait_for_ever(log, monkeypatch):
     assert [line for line in log if "no session after 0.3 s" in line]
 
 
+@virtually
 async def test_the_first_words_wait_for_an_avatar_that_comes_in_time(log):
     async with avatars() as sandbox:
         sandbox.inject(fault("create", "delay", delay_secs=0.5, delayed="answer"))
@@ -47,6 +50,7 @@ async def test_the_first_words_wait_for_an_avatar_that_comes_in_time(log):
 # --- the avatar in the room ------------------------------------------------------------
 
 
+@virtually
 async def test_an_avatar_that_leaves_the_room_is_replaced_and_the_transport_speaks(
     log, monkeypatch
 ):
@@ -72,6 +76,7 @@ async def test_an_avatar_that_leaves_the_room_is_replaced_and_the_transport_spea
     assert not call.unpaired()
 
 
+@virtually
 async def test_a_renewed_avatar_that_never_appears_is_replaced_and_the_transport_speaks(log):
     async with avatars() as sandbox, calling(sandbox, avatar_wait_secs=0.3) as call:
         await call.feed(AgentHumanAvatarJoinedFrame("avatar-1"))
@@ -92,6 +97,7 @@ async def test_a_renewed_avatar_that_never_appears_is_replaced_and_the_transport
     assert [frame.code for frame in call.error_frames] == ["closed", "avatar_left"]
 
 
+@virtually
 async def test_an_avatar_that_comes_back_is_not_replaced_and_repeats_nothing(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         await call.feed(AgentHumanAvatarJoinedFrame("avatar-1"))
@@ -116,6 +122,7 @@ async def test_an_avatar_that_comes_back_is_not_replaced_and_repeats_nothing(log
 
 
 @pytest.mark.parametrize("where", ["driver", "events", "session"])
+@virtually
 async def test_a_bug_in_a_task_is_reported_and_the_transport_speaks(where, log, monkeypatch):
     async with avatars() as sandbox, calling(sandbox) as call:
         first = await call.say(0.8)

@@ -20,10 +20,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 STARTS_AT = 1_000.0
@@ -435,6 +436,16 @@ def run(main: Callable[[], Coroutine[Any, Any, T]], *, seed: int = 0) -> T:
         random.setstate(state)
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def virtually(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Run a test in virtual time; a decorator."""
+
+    @wraps(test)
+    def in_virtual_time(*args: P.args, **kwargs: P.kwargs) -> T:
+        return run(lambda: test(*args, **kwargs))
+
+    return in_virtual_time
 
 
 def _cancel_all(loop: VirtualLoop) -> None:
