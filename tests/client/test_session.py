@@ -42,6 +42,7 @@ from pipecat_agenthuman.wire.protocol import ERROR_CATALOGUE, ServerError, class
 from tests.support.calls import LATENCY_SECS, ROOM, calling
 from tests.support.faults import SHORT_LIMITS, fault
 from tests.support.sounds import once
+from tests.support.virtual_time import virtually
 from tests.support.waiting import LIMIT_SECS, quiet_log, undisturbed, until
 
 RENEWAL = RenewalPolicy()
@@ -319,6 +320,7 @@ async def living(
         assert sandbox.peak_live_sessions <= 1
 
 
+@virtually
 async def test_a_session_is_created_connected_and_ended():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         established = await life.saw(Established)
@@ -327,6 +329,7 @@ async def test_a_session_is_created_connected_and_ended():
     assert sandbox.sessions[0].end_requests == 1
 
 
+@virtually
 async def test_a_lost_session_is_ended_before_its_successor_is_created():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         for number in range(1, 4):
@@ -339,6 +342,7 @@ async def test_a_lost_session_is_ended_before_its_successor_is_created():
     assert [event.will_renew for event in life.of(SessionLost)] == [True] * 3
 
 
+@virtually
 async def test_a_server_that_drops_every_session_is_left_after_so_many():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         sandbox.inject(fault("session.init", "close", code=1011, times=None))
@@ -348,6 +352,7 @@ async def test_a_server_that_drops_every_session_is_left_after_so_many():
     assert [event.will_renew for event in life.of(SessionLost)] == [True] * 6 + [False]
 
 
+@virtually
 async def test_hope_is_given_up_before_anybody_hears_of_it():
     async with Sandbox(max_sessions=3) as sandbox:
         source = own_sessions(sandbox)
@@ -363,6 +368,7 @@ async def test_hope_is_given_up_before_anybody_hears_of_it():
     assert states == [SessionState.ENDED]
 
 
+@virtually
 async def test_a_create_is_not_repeated_behind_the_back_of_the_policy():
     async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("create", "refuse", status=503, times=None))
@@ -372,6 +378,7 @@ async def test_a_create_is_not_repeated_behind_the_back_of_the_policy():
         assert len([e for e in creates if e["direction"] == "in"]) == 2
 
 
+@virtually
 async def test_a_planned_renewal_is_no_failure():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         await life.saw(Established)
@@ -382,6 +389,7 @@ async def test_a_planned_renewal_is_no_failure():
         assert event.planned
 
 
+@virtually
 async def test_a_session_can_be_declared_lost():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         await life.saw(Established)
@@ -393,6 +401,7 @@ async def test_a_session_can_be_declared_lost():
         assert not event.planned
 
 
+@virtually
 async def test_a_session_can_be_run_again_after_there_was_no_hope():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         sandbox.inject(fault("create", "refuse", status=403, nth=2))
@@ -407,6 +416,7 @@ async def test_a_session_can_be_run_again_after_there_was_no_hope():
     ("point", "kind"),
     [("create", "missing"), ("connect", "missing"), ("session.init", "missing")],
 )
+@virtually
 async def test_the_end_acts_while_a_session_comes_up(point: str, kind: str):
     async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault(point, kind))
@@ -422,6 +432,7 @@ async def test_the_end_acts_while_a_session_comes_up(point: str, kind: str):
                 await sandbox.end_session()
 
 
+@virtually
 async def test_the_end_acts_during_a_pause():
     async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("create", "refuse", status=500))
@@ -431,6 +442,7 @@ async def test_the_end_acts_during_a_pause():
             await life.over()
 
 
+@virtually
 async def test_a_session_whose_creation_is_cancelled_half_way_is_ended_when_it_comes_up():
     async with Sandbox(max_sessions=3) as sandbox:
         details = {"delay_secs": 0.3, "delayed": "answer"}
@@ -442,6 +454,7 @@ async def test_a_session_whose_creation_is_cancelled_half_way_is_ended_when_it_c
         assert sandbox.sessions[0].end_requests == 1
 
 
+@virtually
 async def test_a_cancelled_session_is_ended_all_the_same():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         await life.saw(Established)
@@ -453,6 +466,7 @@ async def test_a_cancelled_session_is_ended_all_the_same():
         life.running = asyncio.create_task(life.session.run())
 
 
+@virtually
 async def test_ending_is_repeated_until_it_succeeds():
     async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("end", "refuse", status=500))
@@ -461,6 +475,7 @@ async def test_ending_is_repeated_until_it_succeeds():
         assert sandbox.sessions[0].end_requests == 1
 
 
+@virtually
 async def test_no_session_is_made_while_the_one_before_cannot_be_ended():
     """The network is cut: the server does not know that the client has gone."""
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
@@ -476,6 +491,7 @@ async def test_no_session_is_made_while_the_one_before_cannot_be_ended():
     assert len(sandbox.sessions) == 2
 
 
+@virtually
 async def test_what_cannot_be_ended_keeps_nobody_waiting_once_the_service_has_swept_it():
     times = iter([0.0, 179.0, 181.0])
     async with Sandbox(max_sessions=3) as sandbox:
@@ -496,6 +512,7 @@ async def test_what_cannot_be_ended_keeps_nobody_waiting_once_the_service_has_sw
         await sandbox.end_session(sandbox.sessions[0].id)
 
 
+@virtually
 async def test_a_session_that_may_run_unknown_is_waited_for_even_by_who_begins_anew():
     now = 0.0
     async with Sandbox(max_sessions=3) as sandbox:
@@ -515,6 +532,7 @@ async def test_a_session_that_may_run_unknown_is_waited_for_even_by_who_begins_a
 
 
 @pytest.mark.parametrize("expiration", ["2020-01-01T00:00:00Z", "1970-01-01T00:00:00Z"])
+@virtually
 async def test_an_expiration_before_the_start_is_not_relied_on(expiration: str):
     session = {"session_id": "sess_1", "session_token": "token-4711", "expiration": expiration}
     body = {"success": True, "session": session}
@@ -528,6 +546,7 @@ async def test_an_expiration_before_the_start_is_not_relied_on(expiration: str):
     assert len([line for line in lines if "not relied on" in line]) == 1
 
 
+@virtually
 async def test_sessions_that_expire_at_once_end_in_an_error_that_says_so():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         for number in range(1, 100):
@@ -541,6 +560,7 @@ async def test_sessions_that_expire_at_once_end_in_an_error_that_says_so():
         assert len(sandbox.sessions) == 1 + RENEWAL.max_attempts
 
 
+@virtually
 async def test_the_life_of_a_session_counts_from_its_start_and_not_from_the_answer():
     async with Sandbox(session_secs=60) as sandbox:
         details = {"delay_secs": 0.4, "delayed": "answer"}
@@ -550,6 +570,7 @@ async def test_the_life_of_a_session_counts_from_its_start_and_not_from_the_answ
             assert life.session.expires_in_secs < 59.7
 
 
+@virtually
 async def test_a_session_that_is_cancelled_in_a_pause_leaves_no_task():
     async with Sandbox() as sandbox:
         sandbox.inject(fault("create", "refuse", status=500))
@@ -564,6 +585,7 @@ async def test_a_session_that_is_cancelled_in_a_pause_leaves_no_task():
             life.running = asyncio.create_task(life.session.run())
 
 
+@virtually
 async def test_a_key_that_is_refused_even_for_ending_is_the_end_of_all_hope():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         await life.saw(Established)
@@ -577,6 +599,7 @@ async def test_a_key_that_is_refused_even_for_ending_is_the_end_of_all_hope():
     assert sandbox.sessions[0].ended_by == "end request"
 
 
+@virtually
 async def test_what_cannot_be_ended_is_logged_with_its_identifier():
     async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("end", "refuse", status=500, times=None))
@@ -619,6 +642,7 @@ def test_an_end_request_that_a_closing_event_loop_cancels_is_made_again():
         assert sandbox.sessions[0].end_requests >= 1
 
 
+@virtually
 async def test_sessions_that_come_and_go_at_random_are_never_two_and_all_ended():
     chance = random.Random(4)
     async with Sandbox(max_sessions=3) as sandbox:
@@ -652,6 +676,7 @@ def _quiet():
 
 
 @pytest.mark.usefixtures("_quiet")
+@virtually
 async def test_a_session_is_replaced_in_a_pause_shortly_before_it_expires():
     async with Sandbox(render_latency_secs=LATENCY_SECS, session_secs=6) as sandbox:
         async with calling(sandbox) as call:
@@ -670,6 +695,7 @@ async def test_a_session_is_replaced_in_a_pause_shortly_before_it_expires():
         assert call.avatar.stats.renewals == 1
 
 
+@virtually
 async def test_without_renewal_before_expiry_there_is_a_warning_and_then_a_loss():
     async with Sandbox(session_secs=1.5) as sandbox:
         with undisturbed(), quiet_log(level="WARNING") as lines:
@@ -681,6 +707,7 @@ async def test_without_renewal_before_expiry_there_is_a_warning_and_then_a_loss(
 
 
 @pytest.mark.usefixtures("_quiet")
+@virtually
 async def test_a_given_session_is_used_once_and_that_it_cannot_be_renewed_is_said():
     async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox:
         async with AgentHumanApi(sandbox.api_key, api_url=sandbox.api_url) as api:
@@ -706,6 +733,7 @@ def new_avatar(avatar: str) -> ServiceUpdateSettingsFrame:
 
 
 @pytest.mark.usefixtures("_quiet")
+@virtually
 async def test_another_avatar_takes_over_at_the_next_pause():
     async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox, calling(sandbox) as call:
         first = await call.say(0.6)
@@ -722,6 +750,7 @@ async def test_another_avatar_takes_over_at_the_next_pause():
 
 
 @pytest.mark.usefixtures("_quiet")
+@virtually
 async def test_another_avatar_is_tried_after_there_was_no_hope():
     async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox:
         sandbox.inject(fault("create", "refuse", status=403))
@@ -737,6 +766,7 @@ async def test_another_avatar_is_tried_after_there_was_no_hope():
 
 
 @pytest.mark.usefixtures("_quiet")
+@virtually
 async def test_the_same_avatar_is_tried_again_after_there_was_no_hope():
     async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox:
         sandbox.inject(fault("create", "refuse", status=402))
@@ -753,6 +783,7 @@ async def test_the_same_avatar_is_tried_again_after_there_was_no_hope():
 
 @pytest.mark.usefixtures("_quiet")
 @pytest.mark.parametrize("avatar", ["", "  ", 5])
+@virtually
 async def test_an_avatar_that_is_none_changes_nothing(avatar):
     async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox, calling(sandbox) as call:
         delta = AgentHumanVideoService.Settings(avatar=avatar)
@@ -765,6 +796,7 @@ async def test_an_avatar_that_is_none_changes_nothing(avatar):
     assert once(call.heard_of_avatar(), words)
 
 
+@virtually
 async def test_another_avatar_for_a_session_made_elsewhere_is_a_warning():
     async with Sandbox(render_latency_secs=LATENCY_SECS) as sandbox:
         async with AgentHumanApi(sandbox.api_key, api_url=sandbox.api_url) as api:

@@ -9,11 +9,13 @@ from tests.support.calls import Call, avatars, calling
 from tests.support.faults import server_error
 from tests.support.inside import delay_telling, set_limits, untold_events
 from tests.support.sounds import once
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
 
 
+@virtually
 async def test_a_loss_is_told_as_a_disconnection_with_what_follows():
     async with avatars() as sandbox, calling(sandbox) as call:
         await sandbox.drop(code=4001, reason="by order")
@@ -25,6 +27,7 @@ async def test_a_loss_is_told_as_a_disconnection_with_what_follows():
     assert f"on_disconnected {frame.reason} True" in call.news
 
 
+@virtually
 async def test_words_of_a_server_without_measure_are_cut_in_the_log(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         await sandbox.send(server_error("blah " * 20_000))
@@ -34,6 +37,7 @@ async def test_words_of_a_server_without_measure_are_cut_in_the_log(log):
     assert max(map(len, log)) < 5000
 
 
+@virtually
 async def test_a_flood_of_events_does_not_fill_the_memory(log, monkeypatch):
     set_limits(monkeypatch, untold_news=10)
     async with avatars() as sandbox, calling(sandbox) as call:
@@ -48,6 +52,7 @@ async def test_a_flood_of_events_does_not_fill_the_memory(log, monkeypatch):
     assert once(call.heard_of_avatar(), range(call.said))
 
 
+@virtually
 async def test_unknown_events_go_down_as_frames_and_are_noticed_once(log):
     async with avatars() as sandbox, calling(sandbox) as call:
         for number in range(3):

@@ -24,6 +24,7 @@ from pipecat_agenthuman.pipeline.metrics import (
 from tests.support.calls import LATENCY_SECS, Call, avatars, calling
 from tests.support.faults import server_error
 from tests.support.sounds import RATE, numbered
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -36,6 +37,7 @@ def values(call: Call, kind: type[MetricsData]) -> list[float]:
     return [figure.value for figure in ours if isinstance(figure, kind)]
 
 
+@virtually
 async def test_the_times_that_matter_are_metrics_and_in_the_stats():
     async with avatars(round_trip_secs=0.1) as sandbox, calling(sandbox) as call:
         await call.say(1.5)
@@ -64,6 +66,7 @@ async def test_the_times_that_matter_are_metrics_and_in_the_stats():
     assert stats.sessions == 1
 
 
+@virtually
 async def test_a_wall_clock_that_is_set_back_makes_no_time_negative(monkeypatch):
     wall = time.time
     async with avatars() as sandbox, calling(sandbox) as call:
@@ -79,6 +82,7 @@ async def test_a_wall_clock_that_is_set_back_makes_no_time_negative(monkeypatch)
     assert LATENCY_SECS <= call.avatar.stats.ttfb_secs < 5.0
 
 
+@virtually
 async def test_the_stats_are_a_snapshot():
     async with avatars() as sandbox, calling(sandbox) as call:
         before = call.avatar.stats
