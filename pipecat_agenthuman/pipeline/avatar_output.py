@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import Any
+from typing import Any, Final
 
 from pipecat.frames.frames import (
     BotSpeakingFrame,
@@ -40,6 +40,9 @@ from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.playout.results import Interruption, Speech
 from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
+
+HEARD_PIECE_SECS: Final = 0.04
+"""How often heard audio is passed on: the piece in which Pipecat's output transport plays."""
 
 
 class AvatarOutput:
@@ -147,9 +150,9 @@ class AvatarOutput:
         self.transport.floor.leave(self.rounds)
         return True
 
-    def let_speak(self, speaker: Sink | None) -> None:
+    def let_speak(self, speaker: Sink | None, now: float) -> None:
         """Let somebody speak from now on, or nobody; what was heard until now is another's."""
-        self._count_heard(self.now())
+        self._count_heard(now)
         self._speaker = speaker
         if speaker is self.avatar:
             self.originals.clear()
@@ -160,8 +163,9 @@ class AvatarOutput:
         Returns:
             How many samples of it had been sent.
         """
-        self.let_speak(None)
-        samples = self.playout.outgoing.recall(self.now())
+        now = self.now()
+        self.let_speak(None, now)
+        samples = self.playout.outgoing.recall(now)
         self.rounds.wake()
         return samples
 
@@ -185,7 +189,8 @@ class AvatarOutput:
         # The last of what was heard comes before the stop.
         until = now if due is None or due == -math.inf else min(due, now)
         is_over = self.passes_heard_audio and is_due and self.playout.ends_next
-        if await self.pass_heard(until, is_over=is_over):
+        # What is passed on comes out of the transport, and that is news: another round.
+        if await self.pass_heard(until, is_over=is_over, by_piece=not is_due):
             return True
         cue = self.playout.poll(now, signs=self.transport.settled)
         if cue is None:
@@ -199,16 +204,21 @@ class AvatarOutput:
         return self.playout.next_due(signs=self.transport.settled)
 
     @property
-    def passes_on(self) -> bool:
-        """Whether there is audio to pass on, piece by piece, while it is heard."""
-        return self.passes_heard_audio and self.playout.speaking
+    def next_piece_at(self) -> float | None:
+        """When the next piece of heard audio is passed on; None if there is none to come."""
+        if not (self.passes_heard_audio and self.playout.speaking):
+            return None
+        return self.now() + max(HEARD_PIECE_SECS - self.heard_audio.waiting_secs, 0.0)
 
-    async def pass_heard(self, until: float, *, is_over: bool = False) -> bool:
+    async def pass_heard(
+        self, until: float, *, is_over: bool = False, by_piece: bool = False
+    ) -> bool:
         """Take note of what was heard until a time, and pass it on if that is wanted.
 
         Args:
             until: The time.
             is_over: Whether an utterance ends there.
+            by_piece: Whether what is less than a piece waits for more, if more is to come.
 
         Returns:
             Whether anything was passed on.
@@ -217,6 +227,8 @@ class AvatarOutput:
         if not self.passes_heard_audio:
             return False
         is_over = is_over or self.playout.outgoing.sounds_until <= until
+        if by_piece and not is_over and self.heard_audio.waiting_secs < HEARD_PIECE_SECS:
+            return False
         audio = self.heard_audio.take(is_over=is_over)
         if not audio:
             return False
@@ -278,9 +290,10 @@ class AvatarOutput:
 
     def interrupt(self) -> Interruption:
         """Cut all that an interruption may drop, and silence the avatar. Waits for nothing."""
-        self._count_heard(self.now())
+        now = self.now()
+        self._count_heard(now)
         self.intake.interrupt()
-        interruption = self.playout.interrupt(self.now())
+        interruption = self.playout.interrupt(now)
         self.transport.forget_interruptible()
         if interruption.send_interrupt:
             self.avatar.silence()
@@ -301,10 +314,11 @@ class AvatarOutput:
         For when nothing else can be done; nothing is left.
         """
         self.intake.finish()
-        self.let_speak(None)
+        now = self.now()
+        self.let_speak(None, now)
         self.transport.floor.leave(self.rounds)
         frames: list[Frame] = []
-        for part in self.playout.hand_over(self.now()):
+        for part in self.playout.hand_over(now):
             if isinstance(part, Speech):
                 kept = not part.interruptible
                 frames.append(speech_frame(part.audio, WIRE_SAMPLE_RATE, interruptible=not kept))

@@ -5,13 +5,8 @@ The place where the playout's clock is read while nobody does anything.
 
 from __future__ import annotations
 
-from typing import Final
-
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.fallback import Fallback
-
-HEARD_PIECE_SECS: Final = 0.04
-"""How often heard audio is passed on: the piece in which Pipecat's output transport plays."""
 
 
 class PlayoutDriver:
@@ -61,7 +56,7 @@ class PlayoutDriver:
             self._output.next_due,
             self._output.transport.next_change,
             None if sink is None else sink.due(now),
-            now + HEARD_PIECE_SECS if self._output.passes_on else None,
+            self._output.next_piece_at,
         ]
         due = min((time for time in times if time is not None), default=None)
         await self._output.rounds.until_news(None if due is None else max(due - now, 0.0))

@@ -107,7 +107,7 @@ class Fallback:
         else:
             speaker, has_to_wait = self._next_speaker(), output.transport.bars_speech
             if speaker is not output.speaker:
-                output.let_speak(speaker)
+                output.let_speak(speaker, now)
         if speaker is None or has_to_wait:
             return None
         is_avatar = speaker is output.avatar

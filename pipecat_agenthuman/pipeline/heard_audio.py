@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipecat_agenthuman.playout.conversion import SpeechConverter
-from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
+from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE, to_secs
 
 
 class HeardAudio:
@@ -18,6 +18,11 @@ class HeardAudio:
         self.sample_rate = WIRE_SAMPLE_RATE
         self._audio = bytearray()
         self._converter = SpeechConverter(WIRE_SAMPLE_RATE)
+
+    @property
+    def waiting_secs(self) -> float:
+        """Seconds of audio that were heard and not handed over."""
+        return to_secs(len(self._audio) // BYTES_PER_SAMPLE)
 
     def set_rate(self, sample_rate: int) -> None:
         """Hand over at another rate from now on.

@@ -25,6 +25,7 @@ from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.sandbox import Sandbox
 from pipecat_agenthuman.wire.protocol import ServerError, classify_error
+from tests.support import virtual_time
 from tests.support.calls import Call, calling
 from tests.support.inside import (
     avatar_is_idle,
@@ -197,10 +198,12 @@ def test_thousands_of_utterances_in_virtual_time(seed: int, rejections: bool):
     assert grown.total() < 100, grown
 
 
-# --- through real sockets --------------------------------------------------------------
+# --- whole calls -----------------------------------------------------------------------
 
 UTTERANCES = 250 * LONGER
 CALLS = 8
+UTTERANCES_IN_REAL_TIME = 60
+CALLS_IN_REAL_TIME = 4
 
 TIRELESS = RenewalPolicy(
     max_attempts=100_000, max_total_secs=100_000, first_pause_secs=0.01, max_pause_secs=0.05
@@ -240,10 +243,10 @@ class Heard:
         return sum(two == ("start", "start") for two in pairwise(self.above))
 
 
-async def converse(call: Call, sandbox: Sandbox, chance: random.Random) -> Heard:
+async def converse(call: Call, sandbox: Sandbox, chance: random.Random, utterances: int) -> Heard:
     """Say many short things, with interruptions and losses."""
     heard = Heard()
-    for number in range(UTTERANCES):
+    for number in range(utterances):
         interruptible = chance.random() < 0.9
         await call.feed(TTSStartedFrame())
         for _ in range(chance.randint(1, 3)):
@@ -259,7 +262,7 @@ async def converse(call: Call, sandbox: Sandbox, chance: random.Random) -> Heard
         elif act == "lose":
             await _ignore(sandbox.drop(abort=chance.random() < 0.5))
         heard.empty(call)
-        if number == UTTERANCES // 3:
+        if number == utterances // 3:
             heard.early = remembered()
     return heard
 
@@ -276,12 +279,12 @@ def nobody_speaks(call: Call) -> bool:
     return avatar_is_idle(call.avatar) and not transport_is_busy(call.avatar)
 
 
-async def one_call(seed: int) -> tuple[Call, Heard]:
+async def one_call(seed: int, utterances: int) -> tuple[Call, Heard]:
     latency_secs = 0.01
     async with Sandbox(render_latency_secs=latency_secs, max_sessions=3) as sandbox:
         settings = {"avatar_latency_secs": latency_secs}
         async with calling(sandbox, settings=settings, renewal=TIRELESS) as call:
-            heard = await converse(call, sandbox, random.Random(seed))
+            heard = await converse(call, sandbox, random.Random(seed), utterances)
             await until(lambda: nobody_speaks(call))
             await call.end()
         heard.empty(call)
@@ -291,31 +294,48 @@ async def one_call(seed: int) -> tuple[Call, Heard]:
     return call, heard
 
 
-async def test_thousands_of_utterances_through_real_sockets():
+def check(call: Call, heard: Heard, utterances: int) -> None:
+    """Assert that a call came out even, and left nothing behind."""
+    stats = call.avatar.stats
+    accounted = stats.heard_secs + stats.dropped_secs + stats.rejected_secs + stats.fallback_secs
+    assert accounted == pytest.approx(stats.taken_secs, abs=1e-6)
+    assert stats.sent_secs <= stats.taken_secs + stats.repeated_secs + 1e-6
+    assert stats.heard_secs > utterances / 250
+    assert stats.losses > 0
+    assert stats.renewals > 0
+    assert stats.interruptions > 0
+    assert heard.paired
+    # Pipecat's transport may begin one more chunk right behind an interruption.
+    assert heard.overlaps <= 3
+    assert heard.above.count("start") == heard.above.count("stop")
+    assert len(heard.above) > utterances / 4
+    assert not untold_events(call.avatar)
+    assert not background_tasks(call.avatar)
+    playout = playout_of(call.avatar)
+    assert playout.held_items == 0
+    assert playout.outgoing.backlog_secs == 0
+
+
+def complaints(lines: list[str]) -> list[str]:
+    return [line for line in lines if "Traceback" in line or "internal_error" in line]
+
+
+def test_thousands_of_utterances_in_whole_calls():
     before = remembered()
     with undisturbed(), quiet_log(level="ERROR") as lines:
-        calls = await asyncio.gather(*map(one_call, range(CALLS)))
-    assert not [line for line in lines if "Traceback" in line or "internal_error" in line]
-    for call, heard in calls:
-        stats = call.avatar.stats
-        accounted = (
-            stats.heard_secs + stats.dropped_secs + stats.rejected_secs + stats.fallback_secs
-        )
-        assert accounted == pytest.approx(stats.taken_secs, abs=0.005)
-        assert stats.sent_secs <= stats.taken_secs + stats.repeated_secs + 1e-6
-        assert stats.heard_secs > 1.0
-        assert stats.losses > 0
-        assert stats.renewals > 0
-        assert stats.interruptions > 0
-        assert heard.paired
-        # Pipecat's transport may begin one more chunk right behind an interruption.
-        assert heard.overlaps <= 3
-        assert heard.above.count("start") == heard.above.count("stop")
-        assert len(heard.above) > UTTERANCES / 4
-        assert not untold_events(call.avatar)
-        assert not background_tasks(call.avatar)
-        playout = playout_of(call.avatar)
-        assert playout.held_items == 0
-        assert playout.outgoing.backlog_secs == 0
-    grown = remembered() - calls[-1][1].early - before
+        for seed in range(CALLS):
+            call, heard = virtual_time.run(lambda s=seed: one_call(s, UTTERANCES), seed=seed)
+            check(call, heard, UTTERANCES)
+    assert complaints(lines) == []
+    grown = remembered() - heard.early - before
     assert grown.total() < 200, grown
+
+
+async def test_some_of_them_through_real_sockets():
+    with undisturbed(), quiet_log(level="ERROR") as lines:
+        calls = await asyncio.gather(
+            *(one_call(seed, UTTERANCES_IN_REAL_TIME) for seed in range(CALLS_IN_REAL_TIME))
+        )
+    assert complaints(lines) == []
+    for call, heard in calls:
+        check(call, heard, UTTERANCES_IN_REAL_TIME)

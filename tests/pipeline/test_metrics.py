@@ -23,6 +23,7 @@ from pipecat_agenthuman.pipeline.metrics import (
 )
 from tests.support.calls import LATENCY_SECS, Call, avatars, calling
 from tests.support.faults import server_error
+from tests.support.inside import stumble_at_every_look
 from tests.support.sounds import RATE, numbered
 from tests.support.virtual_time import virtually
 from tests.support.waiting import until
@@ -93,3 +94,23 @@ async def test_the_stats_are_a_snapshot():
     assert before.taken_secs == 0
     assert before.errors == {}
     assert call.avatar.stats.taken_secs == pytest.approx(0.1)
+
+
+@virtually
+async def test_every_sample_is_in_the_books_however_slow_the_machine_is(monkeypatch):
+    """Between two looks at the clock some is heard, too."""
+    stumble_at_every_look(monkeypatch, 0.003)
+    async with avatars() as sandbox, calling(sandbox) as call:
+        await call.say(1.0)
+        await sandbox.wait_until_heard(0.3)
+        await call.interrupt()
+        await call.say(1.0)
+        await sandbox.wait_until_heard(0.6)
+        await sandbox.drop(abort=True)
+        await call.until_ready(2)
+        await call.say(1.0)
+        await call.end()
+    stats = call.avatar.stats
+    assert min(stats.heard_secs, stats.dropped_secs, stats.fallback_secs) > 0.1
+    accounted = stats.heard_secs + stats.dropped_secs + stats.fallback_secs
+    assert accounted == pytest.approx(stats.taken_secs, abs=1e-6)

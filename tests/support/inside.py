@@ -17,8 +17,10 @@ from pipecat.frames.frames import Frame
 from pipecat_agenthuman import AgentHumanVideoService
 from pipecat_agenthuman.client.session import Session
 from pipecat_agenthuman.pipeline.announcer import Announcer
+from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.playout.playout import Playout
+from tests.support.virtual_time import VirtualLoop
 
 # --- looking ---------------------------------------------------------------------------
 
@@ -118,6 +120,21 @@ _LIMITS = {
     "create_timeout_secs": "pipecat_agenthuman.client.sources.CREATE_TIMEOUT_SECS",
     "end_timeout_secs": "pipecat_agenthuman.client.sources.END_TIMEOUT_SECS",
 }
+
+
+def stumble_at_every_look(patch: pytest.MonkeyPatch, secs: float) -> None:
+    """Let the machine stand still whenever an output that is made from now on asks the time.
+
+    Only in virtual time.
+    """
+
+    def now() -> float:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.stand_still(secs)
+        return loop.time()
+
+    patch.setattr(AvatarOutput, "now", staticmethod(now))
 
 
 def set_limits(monkeypatch: pytest.MonkeyPatch, **limits: float) -> None:

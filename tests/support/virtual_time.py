@@ -80,6 +80,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def stand_still(self, secs: float) -> None:
+        """The machine is busy with other things: time goes on, and nothing happens."""
+        self._jumping.now += secs
+
     # --- threads: none ---
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
