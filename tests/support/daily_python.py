@@ -94,6 +94,12 @@ class Worker:
     def post(self, function: Callable[..., Any], *args: Any) -> None:
         self._jobs.put((function, args))
 
+    def settle(self) -> None:
+        """Wait until what was posted has run."""
+        done = threading.Event()
+        self.post(done.set)
+        done.wait(_THREAD_END_SECS)
+
     def end(self) -> None:
         """Run what was posted, then end, and wait for that."""
         self._jobs.put(None)
@@ -118,6 +124,10 @@ class StandInSpeaker:
         self._tracks: dict[str, bytearray] = {}
         self._lock = threading.Lock()
         self._worker = daily.new_worker(f"{name}-playout")
+
+    def settle(self) -> None:
+        """Wait until whoever read was answered."""
+        self._worker.settle()
 
     def play(self, participant_id: str, audio: bytes) -> None:
         """Add to what waits to be read of a participant."""
@@ -161,6 +171,10 @@ class StandInAudioSource:
         self._real_time = daily.real_time
         self._played_until = 0.0
         self._worker = daily.new_worker("daily-microphone")
+
+    def settle(self) -> None:
+        """Wait until whoever wrote was answered."""
+        self._worker.settle()
 
     def write_frames(self, frames: bytes, completion: Completion = None) -> int:
         now = time.monotonic()
@@ -301,6 +315,8 @@ class StandInCallClient:
         self._released = True
         self._media.end()
         self._events.end()
+        # Whoever waits for a device is gone soon, and its event loop with it.
+        self._daily.settle_devices()
 
     def join(
         self,

@@ -273,6 +273,11 @@ class DailyStandIn:
         self._workers.append(Worker(name, self.failures))
         return self._workers[-1]
 
+    def settle_devices(self) -> None:
+        """Wait until whoever waits for a device was answered."""
+        for device in (*self._speakers.values(), *self.audio_sources.values()):
+            device.settle()
+
     def close(self) -> None:
         """End all threads, then raise what a callback raised in one of them."""
         for worker in self._workers:

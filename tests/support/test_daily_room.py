@@ -187,6 +187,23 @@ def test_a_write_completes_when_it_was_played_if_that_is_asked_for(
             assert time.monotonic() - started >= 0.2
 
 
+def test_a_client_that_is_released_leaves_no_answer_of_a_device_behind(daily, client):
+    """The event loop of whoever waits for it may be closed right after that."""
+    speaker = daily.create_speaker_device("speaker")
+    release, answered = threading.Event(), []
+
+    def answer(audio: bytes) -> None:
+        assert release.wait(LIMIT_SECS)
+        answered.append(audio)
+
+    speaker.read_frames(160, completion=answer)
+    releasing = threading.Thread(target=client.release)
+    releasing.start()
+    release.set()
+    releasing.join(LIMIT_SECS)
+    assert answered == [b""]
+
+
 def test_what_a_callback_raises_comes_up_at_the_end(monkeypatch):
     def fail() -> None:
         raise LookupError("in Daily's thread")
