@@ -626,7 +626,8 @@ class _Judge:
         cut = self.cut_at(say)
         subject = text.frame.text.split()[0]
         if say.texts == "sentence first":
-            is_refused = self.may_miss and not self.heard_of.get(say)
+            # Without a start it may as well belong to refused speech before it.
+            is_refused = self.may_miss and not (say.started and self.heard_of.get(say))
             if at is None and cut == math.inf and not (self.setup.drop or is_refused):
                 self.find("text lost", subject, "no interruption, and it never came")
             return
