@@ -48,7 +48,7 @@ PAUSES_SECS = (0.2, 2.5)
 """Between two interruptions of a bot, at least and at most."""
 
 TARGET_MS = 15.0
-"""The p99, as far as the control does not show that the machine was busy for as long."""
+"""The p99; if the control takes longer than that, too, the machine was too busy to tell."""
 
 
 @dataclass
@@ -189,9 +189,11 @@ def report(measured: list[Times], load: float) -> bool:
         found = [ms for times in measured for ms in times.since_entered(getattr(times, later))]
         row, p99[later] = _row(name, found)
         print(row)
-    met = p99["written"] <= max(TARGET_MS, 2 * p99["woken"])
-    print(f"Target (p99 to the socket {TARGET_MS:g} ms): {'met' if met else 'MISSED'}")
-    return met
+    verdict = "met" if p99["written"] <= TARGET_MS else "MISSED"
+    if p99["written"] > TARGET_MS >= p99["written"] - p99["woken"]:
+        verdict = "cannot be told: the process itself was busy for as long"
+    print(f"Target (p99 to the socket {TARGET_MS:g} ms): {verdict}")
+    return verdict != "MISSED"
 
 
 def main() -> int:
