@@ -28,7 +28,9 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .errors import AgentHumanError as AgentHumanError
     from .errors import ApiError as ApiError
     from .errors import AuthenticationError as AuthenticationError
+    from .errors import AvatarAbsentError as AvatarAbsentError
     from .errors import AvatarLeftError as AvatarLeftError
+    from .errors import AvatarUnavailableError as AvatarUnavailableError
     from .errors import BadRequestError as BadRequestError
     from .errors import BotRemovedError as BotRemovedError
     from .errors import ConnectError as ConnectError
@@ -43,6 +45,8 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .errors import SessionLingersError as SessionLingersError
     from .errors import ShortLivedError as ShortLivedError
     from .errors import TransportError as TransportError
+    from .errors import WrongPlaceError as WrongPlaceError
+    from .errors import WrongRoomError as WrongRoomError
     from .frames import AgentHumanAvatarJoinedFrame as AgentHumanAvatarJoinedFrame
     from .frames import AgentHumanAvatarLeftFrame as AgentHumanAvatarLeftFrame
     from .frames import AgentHumanBotLeftFrame as AgentHumanBotLeftFrame
@@ -85,7 +89,9 @@ else:
         "AgentHumanError": "errors",
         "ApiError": "errors",
         "AuthenticationError": "errors",
+        "AvatarAbsentError": "errors",
         "AvatarLeftError": "errors",
+        "AvatarUnavailableError": "errors",
         "BadRequestError": "errors",
         "BotRemovedError": "errors",
         "ConnectError": "errors",
@@ -100,6 +106,8 @@ else:
         "SessionLingersError": "errors",
         "ShortLivedError": "errors",
         "TransportError": "errors",
+        "WrongPlaceError": "errors",
+        "WrongRoomError": "errors",
         "AgentHumanAvatarJoinedFrame": "frames",
         "AgentHumanAvatarLeftFrame": "frames",
         "AgentHumanBotLeftFrame": "frames",

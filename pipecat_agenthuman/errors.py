@@ -170,24 +170,29 @@ class ShapeError(ValueError):
 
 
 class SessionLingersError(ApiError):
-    """The session before could not be ended, so no other was made: there are never two at once.
+    """The session before may still run, so no other was made: there are never two at once.
 
     Attributes:
-        gone_in_secs: Seconds after which the service has ended it by itself.
+        gone_in_secs: Seconds after which it is certain to be gone by itself.
+        asking_helps: Whether trying again may find it gone before.
     """
 
     kind = "session_lingers"
 
-    def __init__(self, message: str, *, gone_in_secs: float, remedy: str = "") -> None:
+    def __init__(
+        self, message: str, *, gone_in_secs: float, asking_helps: bool = True, remedy: str = ""
+    ) -> None:
         """Create the exception.
 
         Args:
             message: What went wrong, free of secrets.
-            gone_in_secs: Seconds after which the service has ended the session by itself.
+            gone_in_secs: Seconds after which the session is certain to be gone by itself.
+            asking_helps: Whether trying again may find it gone before.
             remedy: What to do about it.
         """
         super().__init__(message, remedy=remedy)
         self.gone_in_secs = gone_in_secs
+        self.asking_helps = asking_helps
 
 
 class ConnectError(AgentHumanError):
@@ -206,6 +211,12 @@ class BotRemovedError(ConnectError):
     """The bot is not in the room, while its avatar is: nobody can be talked with."""
 
     kind = "bot_removed"
+
+
+class AvatarAbsentError(ConnectError):
+    """The avatar did not appear in the room although its session is up."""
+
+    kind = "avatar_absent"
 
 
 class ShortLivedError(ConnectError):
@@ -274,3 +285,21 @@ class RoomTokenError(AgentHumanError):
     """The token with which the avatar joins the room could not be made."""
 
     kind = "room_token"
+
+
+class WrongPlaceError(AgentHumanError):
+    """The service stands in a place of the pipeline where it cannot speak."""
+
+    kind = "wrong_place"
+
+
+class WrongRoomError(AgentHumanError):
+    """The output transport is not in the avatar's room: whoever the bot talks to is elsewhere."""
+
+    kind = "wrong_room"
+
+
+class AvatarUnavailableError(AgentHumanError):
+    """The avatar was waited for and will not come."""
+
+    kind = "avatar_unavailable"

@@ -38,10 +38,12 @@ from pipecat_agenthuman._environment import WS_URL
 from pipecat_agenthuman.client.connection import ConnectionLimits
 from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.client.sources import OwnSessions, SessionCredentials
+from pipecat_agenthuman.errors import AgentHumanError
 from pipecat_agenthuman.frames import (
     AgentHumanAvatarJoinedFrame,
     AgentHumanAvatarLeftFrame,
     AgentHumanBotLeftFrame,
+    AgentHumanPersonsFrame,
 )
 from pipecat_agenthuman.pipeline.announcer import Announcer
 from pipecat_agenthuman.pipeline.availability import Availability
@@ -52,6 +54,8 @@ from pipecat_agenthuman.pipeline.error_reports import ErrorReport
 from pipecat_agenthuman.pipeline.fallback import Fallback
 from pipecat_agenthuman.pipeline.frame_traits import HandedOnFrame, Reading, Role, read
 from pipecat_agenthuman.pipeline.metrics import Meter, ServiceStats
+from pipecat_agenthuman.pipeline.placement import misplacement
+from pipecat_agenthuman.pipeline.readiness import Readiness
 from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
 from pipecat_agenthuman.pipeline.switching import SwitchWatch
 from pipecat_agenthuman.pipeline.tracing import CallTracer
@@ -81,7 +85,8 @@ class AgentHumanVideoService(AIService):
     Event handlers: ``on_connected(service, session_id)``,
     ``on_disconnected(service, reason, will_reconnect)``,
     ``on_speak_confirmed(service, audio_samples)``, ``on_interrupt_confirmed(service)``,
-    ``on_avatar_error(service, error, code)`` and ``on_avatar_ready(service)``.
+    ``on_avatar_error(service, error, code)``, ``on_avatar_ready(service)`` and
+    ``on_session_ending(service, left_secs)``.
 
     Example::
 
@@ -113,6 +118,7 @@ class AgentHumanVideoService(AIService):
         # Limits
         max_unconfirmed: int = 1,
         avatar_wait_secs: float = 10.0,
+        max_session_secs: float | None = None,
         drain_grace_secs: float = DRAIN_GRACE_SECS,
         limits: ConnectionLimits | None = None,
         renewal: RenewalPolicy | None = None,
@@ -140,7 +146,10 @@ class AgentHumanVideoService(AIService):
                 this service and an output with ``audio_out_enabled=False``.
             max_unconfirmed: Most ``agent.speak`` that wait for confirmation.
             avatar_wait_secs: How long the first words wait for the avatar to appear in the
-                room, with a transport that tells.
+                room, with a transport that tells. Then the transport speaks until it does.
+            max_session_secs: How long the avatar may be there without a break. Then its session
+                is ended and not replaced, until the room was empty and somebody comes;
+                ``on_session_ending`` comes before.
             drain_grace_secs: What an ``EndFrame`` waits beyond the time still to be played.
             limits: How long the connection waits for what.
             renewal: How often and how long to try after a session was lost.
@@ -162,6 +171,8 @@ class AgentHumanVideoService(AIService):
         check_count("max_unconfirmed", max_unconfirmed)
         check_secs("avatar_wait_secs", avatar_wait_secs)
         check_secs("drain_grace_secs", drain_grace_secs)
+        if max_session_secs is not None:
+            check_secs("max_session_secs", max_session_secs, positive=True)
         complete = AgentHumanVideoSettings.defaults()
         if settings is not None:
             complete.apply_update(settings)
@@ -197,6 +208,7 @@ class AgentHumanVideoService(AIService):
             meter=self._meter,
             transport_speaks=transport_speaks,
         )
+        self._readiness = Readiness(self._availability, self._output.rounds)
         driver = PlayoutDriver(output=self._output, fallback=self._fallback)
         self._announcer = Announcer(
             self,
@@ -213,6 +225,7 @@ class AgentHumanVideoService(AIService):
             fallback=self._fallback,
             driver=driver,
             announcer=self._announcer,
+            readiness=self._readiness,
             meter=self._meter,
             options=SupervisorOptions(
                 ws_url=socket_url,
@@ -221,9 +234,12 @@ class AgentHumanVideoService(AIService):
                 renewal=renewal,
                 avatar_wait_secs=avatar_wait_secs,
                 renew_before_expiry=renew_before_expiry,
+                max_session_secs=max_session_secs,
             ),
         )
         self._switch_watch = SwitchWatch(self, on_interruption=self._interrupt)
+        self._room = room
+        self._misplacement: AgentHumanError | None = None
         for event in (
             "on_connected",
             "on_disconnected",
@@ -231,6 +247,7 @@ class AgentHumanVideoService(AIService):
             "on_interrupt_confirmed",
             "on_avatar_error",
             "on_avatar_ready",
+            "on_session_ending",
         ):
             self._register_event_handler(event)
 
@@ -250,6 +267,29 @@ class AgentHumanVideoService(AIService):
         """A snapshot of everything that was counted."""
         self._output.note_heard()
         return self._meter.stats.snapshot()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the avatar may speak now: its session is up, and it is in the room."""
+        return self._readiness.is_ready
+
+    async def wait_until_ready(self, timeout_secs: float | None = None) -> None:
+        """Wait until the avatar may speak, for example before the first words.
+
+        The pipeline must be running, or about to: without it nothing brings a session up.
+
+        Args:
+            timeout_secs: How long to wait, in seconds; None for no limit.
+
+        Raises:
+            AvatarUnavailableError: If it will not come: its session cannot be made, or is over
+                for good, or the pipeline has ended. The reason is its ``__cause__``.
+            TimeoutError: If it did not come in time. It may yet.
+            ValueError: If ``timeout_secs`` is not a number of seconds.
+        """
+        if timeout_secs is not None:
+            check_secs("timeout_secs", timeout_secs)
+        await self._readiness.wait(timeout_secs)
 
     # --- lifecycle ---------------------------------------------------------------------
 
@@ -272,7 +312,10 @@ class AgentHumanVideoService(AIService):
         self._fallback.look_for_transport(self._pipeline_rate)
         self._switch_watch.find()
         self._output.heard_audio.set_rate(self._pipeline_rate)
-        if not self._starts_with_client:
+        self._misplacement = misplacement(self, kind=AgentHumanVideoService, room=self._room)
+        if self._misplacement is not None:
+            await self._supervisor.stand_aside(self._misplacement)
+        elif not self._starts_with_client:
             self._bring_up()
 
     async def stop(self, frame: EndFrame) -> None:
@@ -313,12 +356,16 @@ class AgentHumanVideoService(AIService):
             self._supervisor.note_avatar(frame)
         elif isinstance(frame, AgentHumanBotLeftFrame):
             self._supervisor.note_bot_left(frame.reason)
+        elif isinstance(frame, AgentHumanPersonsFrame):
+            self._supervisor.note_persons(frame.persons)
         elif isinstance(frame, ClientConnectedFrame) and self._starts_with_client:
             self._bring_up()
         if direction is FrameDirection.UPSTREAM:
             await self.push_frame(frame, direction)
         else:
             await self._take(read(frame))
+        if isinstance(frame, StartFrame) and self._misplacement is not None:
+            await self._announcer.report_misplaced(self._misplacement)  # behind the StartFrame
 
     async def _take(self, reading: Reading) -> None:
         """Take a frame that goes down."""
@@ -446,7 +493,8 @@ class AgentHumanVideoService(AIService):
         self._output.change_pace(pace)
         self._warn_unhandled_updated_settings(set(changed) & {"model", *delta.extra})
         names_avatar = getattr(delta, "avatar", NOT_GIVEN) is not NOT_GIVEN
-        if changed.keys() & {"avatar", "aspect_ratio"} or (names_avatar and not was_usable):
+        wants_another = changed.keys() & {"avatar", "aspect_ratio"}
+        if self._misplacement is None and (wants_another or (names_avatar and not was_usable)):
             if isinstance(self._source, OwnSessions):
                 self._source.avatar = wanted.given("avatar")
                 self._source.aspect_ratio = wanted.given("aspect_ratio")

@@ -13,7 +13,9 @@ KINDS = {
     "AgentHumanError": "failed",
     "ApiError": "request_failed",
     "AuthenticationError": "authentication",
+    "AvatarAbsentError": "avatar_absent",
     "AvatarLeftError": "avatar_left",
+    "AvatarUnavailableError": "avatar_unavailable",
     "BadRequestError": "bad_request",
     "BotRemovedError": "bot_removed",
     "ConnectError": "connection_failed",
@@ -29,6 +31,8 @@ KINDS = {
     "ShapeError": "unusable_answer",
     "ShortLivedError": "expires_at_once",
     "TransportError": "connection_failed",
+    "WrongPlaceError": "wrong_place",
+    "WrongRoomError": "wrong_room",
 }
 
 

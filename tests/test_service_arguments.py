@@ -70,6 +70,8 @@ def test_missing_or_contradictory_arguments_are_named(arguments, named):
         ({"drain_grace_secs": -5}, ["drain_grace_secs", "-5"]),
         ({"avatar_wait_secs": float("inf")}, ["avatar_wait_secs"]),
         ({"avatar_wait_secs": "10"}, ["avatar_wait_secs"]),
+        ({"max_session_secs": 0}, ["max_session_secs", "more than 0"]),
+        ({"max_session_secs": "600"}, ["max_session_secs"]),
         ({"max_unconfirmed": 1.5}, ["max_unconfirmed"]),
     ],
 )

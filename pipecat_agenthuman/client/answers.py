@@ -30,6 +30,9 @@ RUNNING_STATUSES = frozenset({"started", "active"})
 
 ENDED_STATUS = "ended"
 
+_NOT_ASSIGNED_YET: Final = "try_again"
+"""What stands in the place of a server's address while the service is still looking for one."""
+
 
 _IDENTIFIER: Final = re.compile(r"[!-.0-~]{1,200}")
 """Printable ASCII without a slash: it becomes a part of a path."""
@@ -144,6 +147,10 @@ class SessionRecord(_AnswerModel):
         return self.status in RUNNING_STATUSES
 
 
+class _SessionList(_AnswerModel):
+    sessions: tuple[SessionRecord, ...]
+
+
 class CreatedSession(_AnswerModel):
     """A session that has just been created, and already runs.
 
@@ -156,6 +163,8 @@ class CreatedSession(_AnswerModel):
         metadata: The object given at creation.
         usage: What the account may still use, or None if the service did not say.
         message: The service's own remark, or None.
+        ws_url: WebSocket URL of the server that this session was assigned, as the service gave
+            it and not checked; None if it named none, or has not assigned one yet.
     """
 
     session_id: _Identifier
@@ -166,6 +175,7 @@ class CreatedSession(_AnswerModel):
     metadata: _Object = Field(default_factory=dict[str, Any])
     usage: Annotated[Usage | None, WrapValidator(_or_none)] = None
     message: _Text = None
+    ws_url: _Text = None
 
     @property
     def running(self) -> bool:
@@ -230,11 +240,40 @@ def created_session(body: Mapping[str, Any]) -> CreatedSession:
     session = _object_in(body, "session")
     created = _validated(
         CreatedSession,
-        {**session, "usage": body.get("usage"), "message": body.get("message")},
+        {
+            **session,
+            "usage": body.get("usage"),
+            "message": body.get("message"),
+            "ws_url": _assigned_server({**body, **session}),
+        },
     )
     if created.status == ENDED_STATUS:
         raise ShapeError("session.status says that it has ended")
     return created
+
+
+def _assigned_server(fields: Mapping[str, Any]) -> str | None:
+    """The address of a session's own server, under either of the names that it has had."""
+    for name in ("server_ws_uri", "ws_uri"):
+        address = fields.get(name)
+        if isinstance(address, str) and address and address != _NOT_ASSIGNED_YET:
+            return address
+    return None
+
+
+def session_list(body: Mapping[str, Any]) -> tuple[SessionRecord, ...]:
+    """Read the answer to ``GET /sessions``.
+
+    Args:
+        body: The JSON object.
+
+    Returns:
+        The sessions.
+
+    Raises:
+        ShapeError: If there is no list, or a session in it has no identifier or status.
+    """
+    return _validated(_SessionList, body).sessions
 
 
 def session_record(body: Mapping[str, Any]) -> SessionRecord:

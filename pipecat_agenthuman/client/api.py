@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypeVar
 import aiohttp
 from loguru import logger
 
-from pipecat_agenthuman._arguments import check_secs
+from pipecat_agenthuman._arguments import check_choice, check_secs
 from pipecat_agenthuman._environment import API_KEY, API_URL
 from pipecat_agenthuman.client.answers import (
     ENDED_STATUS,
@@ -29,13 +29,16 @@ from pipecat_agenthuman.client.answers import (
     account_usage,
     avatar_list,
     ended_session,
+    session_list,
     session_record,
     uploaded_face,
 )
 from pipecat_agenthuman.client.creations import Creations
 from pipecat_agenthuman.client.requests import (
     ASPECT_RATIOS,
+    SESSION_STATUSES,
     Room,
+    SessionStatus,
     create_payload,
     face_payload,
     session_path,
@@ -242,6 +245,34 @@ class AgentHumanApi:
             "Looking at the session", session_path(session_id), session_record, retry
         )
 
+    async def list_sessions(
+        self,
+        *,
+        status: SessionStatus = "all",
+        timeout_secs: float | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> tuple[SessionRecord, ...]:
+        """List the account's sessions.
+
+        Args:
+            status: ``all``, those that run (``started``), or those that have ``ended``.
+            timeout_secs: Limit of each request, in seconds, instead of the client's.
+            retry: Limits on repeating, instead of the client's.
+
+        Returns:
+            The sessions, without their tokens. Whether the service lists their metadata is not
+            documented: it is empty where it does not.
+
+        Raises:
+            ValueError: If there is no such status, or the limit is not a positive number.
+            ApiError: See the class.
+        """
+        check_choice("status", status, SESSION_STATUSES)
+        path = f"/sessions?status={status}"
+        return await self._get(
+            "Listing the sessions", path, session_list, retry, timeout_secs=timeout_secs
+        )
+
     async def end_session(
         self,
         session_id: str,
@@ -364,8 +395,11 @@ class AgentHumanApi:
         path: str,
         parse: Callable[[Mapping[str, Any]], _Model],
         retry: RetryPolicy | None,
+        timeout_secs: float | None = None,
     ) -> _Model:
-        call = Call(doing, "GET", path, self._timeout_secs)
+        limit_secs = self._timeout_secs if timeout_secs is None else timeout_secs
+        check_secs("timeout_secs", limit_secs, positive=True)
+        call = Call(doing, "GET", path, limit_secs)
 
         async def attempt() -> _Model:
             return self._rest.understood(await self._rest.exchange(call), parse, call)

@@ -112,24 +112,26 @@ class SessionLost:
     """The session is gone, or could not be brought up.
 
     Attributes:
-        error: What to report; None for a planned renewal.
+        error: What to report; None if it was given up as planned.
         will_renew: Whether another one is being brought up.
         was_ready: Whether audio could be sent before.
+        why: Why it was given up as planned.
     """
 
     error: AgentHumanError | None
     will_renew: bool
     was_ready: bool
+    why: str = PLANNED_REASON
 
     @property
     def planned(self) -> bool:
-        """Whether nothing was wrong with it: another one takes over as planned."""
+        """Whether nothing was wrong with it: another one takes over, or none is wanted."""
         return self.error is None
 
     @property
     def reason(self) -> str:
         """Why, in a sentence."""
-        return PLANNED_REASON if self.error is None else self.error.message
+        return self.why if self.error is None else self.error.message
 
 
 SessionEvent = ConnectionEvent | SessionLost

@@ -64,15 +64,15 @@ class Attempts:
             return None
         pause = self._backoff_secs(error)
         has_attempts = self._failures <= self._policy.max_attempts
-        if has_attempts and may_have_created(error):
-            # Another create could make two live sessions, so the sweep comes first.
-            return self._sweep(now, ORPHAN_SWEEP_SECS)
-        if has_attempts and self._waited_secs + pause <= self._policy.max_total_secs:
-            return pause
-        if isinstance(error, SessionLingersError):
-            # Asking is of no use any more, but time is: then there is one attempt left.
+        has_time = self._waited_secs + pause <= self._policy.max_total_secs
+        lingers = isinstance(error, SessionLingersError)
+        if lingers and not error.asking_helps:
             return self._sweep(now, error.gone_in_secs)
-        return None
+        # What may have been created is looked for, however long the answer was waited for.
+        if has_attempts and (has_time or may_have_created(error)):
+            return pause
+        # Asking is of no use any more, but time is: then there is one attempt left.
+        return self._sweep(now, error.gone_in_secs) if lingers else None
 
     def planned_pause_secs(self, *, ready_since: float | None, expires: bool) -> float | None:
         """Take note of a session that was given up as planned.
@@ -91,6 +91,10 @@ class Attempts:
             return self.pause_secs(error, renewable=True, ready_since=ready_since)
         self._without_since = now
         return 0.0
+
+    def wanted_again(self) -> None:
+        """Nobody wanted a session until now: that time does not count."""
+        self._without_since = self._timing.monotonic()
 
     def _sweep(self, now: float, secs: float) -> float:
         """Wait until the service has ended a session by itself: no attempt, so not counted."""

@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Literal, Protocol, cast, get_args
 from urllib.parse import quote
 
 import aiohttp
@@ -19,6 +19,11 @@ ASPECT_RATIOS: Final = ("4:3", "3:4", "1:1")
 """The shapes of video that the service offers."""
 
 ROOM_PLATFORMS: Final = ("daily", "livekit")
+
+SessionStatus = Literal["all", "started", "ended"]
+
+SESSION_STATUSES: Final = get_args(SessionStatus)
+"""Which sessions the service can list."""
 
 MAX_IMAGE_BYTES: Final = 10_000_000
 """An image is at most 10 MB (documented)."""

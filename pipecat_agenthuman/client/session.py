@@ -19,18 +19,19 @@ from pipecat_agenthuman.client.events import (
     SessionLost,
 )
 from pipecat_agenthuman.client.renewal import Attempts
-from pipecat_agenthuman.client.retry import RenewalPolicy, Timing
+from pipecat_agenthuman.client.retry import RenewalPolicy, Timing, is_permanent
+from pipecat_agenthuman.client.servers import server_url
 from pipecat_agenthuman.client.sources import OpenedSession, SessionSource
 from pipecat_agenthuman.client.waiting import finish, unless
-from pipecat_agenthuman.errors import AgentHumanError, LossKind, ShortLivedError
+from pipecat_agenthuman.errors import AgentHumanError, ConnectError, LossKind, ShortLivedError
 
 
 @dataclass(frozen=True, slots=True)
 class _Replacement:
-    """The session is to be given up for another one.
+    """The session is to be given up, for another one or for none.
 
     Attributes:
-        error: What is wrong with it; None for a planned renewal.
+        error: What is wrong with it; None if that is planned.
         expires: Whether it is to expire soon.
     """
 
@@ -45,6 +46,8 @@ class SessionState(StrEnum):
     STARTING = "starting"
     READY = "ready"
     RENEWING = "renewing"
+    RESTING = "resting"
+    """There is none, and none is wanted for the time being."""
     ENDED = "ended"
 
 
@@ -88,6 +91,9 @@ class Session:
         self._ready_since: float | None = None
         self._replacement: _Replacement | None = None
         self._ending = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._why_not = ""  # another one is wanted
 
     # --- looking -----------------------------------------------------------------------
 
@@ -134,6 +140,11 @@ class Session:
                 if pause_secs is None:
                     return
                 await unless(self._ending, self._timing.sleep(pause_secs))
+                if not self._wanted.is_set():
+                    self._state = SessionState.RESTING
+                    await unless(self._ending, self._wanted.wait())
+                    self._attempts.wanted_again()
+                    self._state = SessionState.RENEWING
         finally:
             self._state = SessionState.ENDED
 
@@ -147,6 +158,33 @@ class Session:
         self._replacement = _Replacement(error, expires)
         if self._connection is not None:
             self._connection.leave()
+
+    def hold(self, why: str) -> None:
+        """Make no other session until ``resume``; the one that is up goes on.
+
+        Args:
+            why: In words, for whoever is told when it ends.
+        """
+        self._why_not = why
+        self._wanted.clear()
+
+    def rest(self, why: str) -> None:
+        """End the session that is up, if any, and make no other until ``resume``.
+
+        Args:
+            why: In words, for whoever is told.
+        """
+        self.hold(why)
+        self.renew()
+
+    def resume(self) -> bool:
+        """A session is wanted again, after ``hold`` or ``rest``.
+
+        Returns:
+            Whether another one is being brought up now.
+        """
+        self._wanted.set()
+        return self._state is SessionState.RESTING
 
     def end(self) -> None:
         """Let go: ``run`` closes the connection, ends the session and returns."""
@@ -183,7 +221,7 @@ class Session:
             return None
         if self._replacement is None and not self._ending.is_set():
             self._connection = Connection(
-                self._ws_url,
+                server_url(self._opened.ws_url, configured=self._ws_url),
                 self._opened.init,
                 on_event=self._take,
                 max_unconfirmed=self._max_unconfirmed,
@@ -206,6 +244,12 @@ class Session:
         was_ready = self._state is SessionState.READY
         if self._ending.is_set():
             return None
+        may_rest = error is None or (isinstance(error, ConnectError) and not is_permanent(error))
+        if may_rest and not self._wanted.is_set():
+            # The service, too, ends the session of a room that everybody has left.
+            self._state = SessionState.RESTING if self.renewable else SessionState.ENDED
+            self._on_event(SessionLost(None, False, was_ready, self._why_not))
+            return 0.0 if self.renewable else None
         if error is None:
             expires = self._replacement is not None and self._replacement.expires
             pause_secs = self._attempts.planned_pause_secs(

@@ -13,14 +13,9 @@ from loguru import logger
 from pipecat_agenthuman._arguments import check_text
 from pipecat_agenthuman._credentials import redact
 from pipecat_agenthuman.client.api import AgentHumanApi, Room
-from pipecat_agenthuman.client.renewal import ORPHAN_SWEEP_SECS
+from pipecat_agenthuman.client.leftovers import Leftovers, with_nonce
 from pipecat_agenthuman.client.retry import NO_RETRY, RetryPolicy, may_have_created
-from pipecat_agenthuman.errors import (
-    ApiError,
-    AuthenticationError,
-    BadRequestError,
-    SessionLingersError,
-)
+from pipecat_agenthuman.errors import ApiError, BadRequestError
 from pipecat_agenthuman.wire.protocol import SessionInit
 
 CREATE_TIMEOUT_SECS: Final = 30.0
@@ -30,19 +25,6 @@ END_TIMEOUT_SECS: Final = 3.0
 END_POLICY: Final = RetryPolicy(max_attempts=3, max_total_secs=4.0, first_pause_secs=0.2)
 """Ending a session holds up its successor and the end of the pipeline: a few seconds at most.
 What cannot be ended is logged, and swept by the service within 3 minutes."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Lingering:
-    """A session that could not be ended, or that may run without anybody knowing it.
-
-    Attributes:
-        session_id: Its identifier; None if the answer that named it was lost.
-        gone_at: When the service has ended it by itself, on a monotonic clock.
-    """
-
-    session_id: str | None
-    gone_at: float
 
 
 @dataclass(frozen=True)
@@ -76,11 +58,13 @@ class OpenedSession:
         init: What ``session.init`` carries.
         expiration: When the service will end it, or None if it did not say.
         life_secs: From its creation to its expiration, or None if it has none.
+        ws_url: Where the service wants it to be spoken to, not checked; None if it did not say.
     """
 
     init: SessionInit
     expiration: datetime | None = None
     life_secs: float | None = None
+    ws_url: str | None = None
 
 
 class SessionSource(Protocol):
@@ -140,7 +124,7 @@ class OwnSessions:
         self._metadata = metadata
         self._monotonic = monotonic
         self._live_id: str | None = None
-        self._lingering: _Lingering | None = None
+        self._leftovers = Leftovers(api, monotonic=monotonic)
 
     def redacted(self, text: str) -> str:
         """Remove the key, and the tokens of rooms and sessions."""
@@ -150,28 +134,30 @@ class OwnSessions:
         """Create a session, in one attempt: whoever calls decides about another.
 
         Raises:
-            SessionLingersError: If the session before has not ended, and cannot be ended now.
+            SessionLingersError: If the session before may run, and cannot be found or ended now.
             ApiError: If it fails.
         """
-        await self._end_former()
+        await self._leftovers.clear()
+        metadata, nonce = with_nonce(self._metadata)
+        sent_at = self._monotonic()
         try:
             created = await self._api.create_session(
                 avatar=self.avatar,
                 room=self._room,
                 aspect_ratio=self.aspect_ratio,
-                metadata=self._metadata,
+                metadata=metadata,
                 retry=NO_RETRY,
             )
         except ValueError as error:
             raise BadRequestError(f"Creating a session: {error}") from None
         except ApiError as error:
             if may_have_created(error):
-                self._linger(None)
+                self._leftovers.unanswered(nonce, sent_at)
             raise
         self._live_id = created.session_id
         init = SessionInit(created.session_id, created.session_token)
         life_secs = _life_secs(created.started_at, created.expiration)
-        return OpenedSession(init, created.expiration, life_secs)
+        return OpenedSession(init, created.expiration, life_secs, created.ws_url)
 
     async def end(self) -> None:
         """End the session that runs; what cannot be ended is logged with its identifier."""
@@ -183,7 +169,7 @@ class OwnSessions:
         except ApiError as error:
             # The client has logged it as an error, with the identifier.
             logger.debug(f"The service sweeps session {session_id} within 3 minutes. {error}")
-            self._linger(session_id)
+            self._leftovers.unended(session_id)
         # Not if this was cancelled: then it is still to be ended.
         self._live_id = None
 
@@ -191,41 +177,10 @@ class OwnSessions:
         """End the session that runs, or lingers, and close the client."""
         await self.end()
         try:
-            await self._end_former()
+            await self._leftovers.clear()
         except ApiError as error:
             logger.debug(str(error))
         await self._api.close()
-
-    def _linger(self, session_id: str | None) -> None:
-        self._lingering = _Lingering(session_id, self._monotonic() + ORPHAN_SWEEP_SECS)
-
-    async def _end_former(self) -> None:
-        """Try once more to end what could not be ended; two must never run at the same time."""
-        former = self._lingering
-        if former is None:
-            return
-        gone_in_secs = former.gone_at - self._monotonic()
-        if gone_in_secs > 0:
-            await self._end_lingering(former.session_id, gone_in_secs)
-        self._lingering = None
-
-    async def _end_lingering(self, session_id: str | None, gone_in_secs: float) -> None:
-        if session_id is None:
-            raise SessionLingersError(
-                "No session was made, because one may run whose creation was not answered.",
-                gone_in_secs=gone_in_secs,
-                remedy=f"The service ends it within {gone_in_secs:.0f} s.",
-            )
-        try:
-            await self._api.end_session(session_id, timeout_secs=END_TIMEOUT_SECS, retry=NO_RETRY)
-        except AuthenticationError:
-            raise  # No other session could be made either.
-        except ApiError as error:
-            raise SessionLingersError(
-                f"No session was made, because the one before cannot be ended: {error.message}",
-                gone_in_secs=gone_in_secs,
-                remedy=error.remedy,
-            ) from None
 
 
 def _life_secs(started_at: datetime | None, expiration: datetime | None) -> float | None:

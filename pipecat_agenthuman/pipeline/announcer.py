@@ -24,7 +24,7 @@ from pipecat_agenthuman.client.events import (
     SpeechConfirmed,
     Unexpected,
 )
-from pipecat_agenthuman.errors import BotRemovedError
+from pipecat_agenthuman.errors import AgentHumanError, BotRemovedError, WrongPlaceError
 from pipecat_agenthuman.frames import (
     AgentHumanConnectedFrame,
     AgentHumanDisconnectedFrame,
@@ -60,7 +60,25 @@ class AvatarReady:
     """The avatar may speak from now on."""
 
 
-News = ConnectionEvent | SessionLost | AvatarReady
+@dataclass(frozen=True, slots=True)
+class AvatarAbsent:
+    """The avatar was waited for in the room in vain; its session goes on."""
+
+    error: AgentHumanError
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnding:
+    """The session ends soon, and no other takes over.
+
+    Attributes:
+        left_secs: How soon.
+    """
+
+    left_secs: float
+
+
+News = ConnectionEvent | SessionLost | AvatarReady | AvatarAbsent | SessionEnding
 
 
 class Announcer:
@@ -126,6 +144,13 @@ class Announcer:
         await self._processor.push_error_frame(frame, force_treat_as_permanent=report.final)
         await self._notify("on_avatar_error", report.error, report.code)
 
+    async def report_misplaced(self, error: AgentHumanError) -> None:
+        """Tell at once that the service cannot do its job where it is."""
+        passes = "everything passes as if it were not there"
+        voice = passes if isinstance(error, WrongPlaceError) else self._voice
+        meaning = f"No session is made and nothing is billed; {voice}."
+        await self.report(session_report(error, meaning, final=True))
+
     async def report_bug(self, where: str, error: Exception) -> None:
         """Tell at once that a mistake of this package ended the session."""
         report = internal_report(where, error, self._meaning(will_renew=False))
@@ -142,6 +167,13 @@ class Announcer:
             case AvatarReady():
                 await self._processor.set_usable(True)
                 await self._notify("on_avatar_ready")
+            case AvatarAbsent(error=error):
+                meaning = (
+                    f"Until it appears {self._voice}; its session goes on, and minutes with it."
+                )
+                await self.report(session_report(error, meaning, final=False))
+            case SessionEnding(left_secs=left_secs):
+                await self._notify("on_session_ending", left_secs)
             case SpeechConfirmed(message=message, samples=samples):
                 count = samples if message.audio_samples is None else message.audio_samples
                 await push(AgentHumanSpeakConfirmedFrame(count, event=message.event))
@@ -191,12 +223,18 @@ class Announcer:
 
     def _meaning(self, *, will_renew: bool) -> str:
         """What the loss of a session means for the call."""
-        voice = "the transport speaks" if self._transport_speaks else "the bot is mute"
         if will_renew:
-            return f"A new session is coming; until then {voice}."
+            return f"A new session is coming; until then {self._voice}."
         if self._renewable:
-            return f"There will be no other: from now on {voice}."
-        return f"It was made elsewhere (credentials=) and cannot be renewed: from now on {voice}."
+            return f"There will be no other: from now on {self._voice}."
+        return (
+            "It was made elsewhere (credentials=) and cannot be renewed: "
+            f"from now on {self._voice}."
+        )
+
+    @property
+    def _voice(self) -> str:
+        return "the transport speaks" if self._transport_speaks else "the bot is mute"
 
 
 def _excerpt(what: object) -> str:

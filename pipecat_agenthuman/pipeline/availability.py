@@ -2,8 +2,8 @@
 
 Three things decide: whether a session is up, whether its avatar is in the room as far as
 anybody tells, and whether speech may wait for it. A transport that knows the avatar tells when
-its participant joins. With any other transport nobody does, and then the session's word must
-be enough.
+its participant joins, and then an avatar that is not there says nothing, whatever its session
+tells. With any other transport nobody does, and the session's word must be enough.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class AvatarState(StrEnum):
     """What the avatar can do for the speech that comes now."""
 
     EXPECTED = "expected"
-    """It is on its way for the first time in the call: speech waits for it."""
+    """It is on its way for the first time, or to a room that was empty: speech waits for it."""
 
     READY = "ready"
     """It is there, and its session is up."""
@@ -41,13 +41,12 @@ class Availability:
         """
         self.announced = announced
         self.was_recognized = False
-        self._is_first = True  # speech waits for the first avatar, never for a later one
+        self._is_awaited = True  # speech waits for the first avatar, never for a replacement
         self._failed = False
         self._session_up = False
         self._present: set[str] = set()
         self._of_former_session: set[str] = set()
         self._was_here = False
-        self._waived = False
         self._joined = asyncio.Event()
 
     # --- looking -----------------------------------------------------------------------
@@ -60,7 +59,7 @@ class Availability:
             return AvatarState.ABSENT
         if self._session_up and self.is_there:
             return AvatarState.READY
-        return AvatarState.EXPECTED if self._is_first else AvatarState.ABSENT
+        return AvatarState.EXPECTED if self._is_awaited else AvatarState.ABSENT
 
     @property
     def session_up(self) -> bool:
@@ -69,13 +68,13 @@ class Availability:
 
     @property
     def is_there(self) -> bool:
-        """Whether the avatar is in the room, or nobody would tell, or waiting was given up."""
-        return not self.announced or self._waived or bool(self._present)
+        """Whether the avatar is in the room, or nobody would tell."""
+        return not self.announced or bool(self._present)
 
     @property
     def is_awaited(self) -> bool:
         """Whether speech may wait for an avatar: none was ready yet, and none was given up."""
-        return self._is_first
+        return self._is_awaited
 
     async def until_joined(self) -> None:
         """Wait until an avatar of the present session is in the room."""
@@ -90,15 +89,19 @@ class Availability:
 
     def session_lost(self) -> None:
         """The session ended: its avatar may linger in the room, but speaks no more."""
-        self._session_up = self._is_first = False
+        self._session_up = self._is_awaited = False
         self._of_former_session |= self._present
         self._present.clear()
         self._joined.clear()
-        self._was_here = self._waived = False
+        self._was_here = False
 
-    def start_timed_out(self) -> None:
-        """The first session took too long: speech does not wait for it any more."""
-        self._is_first = False
+    def expected_anew(self) -> None:
+        """Somebody came into a room that was empty: speech waits for the avatar as at first."""
+        self._is_awaited = True
+
+    def waited_enough(self) -> None:
+        """Session or avatar took too long: speech does not wait for them any more."""
+        self._is_awaited = False
 
     def failed(self) -> None:
         """The service cannot do its job any more."""
@@ -113,7 +116,7 @@ class Availability:
             return False
         is_first = not self._present
         self._present.add(participant_id)
-        self._was_here, self._waived = True, False
+        self._was_here = True
         self._joined.set()
         self._settle()
         return is_first
@@ -127,11 +130,6 @@ class Availability:
             self._joined.clear()
         return was_present and not self._present
 
-    def wait_timed_out(self) -> None:
-        """No avatar was seen in the room: let speech go to it all the same."""
-        self._waived = True
-        self._settle()
-
     def _settle(self) -> None:
         if self.state is AvatarState.READY:
-            self._is_first = False
+            self._is_awaited = False

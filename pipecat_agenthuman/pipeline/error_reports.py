@@ -21,6 +21,8 @@ _CATEGORIES: Final[Mapping[str, ErrorCategory]] = {
     "not_found": ErrorCategory.INVALID_REQUEST,
     "server_failure": ErrorCategory.SERVER,
     "session_lingers": ErrorCategory.SERVER,
+    "wrong_place": ErrorCategory.APPLICATION,
+    "wrong_room": ErrorCategory.APPLICATION,
     # What a message of ours caused on the WebSocket.
     ServerErrorCode.NO_AUDIO: ErrorCategory.APPLICATION,
     ServerErrorCode.AUDIO_NOT_PROCESSED: ErrorCategory.APPLICATION,

@@ -76,6 +76,7 @@ class Fallback:
         )
         self._is_over = False  # for the avatar: the pipeline ends
         self._bypassed = False
+        self._passes_all = False
         self._format = (WIRE_SAMPLE_RATE, 1)  # of the TTS service
         self._warnings: set[str] = set()
 
@@ -191,10 +192,16 @@ class Fallback:
             for frame in self._in_format(self._output.take_unheard()):
                 await self._pass(frame)
 
-    async def bypass(self) -> None:
-        """The last resort: from now on frames go straight to the transport."""
+    async def bypass(self, *, passes_all: bool = False) -> None:
+        """The last resort: from now on frames go straight to the transport.
+
+        Args:
+            passes_all: Whether speech passes even if the transport is not to speak: somebody
+                else says it, or has said it.
+        """
         if not self._bypassed:
             self._bypassed = True
+            self._passes_all = passes_all
             await self.pass_unheard()
 
     async def pass_on(self, frame: Frame) -> None:
@@ -255,7 +262,8 @@ class Fallback:
 
     async def _pass(self, frame: Frame) -> None:
         secs = duration_secs(frame)
-        if not self._transport_speaks and isinstance(frame, _SPOKEN):
+        speaks = self._transport_speaks or self._passes_all
+        if not speaks and isinstance(frame, _SPOKEN):
             self._meter.dropped(secs)
             return
         self._meter.fell_back(secs)

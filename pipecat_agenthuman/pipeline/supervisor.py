@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from loguru import logger
 from pipecat.processors.frame_processor import FrameProcessor
@@ -29,18 +28,29 @@ from pipecat_agenthuman.client.events import (
 from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.client.session import Session, SessionState
 from pipecat_agenthuman.client.sources import SessionSource
-from pipecat_agenthuman.errors import AgentHumanError, AvatarLeftError, BotRemovedError
+from pipecat_agenthuman.errors import (
+    AgentHumanError,
+    AvatarAbsentError,
+    AvatarLeftError,
+    AvatarUnavailableError,
+    BotRemovedError,
+    WrongPlaceError,
+)
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
-from pipecat_agenthuman.pipeline.announcer import Announcer, AvatarReady
+from pipecat_agenthuman.pipeline.announcer import (
+    Announcer,
+    AvatarAbsent,
+    AvatarReady,
+    SessionEnding,
+)
 from pipecat_agenthuman.pipeline.availability import Availability
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
+from pipecat_agenthuman.pipeline.background import Background
 from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.pipeline.fallback import Fallback
+from pipecat_agenthuman.pipeline.lifetime import EMPTY_ROOM_SECS, EndKind, life_end
 from pipecat_agenthuman.pipeline.metrics import Meter
-
-EXPIRY_MARGIN_SECS: Final = 30.0
-"""How long before its expiration a session is replaced: a pause must come in that time. Of a
-session that lives for less than two minutes it is a quarter."""
+from pipecat_agenthuman.pipeline.readiness import Readiness
 
 START_WAIT_SECS: Final = 15.0
 """How long the first words wait for a session; then the transport speaks until there is one."""
@@ -48,7 +58,10 @@ START_WAIT_SECS: Final = 15.0
 RETURN_WAIT_SECS: Final = 5.0
 """How long an avatar that left the room may take to come back before it is replaced."""
 
-_OF_ONE_SESSION: Final = ("start", "avatar", "expiration", "renewal")
+_EMPTY_ROOM: Final = "everybody has left the room"
+_CAPPED: Final = "max_session_secs is over"
+
+_OF_ONE_SESSION: Final = ("start", "avatar", "life", "renewal")
 """Background work that ends with the session for which it was begun."""
 
 
@@ -63,6 +76,8 @@ class SupervisorOptions:
         renewal: How often and how long to try after a session was lost.
         avatar_wait_secs: How long the first words wait for the avatar in the room.
         renew_before_expiry: Whether to replace a session shortly before it expires.
+        max_session_secs: How long the avatar may be there without a break, replacements
+            included; None for no limit.
     """
 
     ws_url: str
@@ -71,6 +86,7 @@ class SupervisorOptions:
     renewal: RenewalPolicy | None = None
     avatar_wait_secs: float = 10.0
     renew_before_expiry: bool = True
+    max_session_secs: float | None = None
 
 
 class Supervisor:
@@ -86,6 +102,7 @@ class Supervisor:
         fallback: Fallback,
         driver: PlayoutDriver,
         announcer: Announcer,
+        readiness: Readiness,
         meter: Meter,
         options: SupervisorOptions,
     ) -> None:
@@ -99,6 +116,7 @@ class Supervisor:
             fallback: Lets somebody else speak when the avatar cannot.
             driver: Runs the speech against the clock.
             announcer: Tells of everything.
+            readiness: Is told whether the avatar may come.
             meter: Counts.
             options: How to keep sessions.
         """
@@ -109,6 +127,7 @@ class Supervisor:
         self._fallback = fallback
         self._driver = driver
         self._announcer = announcer
+        self._readiness = readiness
         self._meter = meter
         self._options = options
         self._session = Session(
@@ -119,16 +138,18 @@ class Supervisor:
             limits=options.limits,
             renewal=options.renewal,
         )
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._background = Background(processor, on_bug=self._give_up)
         self._winding_up = False
+        self._persons: int | None = None  # in the room, as far as a transport tells
+        self._there_since: float | None = None  # the avatar, replacements included
 
     # --- living ------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to speak what there is to say, with whatever session. Idempotent."""
-        if "driver" not in self._tasks:
-            self._spawn("driver", self._driver.run)
-            self._spawn("announcer", self._announcer.run)
+        if not self._background.began("driver"):
+            self._background.spawn("driver", self._driver.run)
+            self._background.spawn("announcer", self._announcer.run)
 
     def bring_up(self, *, avatar_is_announced: bool) -> None:
         """Bring a session up, in the background. Idempotent.
@@ -136,9 +157,19 @@ class Supervisor:
         Args:
             avatar_is_announced: Whether a transport tells when the avatar joins.
         """
-        if "session" not in self._tasks and not self._winding_up:
+        may_begin = not (self._winding_up or self._readiness.is_hopeless)
+        if may_begin and not self._background.began("session"):
             self._availability.announced = avatar_is_announced
             self._begin()
+
+    async def stand_aside(self, error: AgentHumanError) -> None:
+        """Bring no session up, ever: the avatar cannot speak from here. Frames just pass.
+
+        Args:
+            error: Why.
+        """
+        self._readiness.failed(error)
+        await self._fallback.bypass(passes_all=isinstance(error, WrongPlaceError))
 
     def note_avatar(self, frame: AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame) -> None:
         """Take note of who joined or left the room."""
@@ -163,12 +194,29 @@ class Supervisor:
             self._session.renew(error)  # a loss after which there is no other: it is told of
         else:
             logger.error(f"{self._processor}: {error}")
+            self._readiness.failed(error)
             self.let_go()
             self._fallback.fall_back()  # no speech waits for an avatar that never comes
 
     def wind_up(self) -> None:
         """The call ends: bring up no session any more, and replace none."""
         self._winding_up = True
+        self._background.stop("vacancy")
+
+    def note_persons(self, persons: int) -> None:
+        """Take note of how many persons are in the room: for none of them no minutes are spent.
+
+        Args:
+            persons: How many there are now.
+        """
+        was_empty, self._persons = not self._persons, persons
+        if persons:
+            self._background.stop("vacancy")
+            if was_empty and not self._winding_up and self._session.resume():
+                self._expect_anew()
+        elif not (was_empty or self._winding_up) and self._session.renewable:
+            self._session.hold(_EMPTY_ROOM)
+            self._background.spawn("vacancy", self._await_person)
 
     def renew_at_pause(self, why: str, *, expires: bool = False) -> None:
         """Replace the session when nothing is being said; at once if there is none any more.
@@ -182,33 +230,32 @@ class Supervisor:
                 f"{self._processor}: {why}, but the session was made elsewhere and cannot be "
                 "replaced. Use room= and api_key= for that."
             )
-        elif "session" not in self._tasks or self._winding_up:
+        elif not self._background.began("session") or self._winding_up:
             return
-        elif self._tasks["session"].done():
+        elif self._background.is_done("session"):
             logger.info(f"{self._processor}: {why}; trying again to bring a session up.")
             self._begin()
         else:
-            self._spawn("renewal", partial(self._renew_when_idle, why, expires=expires))
+            self._background.spawn("renewal", partial(self._renew_when_idle, why, expires=expires))
 
     def let_go(self) -> None:
         """Close the connection and end the session, without waiting for it."""
         self._output.avatar.detach()
         self._availability.session_lost()
         self._session.end()
+        self._readiness.failed(AvatarUnavailableError("The pipeline has ended."))
 
     async def close(self, limit_secs: float) -> None:
         """Close the connection and end the session; what takes longer goes on meanwhile."""
         self.let_go()
-        session = self._tasks.get("session")
-        if session is not None:
-            await asyncio.wait({session}, timeout=limit_secs)
+        await self._background.wait("session", limit_secs)
 
     async def cleanup(self, limit_secs: float) -> None:
         """Close, and leave nothing behind. Idempotent."""
-        await self._ended("driver")
+        await self._background.ended("driver")
         await self.close(limit_secs)
-        for name in tuple(self._tasks):
-            await self._ended(name)
+        for name in self._background.names:
+            await self._background.ended(name)
         self._announcer.close()
         await self._source.close()
 
@@ -238,19 +285,18 @@ class Supervisor:
     def _welcome(self) -> None:
         """A session is up; its avatar is there, or on its way."""
         self._meter.established()
-        self._stop("start")
+        self._background.stop("start")
         connection = self._session.connection
         if connection is not None:
             self._output.avatar.attach(connection)
         self._availability.session_established()
-        self._spawn("expiration", partial(self._watch_expiration, self._session.expires_in_secs))
+        self._background.spawn("life", self._watch_life)
         if not self._availability.is_there:
-            self._spawn("avatar", self._await_avatar)
+            self._background.spawn("avatar", self._await_avatar)
 
     def _mourn(self, event: SessionLost) -> None:
         """A session is gone."""
-        for name in _OF_ONE_SESSION:
-            self._stop(name)
+        self._background.stop(*_OF_ONE_SESSION)
         self._output.avatar.detach()
         self._availability.session_lost()
         self._fallback.fall_back()
@@ -258,6 +304,9 @@ class Supervisor:
             self._meter.bringing_up(self._output.now())
         else:
             self._meter.gave_up()
+            if event.error is not None or not self._session.renewable:
+                over = AvatarUnavailableError(f"Its session is over: {event.reason}.")
+                self._readiness.failed(event.error or over)
         if event.was_ready and event.error is not None:
             self._meter.lost()
 
@@ -276,15 +325,33 @@ class Supervisor:
             f"{self._processor}: the avatar left the room ({reason or 'no reason given'}). It is "
             f"replaced unless it comes back within {RETURN_WAIT_SECS:g} s."
         )
-        self._spawn("avatar", self._await_return)
+        self._background.spawn("avatar", self._await_return)
 
     # --- background --------------------------------------------------------------------
 
     def _begin(self) -> None:
+        self._readiness.expected()
         self._meter.bringing_up(self._output.now())
-        self._spawn("session", self._session.run)
+        self._background.spawn("session", self._session.run)
         if self._availability.is_awaited:
-            self._spawn("start", self._limit_start)
+            self._background.spawn("start", self._limit_start)
+
+    def _expect_anew(self) -> None:
+        """Somebody came while there was no session: it is as at the start."""
+        logger.info(f"{self._processor}: somebody is in the room again; a session is coming.")
+        self._there_since = None
+        self._availability.expected_anew()
+        self._meter.bringing_up(self._output.now())
+        self._background.spawn("start", self._limit_start)
+
+    async def _await_person(self) -> None:
+        """Let a session go on for a while when everybody has left the room, but not for ever."""
+        await asyncio.sleep(EMPTY_ROOM_SECS)
+        logger.info(
+            f"{self._processor}: {_EMPTY_ROOM}, so the session ends; another one comes with the "
+            "next person."
+        )
+        self._session.rest(_EMPTY_ROOM)
 
     async def _limit_start(self) -> None:
         """Let the first words wait for a session, but not for ever."""
@@ -294,7 +361,7 @@ class Supervisor:
             f"{self._processor}: no session after {START_WAIT_SECS:g} s with words waiting; "
             f"{self._fallback.fate}, and the avatar takes over when it is there."
         )
-        self._availability.start_timed_out()
+        self._availability.waited_enough()
         self._fallback.fall_back()
 
     async def _await_return(self) -> None:
@@ -316,36 +383,49 @@ class Supervisor:
             async with asyncio.timeout(wait_secs):
                 await self._availability.until_joined()
         except TimeoutError:
+            error = AvatarAbsentError(
+                f"No avatar appeared in the room within {wait_secs:g} s, although its session "
+                "is up.",
+                remedy=(
+                    "Check that its token belongs to this room and has not expired, that the "
+                    "room has a free place, and that the transport knows its identity "
+                    "(avatar=AvatarIdentity(...))."
+                ),
+            )
             if self._availability.was_recognized:
                 # It cannot be that the transport does not know it.
-                self._replace(
-                    AvatarLeftError(
-                        "The avatar of the new session did not appear in the room within "
-                        f"{wait_secs:g} s.",
-                        remedy="Check that its token is still valid, and that the room has room.",
-                    )
-                )
+                self._replace(error)
                 return
-            logger.warning(
-                f"{self._processor}: no avatar in the room after {wait_secs:g} s; speech goes to "
-                "it all the same. Check that its token belongs to the room and that the "
-                "transport knows its identity."
-            )
-            self._availability.wait_timed_out()
-            self._welcome_avatar()
+            self._availability.waited_enough()
+            self._fallback.fall_back()
+            self._announcer.take(AvatarAbsent(error))
 
-    async def _watch_expiration(self, left_secs: float | None) -> None:
-        if left_secs is None:
+    async def _watch_life(self) -> None:
+        """Do what is to be done before a session's end, and at it."""
+        now = self._output.now()
+        self._there_since = now if self._there_since is None else self._there_since
+        limit_secs = self._options.max_session_secs
+        end = life_end(
+            expires_in_secs=self._session.expires_in_secs,
+            capped_in_secs=None if limit_secs is None else self._there_since + limit_secs - now,
+            replaces=self._options.renew_before_expiry,
+        )
+        if end is None:
             return
-        margin_secs = min(EXPIRY_MARGIN_SECS, left_secs / 4)
-        await asyncio.sleep(max(left_secs - margin_secs, 0.0))
-        if self._options.renew_before_expiry:
+        await asyncio.sleep(end.in_secs - end.notice_secs)
+        if end.kind is EndKind.REPLACED:
             self.renew_at_pause("the session expires soon", expires=True)
-        else:
+            return
+        self._announcer.take(SessionEnding(end.notice_secs))
+        if end.kind is EndKind.EXPIRED:
             logger.warning(
-                f"{self._processor}: the session expires in {margin_secs:.0f} s and "
+                f"{self._processor}: the session expires in {end.notice_secs:.0f} s and "
                 "renew_before_expiry is off; the avatar will leave in the middle of the call."
             )
+            return
+        await asyncio.sleep(end.notice_secs)
+        logger.info(f"{self._processor}: {_CAPPED}, so the session ends.")
+        self._session.rest(_CAPPED)
 
     async def _renew_when_idle(self, why: str, *, expires: bool) -> None:
         await self._output.rounds.wait_until(lambda: self._output.idle)
@@ -358,43 +438,13 @@ class Supervisor:
         if not self._winding_up:
             self._session.renew(error, expires=expires)
 
-    # --- tasks -------------------------------------------------------------------------
-
-    def _spawn(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run work in the background; work of the same name before it is replaced.
-
-        The work is begun by its task: one that is cancelled before leaves nothing behind.
-        """
-        former = self._tasks.get(name)
-        if former is not None:
-            former.cancel()
-        self._tasks[name] = self._processor.create_task(self._guard(name, work), name)
-
-    def _stop(self, name: str) -> None:
-        """Let background work end."""
-        task = self._tasks.pop(name, None)
-        if task is not None:
-            task.cancel()
-
-    async def _ended(self, name: str) -> None:
-        """Let background work end, and wait for that."""
-        task = self._tasks.pop(name, None)
-        if task is not None and not task.done():
-            await self._processor.cancel_task(task)
-
-    async def _guard(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run work that must not raise: a mistake in it ends the session, and is reported."""
-        try:
-            await work()
-        except Exception as error:  # noqa: BLE001 - nothing else would notice
-            await self._give_up(name, error)
-
     async def _give_up(self, name: str, error: Exception) -> None:
         """A mistake of ours ended a task: no more avatar, but the call goes on."""
         logger.error(
             f"{self._processor}: {name} failed:\n{''.join(traceback.format_exception(error))}"
         )
         self._availability.failed()
+        self._readiness.failed(AvatarUnavailableError(f"A bug of pipecat-agenthuman in {name}."))
         self._session.end()
         try:
             self._fallback.fall_back()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ class AccountTerms:
             never joins.
         render_latency_secs: From a confirmation to its sound in the room.
         before_join: What becomes of words that are due before the avatar is in the room.
+        assigns_servers: Whether each session is known to a server of its own, and to no other.
     """
 
     max_sessions: int
@@ -37,6 +39,7 @@ class AccountTerms:
     join_delay_secs: float | None
     render_latency_secs: float
     before_join: BeforeJoin
+    assigns_servers: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges; raises ValueError."""
@@ -125,6 +128,11 @@ class Account:
         """Find a session by its identifier."""
         with self._lock:
             return self._sessions.get(session_id)
+
+    def all(self) -> list[LiveSession]:
+        """Return all sessions ever created, in order."""
+        with self._lock:
+            return list(self._sessions.values())
 
     def snapshots(self) -> list[SandboxSession]:
         """Return all sessions ever created, in order, as they are now."""
@@ -233,7 +241,8 @@ class Account:
             joins_at=joins_at,
             before_join=self.terms.before_join,
         )
-        return LiveSession(wish, playback, created_at=now, joins_at=joins_at)
+        server = secrets.token_hex(4) if self.terms.assigns_servers else None
+        return LiveSession(wish, playback, created_at=now, joins_at=joins_at, server=server)
 
     def _set_timers(self, session: LiveSession) -> None:
         loop, terms = asyncio.get_running_loop(), self.terms

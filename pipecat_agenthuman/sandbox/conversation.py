@@ -86,6 +86,7 @@ class SocketConversation:
         faults: FaultBook,
         log: EventLog,
         manners: SocketManners,
+        server: str | None = None,
     ) -> None:
         """Prepare a conversation.
 
@@ -95,12 +96,14 @@ class SocketConversation:
             faults: What is to go wrong.
             log: Where every message is noted.
             manners: How sockets behave where the documentation is silent.
+            server: Name of the server that it leads to; None for the common one.
         """
         self._wire = wire
         self._account = account
         self._faults = faults
         self._log = log
         self._manners = manners
+        self._server = server
         self._phase = _SocketPhase.AWAITING_INIT
         self._session: LiveSession | None = None
         self._deaf = False
@@ -279,7 +282,7 @@ class SocketConversation:
             return _error(ServerErrorCode.SESSION_NOT_FOUND)
         if command.session_token != session.token:
             return _error(ServerErrorCode.VIDEO_PATH_UNAVAILABLE)
-        if session.connected_at is not None:
+        if session.connected_at is not None or session.server != self._server:
             return _error(ServerErrorCode.INVALID_SESSION_ID)
         self._account.connect(session)
         self._session = session
@@ -321,7 +324,7 @@ class SocketConversation:
             case "stall_reading":
                 self._wire.stall()
                 return []
-            case "delay" | "refuse":  # a refused handshake never comes here
+            case "delay" | "refuse" | "wrong_server":  # the last two are a request's
                 return answers
 
     def _send(self, outgoing: Outgoing) -> None:

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-RequestPoint = Literal["create", "get", "end", "avatars", "upload-face", "usage"]
+RequestPoint = Literal["create", "list", "get", "end", "avatars", "upload-face", "usage"]
 SocketPoint = Literal["connect", "session.init", "agent.speak", "agent.interrupt", "ping"]
 Point = Literal[RequestPoint, SocketPoint]
 """Where a fault can strike: a REST request, opening a WebSocket, or a message on it."""
@@ -38,6 +38,7 @@ Kind = Literal[
     "cut",
     "stall_reading",
     "refuse",
+    "wrong_server",
 ]
 """What goes wrong; see ``Fault``."""
 
@@ -45,6 +46,7 @@ _LOSSES: Final = {"close", "abort"}
 _SOCKET_LOSSES: Final = _LOSSES | {"silent", "cut", "stall_reading"}
 _POSSIBLE: Final[dict[str, set[str]]] = {
     **{point: {"delay", "missing", "refuse"} | _LOSSES for point in get_args(RequestPoint)},
+    "create": {"delay", "missing", "refuse", "wrong_server"} | _LOSSES,
     "connect": {"delay", "missing", "refuse", "error", "garbage"} | _SOCKET_LOSSES,
     "session.init": {"delay", "missing", "duplicate", "error", "garbage"} | _SOCKET_LOSSES,
     "agent.speak": {"delay", "missing", "duplicate", "error", "garbage", "wrong_samples"}
@@ -62,6 +64,7 @@ _CARRIED_OUT: Final = {
     "garbage",
     "trailing_comma",
     "wrong_samples",
+    "wrong_server",
 }
 
 
@@ -91,6 +94,8 @@ class Fault(BaseModel):
     * ``stall_reading``: stops reading, so that the client's writes back up.
     * ``refuse``: a request, or the WebSocket handshake, is answered with ``status``, ``body``
       and ``headers``.
+    * ``wrong_server``: the answer to a create names the address of another server
+      (``server_ws_uri``), which does not know the session.
 
     Attributes:
         on: Where it strikes.

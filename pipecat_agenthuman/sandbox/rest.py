@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -32,6 +32,8 @@ _OUT_OF_MINUTES_STATUS: Final = 402
 """The service documents the code INSUFFICIENT_MINUTES, not the status."""
 
 _PLAIN_ERROR_STATUSES: Final = (401, 429)
+_LISTED: Final = ("all", "started", "ended")
+_ANOTHER_SERVER: Final = "another"
 _Act = Callable[[web.Request], Awaitable[Reply]]
 
 
@@ -44,12 +46,16 @@ class RestAnswers:
         round_trip_secs: Simulated network, half of it each way.
         created_status: HTTP status of a created session.
         running_status: How the status of a running session reads when asked for.
+        lists_metadata: Whether the list of sessions has their metadata.
+        tells_try_again: Whether a create is answered with ``try_again`` for a server's address.
     """
 
     api_key: str = field(repr=False)
     round_trip_secs: float
     created_status: int
     running_status: str
+    lists_metadata: bool = True
+    tells_try_again: bool = False
 
 
 class RestApi:
@@ -87,6 +93,7 @@ class RestApi:
         """Return the API's routes."""
         return [
             web.post("/v1/sessions", self._handler("create", self._create)),
+            web.get("/v1/sessions", self._handler("list", self._list)),
             web.get("/v1/sessions/{id}", self._handler("get", self._get)),
             web.post("/v1/sessions/{id}/end", self._handler("end", self._end)),
             web.get("/v1/avatars", self._handler("avatars", self._avatars)),
@@ -167,6 +174,10 @@ class RestApi:
             ) from None
         view = self._view(session, "started")
         view["session_token"] = session.token
+        if session.server is not None:
+            view["server_ws_uri"] = _server_url(request, session.server)
+        elif self._answers.tells_try_again:
+            view["server_ws_uri"] = "try_again"
         body: dict[str, JsonValue] = {
             "success": True,
             "session": view,
@@ -175,12 +186,21 @@ class RestApi:
         }
         return Reply(self._answers.created_status, body)
 
+    async def _list(self, request: web.Request) -> Reply:
+        status = request.query.get("status", "all")
+        if status not in _LISTED:
+            raise Refusal(400, "Invalid status", suggestion=f"Use one of {', '.join(_LISTED)}.")
+        views = [
+            self._look_at(session)
+            for session in self._account.all()
+            if status in ("all", "started" if session.is_live else "ended")
+        ]
+        if not self._answers.lists_metadata:
+            views = [{k: v for k, v in view.items() if k != "metadata"} for view in views]
+        return Reply(200, {"success": True, "sessions": views})
+
     async def _get(self, request: web.Request) -> Reply:
-        session = self._session(request)
-        view = self._view(session, self._answers.running_status)
-        until = session.ended_at if session.ended_at is not None else self._log.now()
-        view["duration"] = round(until - session.created_at, 3)
-        return Reply(200, {"success": True, "session": view})
+        return Reply(200, {"success": True, "session": self._look_at(self._session(request))})
 
     async def _end(self, request: web.Request) -> Reply:
         session = self._session(request)
@@ -204,6 +224,12 @@ class RestApi:
         if session is None:
             raise Refusal(404, "Session not found", suggestion="Check the session ID.")
         return session
+
+    def _look_at(self, session: LiveSession) -> dict[str, JsonValue]:
+        view = self._view(session, self._answers.running_status)
+        until = session.ended_at if session.ended_at is not None else self._log.now()
+        view["duration"] = round(until - session.created_at, 3)
+        return view
 
     def _view(self, session: LiveSession, running_status: str) -> dict[str, JsonValue]:
         life_secs = self._account.terms.session_secs
@@ -268,6 +294,8 @@ async def spoilt_response(
                 request.transport.close()
         case "refuse":
             return _refused(fault)
+        case "wrong_server" if reply is not None:
+            return _response(_naming_another_server(request, reply))
         case _ if reply is not None:
             return _response(reply)
         case _:
@@ -287,6 +315,18 @@ def _refused(fault: Fault) -> web.Response:
 
 
 # --- bodies ---
+
+
+def _server_url(request: web.Request, name: str) -> str:
+    return f"ws://{request.host}/servers/{name}"
+
+
+def _naming_another_server(request: web.Request, reply: Reply) -> Reply:
+    body = reply.body
+    if isinstance(body, dict) and isinstance(session := body.get("session"), dict):
+        moved = {**session, "server_ws_uri": _server_url(request, _ANOTHER_SERVER)}
+        return replace(reply, body={**body, "session": moved})
+    return reply
 
 
 def _pictures_url(request: web.Request) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar, get_args
 
 from aiohttp import web
 
@@ -29,6 +29,9 @@ from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 DEFAULT_API_KEY: Final = "ah_live_sandbox"
 """Obviously not a real key."""
+
+ServerAddresses = Literal["none", "assigned", "try_again"]
+"""What a create's answer says of the server at which its session is spoken to."""
 
 _THREAD_STOP_SECS: Final = 10.0
 
@@ -77,6 +80,8 @@ class Sandbox(Observation):
         end_close_code: int | None = 1000,
         created_status: int = 201,
         running_status: str = "started",
+        lists_metadata: bool = True,
+        server_addresses: ServerAddresses = "none",
         # What is kept
         log_path: str | Path | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -108,6 +113,10 @@ class Sandbox(Observation):
                 leaves the socket open.
             created_status: HTTP status of a created session, 200 or 201.
             running_status: What ``GET`` says of a running session, "started" or "active".
+            lists_metadata: Whether the list of sessions has their metadata.
+            server_addresses: Whether a create is answered with a server's address: with "none",
+                with that of a server of its own, which alone knows the session ("assigned"), or
+                with the word "try_again".
             log_path: File for the log, as lines of JSON; replaced if it exists.
             clock: Seconds. It times what is heard, sessions and minutes; delays and deadlines
                 always run in real time.
@@ -121,7 +130,16 @@ class Sandbox(Observation):
         self._host = "127.0.0.1" if host.casefold() == "localhost" else host
         self._port = port
         self.api_key = DEFAULT_API_KEY if api_key is None else api_key
-        self._answers = RestAnswers(self.api_key, round_trip_secs, created_status, running_status)
+        if server_addresses not in get_args(ServerAddresses):
+            raise ValueError(f"No server_addresses are called {server_addresses!r}.")
+        self._answers = RestAnswers(
+            self.api_key,
+            round_trip_secs,
+            created_status,
+            running_status,
+            lists_metadata,
+            tells_try_again=server_addresses == "try_again",
+        )
         self._log_path = log_path
         self._faults = FaultBook(faults)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -134,6 +152,7 @@ class Sandbox(Observation):
             join_delay_secs=join_delay_secs,
             render_latency_secs=render_latency_secs,
             before_join=before_join,
+            assigns_servers=server_addresses == "assigned",
         )
         log = EventLog(clock)
         log.hide(self.api_key)

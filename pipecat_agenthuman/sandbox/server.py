@@ -105,7 +105,8 @@ class Server:
             OSError: If the port is in use or the address is not this machine's.
         """
         app = web.Application(middlewares=[_guard], client_max_size=_REQUEST_LIMIT_BYTES)
-        app.add_routes([web.get("/", self._connect), *routes])
+        app.add_routes([web.get("/", self._connect), web.get("/servers/{name}", self._connect)])
+        app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_FAREWELL_SECS)
         await runner.setup()
         try:
@@ -179,6 +180,7 @@ class Server:
             faults=self._faults,
             log=self._log,
             manners=self._manners,
+            server=request.match_info.get("name"),
         )
         self._conversations.append(conversation)
         try:

@@ -76,6 +76,7 @@ class SandboxSession:
         end_requests: How often ``POST …/end`` was called, also after it had ended.
         wish: What the caller asked for.
         token: The session token; never shown in a ``repr``.
+        server: Name of the server that alone knows it; None for the common one.
     """
 
     id: str
@@ -88,6 +89,7 @@ class SandboxSession:
     end_requests: int
     wish: SessionWish
     token: str = field(repr=False)
+    server: str | None = None
 
     @property
     def avatar(self) -> str:
@@ -124,7 +126,13 @@ class LiveSession:
     """A session in its course. Changed by the sandbox's thread only, read from any."""
 
     def __init__(
-        self, wish: SessionWish, playback: Playback, *, created_at: float, joins_at: float
+        self,
+        wish: SessionWish,
+        playback: Playback,
+        *,
+        created_at: float,
+        joins_at: float,
+        server: str | None = None,
     ) -> None:
         """Create a session; the account starts it.
 
@@ -133,6 +141,7 @@ class LiveSession:
             playback: The sound of its avatar.
             created_at: Now, in seconds on the sandbox's clock.
             joins_at: When the avatar joins the room, infinity for never.
+            server: Name of the server that alone knows it; None for the common one.
         """
         self.id = f"sess_{secrets.token_hex(12)}"
         self.token = secrets.token_urlsafe(32)
@@ -144,6 +153,7 @@ class LiveSession:
         self.ended_by: Ending | None = None
         self.end_requests = 0
         self.avatar_in_room = False
+        self.server = server
         self.timers: list[asyncio.TimerHandle] = []
         self.playback = playback
 
@@ -170,4 +180,5 @@ class LiveSession:
             end_requests=self.end_requests,
             wish=self.wish,
             token=self.token,
+            server=self.server,
         )

@@ -69,7 +69,7 @@ class Outcome(StrEnum):
     CHUNK_LOST = "a piece is not heard, and that is reported"
     RENEWED = "a new session"
     VOICE_ONLY = "no avatar any more, the transport speaks"
-    WAITING = "a new session after the sweep, the transport speaks"
+    WAITING = "a new session once none can run unknown, the transport speaks"
     OVER = "the call is over, noticed or not"
 
 
@@ -103,7 +103,6 @@ class Cell:
         outcome: What is to come of it.
         code: How it is reported, or empty if it is not.
         twice: Whether an unconfirmed message may be heard twice: nobody can know its fate.
-        orphan: Whether the server has a session that nobody else knows of.
     """
 
     trouble: Trouble
@@ -111,7 +110,6 @@ class Cell:
     outcome: Outcome
     code: str = ""
     twice: bool = False
-    orphan: bool = False
 
     @property
     def name(self) -> str:
@@ -189,6 +187,7 @@ NO_MINUTES = Trouble(
     "refuse",
     {"status": 402, "body": {"error": {"message": "No minutes", "code": "INSUFFICIENT_MINUTES"}}},
 )
+WRONG_SERVER = Trouble("wrong server", "wrong_server")
 MALFORMED = Trouble("malformed body", "refuse", {"status": 200, "body": "{not json"})
 NO_TOKEN = Trouble("answer without a token", "refuse", {"status": 201, "body": {"session": {}}})
 
@@ -217,10 +216,11 @@ def _creating() -> Iterator[Cell]:
     yield Cell(refused(500), at, Outcome.WAITING, "server_failure")
     yield Cell(MALFORMED, at, Outcome.WAITING, "server_failure")
     yield Cell(NO_TOKEN, at, Outcome.WAITING, "server_failure")
-    yield Cell(MISSING, at, Outcome.WAITING, "connection_failed", orphan=True)
+    yield Cell(MISSING, at, Outcome.RENEWED, "connection_failed")
     yield Cell(LOST_COMMAND, at, Outcome.WAITING, "connection_failed")
     yield Cell(ABORT, at, Outcome.WAITING, "connection_failed")
     yield Cell(REQUEST_CLOSED, at, Outcome.WAITING, "connection_failed")
+    yield Cell(WRONG_SERVER, at, Outcome.RENEWED, "invalid_session_id")
     yield Cell(LATE, at, Outcome.UNHURT)
     yield Cell(LATE_COMMAND, at, Outcome.UNHURT)
 
@@ -548,12 +548,12 @@ def judge(finding: Finding, script: Script) -> None:
 def judge_sessions(finding: Finding, call: Call) -> None:
     complain = finding.problems.append
     finding.sessions = len(call.sandbox.sessions)
-    if call.sandbox.live_sessions and not finding.cell.orphan:
+    if call.sandbox.live_sessions:
         complain("a session was left behind")
     if call.sandbox.peak_live_sessions > 1:
         complain("two sessions lived at once")
     # At that moment it is often the request itself that fails.
-    if finding.cell.moment is not Moment.TEARING_DOWN and not finding.cell.orphan:
+    if finding.cell.moment is not Moment.TEARING_DOWN:
         unended = [record.id for record in call.sandbox.sessions if not record.end_requests]
         if unended:
             complain(f"not ended by request: {unended}")
@@ -686,7 +686,7 @@ SIGNS = {
     Outcome.CHUNK_LOST: "piece",
     Outcome.RENEWED: "new",
     Outcome.VOICE_ONLY: "voice",
-    Outcome.WAITING: "sweep",
+    Outcome.WAITING: "wait",
     Outcome.OVER: "over",
 }
 

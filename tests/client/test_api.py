@@ -411,6 +411,25 @@ async def test_a_created_session_is_read_in_full(
     assert created.usage.sessions_available == 4
 
 
+@pytest.mark.parametrize("where", ["session", "body"])
+@pytest.mark.parametrize("name", ["server_ws_uri", "ws_uri"])
+async def test_the_address_of_the_sessions_own_server_is_read_wherever_it_stands(
+    api: AgentHumanApi, server: Server, name: str, where: str
+) -> None:
+    named = {name: "wss://gpu7.agenthuman.com"}
+    body = session_body(**named) if where == "session" else session_body() | named
+    server.on("POST /v1/sessions", says(201, body))
+    assert (await create(api)).ws_url == "wss://gpu7.agenthuman.com"
+
+
+@pytest.mark.parametrize("address", [None, "", "try_again", 7])
+async def test_a_server_that_is_not_assigned_has_no_address(
+    api: AgentHumanApi, server: Server, address: object
+) -> None:
+    server.on("POST /v1/sessions", says(201, session_body(server_ws_uri=address)))
+    assert (await create(api)).ws_url is None
+
+
 async def test_a_created_session_is_frozen_and_hides_its_token(api: AgentHumanApi) -> None:
     created = await create(api)
     assert SESSION_TOKEN not in f"{created!r} {created}"
@@ -1008,6 +1027,34 @@ async def test_a_session_is_looked_at(api: AgentHumanApi, server: Server) -> Non
     assert found.running
     assert found.duration_secs == 3.5
     assert server.count("GET /v1/sessions/sess_1") == 3
+
+
+async def test_the_sessions_are_listed_as_far_as_they_tell_of_themselves(
+    api: AgentHumanApi, server: Server
+) -> None:
+    sessions = [
+        {"session_id": "sess_1", "status": "active", "metadata": {"call": 1}, "novelty": 1},
+        {"session_id": "sess_2", "status": "ended", "metadata": None},
+    ]
+    server.on("GET /v1/sessions", says(500), says(200, {"success": True, "sessions": sessions}))
+    first, second = await api.list_sessions()
+    assert (first.session_id, first.running, first.metadata) == ("sess_1", True, {"call": 1})
+    assert (second.session_id, second.running, second.metadata) == ("sess_2", False, {})
+    assert server.count("GET /v1/sessions") == 2
+
+
+@pytest.mark.parametrize("body", [{}, {"sessions": None}, {"sessions": [{"status": "started"}]}])
+async def test_a_list_of_another_shape_is_a_failure_of_the_server(
+    api: AgentHumanApi, server: Server, body: dict[str, Any]
+) -> None:
+    server.on("GET /v1/sessions", says(200, body))
+    with pytest.raises(ServerFailureError):
+        await api.list_sessions(retry=NO_RETRY)
+
+
+async def test_only_such_sessions_are_listed_as_the_service_knows(api: AgentHumanApi) -> None:
+    with pytest.raises(ValueError, match="status must be 'all' or 'started' or 'ended'"):
+        await api.list_sessions(status="running")  # type: ignore[arg-type]
 
 
 async def test_an_unknown_session_is_not_found(api: AgentHumanApi) -> None:

@@ -185,18 +185,26 @@ def test_the_wait_that_the_server_asks_for_is_kept_or_not_begun():
     assert attempts.pause_secs(endless, renewable=True, ready_since=None) is None
 
 
+def test_what_asking_does_not_find_is_waited_out_and_that_time_does_not_count():
+    clock = Clock()
+    attempts = Attempts(RENEWAL, clock.timing())
+    error = SessionLingersError("Who knows?", gone_in_secs=ORPHAN_SWEEP_SECS, asking_helps=False)
+    assert attempts.pause_secs(error, renewable=True, ready_since=None) == ORPHAN_SWEEP_SECS
+    clock.now += ORPHAN_SWEEP_SECS
+    refused = TransportError("refused", never_sent=True)
+    assert attempts.pause_secs(refused, renewable=True, ready_since=None) == 1.0
+
+
 @pytest.mark.parametrize(
     "error",
     [TransportError("reset"), ServerFailureError("what?", status=500)],
     ids=lambda error: type(error).__name__,
 )
-def test_after_a_create_of_unknown_fate_the_sweep_comes_first_and_does_not_count(error):
+def test_a_create_of_unknown_fate_is_asked_for_soon_however_long_it_was_waited_for(error):
     clock = Clock()
     attempts = Attempts(RENEWAL, clock.timing())
-    assert attempts.pause_secs(error, renewable=True, ready_since=None) == ORPHAN_SWEEP_SECS
-    clock.now += ORPHAN_SWEEP_SECS
-    refused = TransportError("refused", never_sent=True)
-    assert attempts.pause_secs(refused, renewable=True, ready_since=None) == 1.0
+    clock.now = RENEWAL.max_total_secs
+    assert attempts.pause_secs(error, renewable=True, ready_since=None) == 0.5
 
 
 def test_after_a_planned_renewal_a_failure_is_the_first_one():
@@ -296,7 +304,7 @@ async def living(
 
     async def sleeping(secs: float) -> None:
         slept.append(secs)
-        await sleep(0 if secs < ORPHAN_SWEEP_SECS else secs)
+        await sleep(0 if secs <= RENEWAL.max_pause_secs else secs)
 
     session = Session(
         source,
@@ -318,6 +326,11 @@ async def living(
         assert session.connection is None
         assert not sandbox.live_sessions
         assert sandbox.peak_live_sessions <= 1
+
+
+def is_waited_out(life: Life) -> bool:
+    """Whether it waits until the service has swept a session that nobody knows."""
+    return bool(life.slept) and life.slept[-1] > ORPHAN_SWEEP_SECS - LIMIT_SECS
 
 
 @virtually
@@ -436,8 +449,9 @@ async def test_the_end_acts_while_a_session_comes_up(point: str, kind: str):
 async def test_the_end_acts_during_a_pause():
     async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("create", "refuse", status=500))
+        sandbox.inject(fault("list", "refuse", status=404, times=None))
         async with living(sandbox) as life:
-            await until(lambda: life.slept == [ORPHAN_SWEEP_SECS])
+            await until(lambda: is_waited_out(life))
             life.session.end()
             await life.over()
 
@@ -492,43 +506,14 @@ async def test_no_session_is_made_while_the_one_before_cannot_be_ended():
 
 
 @virtually
-async def test_what_cannot_be_ended_keeps_nobody_waiting_once_the_service_has_swept_it():
-    times = iter([0.0, 179.0, 181.0])
+async def test_a_create_whose_answer_was_lost_is_found_and_ended_before_the_next():
     async with Sandbox(max_sessions=3) as sandbox:
-        source = own_sessions(sandbox, monotonic=lambda: next(times))
-        await source.open()
-        sandbox.inject(fault("end", "refuse", status=403, times=None))
-        with quiet_log():
-            await source.end()
-            with pytest.raises(SessionLingersError) as caught:
-                await source.open()
-            assert caught.value.gone_in_secs == pytest.approx(1.0)
-            assert len(sandbox.sessions) == 1
-            await source.open()
-            assert len(sandbox.sessions) == 2
-            sandbox.clear_faults()
-            await source.end()
-            await source.close()
-        await sandbox.end_session(sandbox.sessions[0].id)
-
-
-@virtually
-async def test_a_session_that_may_run_unknown_is_waited_for_even_by_who_begins_anew():
-    now = 0.0
-    async with Sandbox(max_sessions=3) as sandbox:
-        source = own_sessions(sandbox, monotonic=lambda: now)
         sandbox.inject(fault("create", "abort", carried_out=True))
-        with pytest.raises(TransportError):
-            await source.open()
-        now = 179.0
-        with pytest.raises(SessionLingersError, match="not answered"):
-            await source.open()
-        assert len(sandbox.sessions) == 1
-        now = 181.0
-        await source.open()
-        assert len(sandbox.sessions) == 2
-        await source.close()
-        await sandbox.end_session(sandbox.sessions[0].id)
+        async with living(sandbox) as life:
+            await life.saw(Established)
+            assert [type(event.error) for event in life.of(SessionLost)] == [TransportError]
+            assert max(life.slept) <= RENEWAL.first_pause_secs
+        assert [record.end_requests for record in sandbox.sessions] == [1, 1]
 
 
 @pytest.mark.parametrize("expiration", ["2020-01-01T00:00:00Z", "1970-01-01T00:00:00Z"])
@@ -574,8 +559,9 @@ async def test_the_life_of_a_session_counts_from_its_start_and_not_from_the_answ
 async def test_a_session_that_is_cancelled_in_a_pause_leaves_no_task():
     async with Sandbox() as sandbox:
         sandbox.inject(fault("create", "refuse", status=500))
+        sandbox.inject(fault("list", "refuse", status=404, times=None))
         async with living(sandbox) as life:
-            await until(lambda: life.slept == [ORPHAN_SWEEP_SECS])
+            await until(lambda: is_waited_out(life))
             before = asyncio.all_tasks()
             life.running.cancel()
             await asyncio.wait({life.running})
@@ -808,3 +794,80 @@ async def test_another_avatar_for_a_session_made_elsewhere_is_a_warning():
                     await until(lambda: any("cannot be replaced" in line for line in lines))
                     await call.end()
         assert len(sandbox.sessions) == 1
+
+
+# --- wanted or not ---------------------------------------------------------------------
+
+
+async def test_a_session_that_rests_ends_and_comes_again_when_it_is_wanted():
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
+        for number in range(1, 4):
+            await life.saw(Established, number)
+            life.session.rest("nobody is there")
+            lost = await life.saw(SessionLost, number)
+            assert (lost.error, lost.will_renew, lost.planned) == (None, False, True)
+            assert lost.reason == "nobody is there"
+            await until(lambda: not sandbox.live_sessions)
+            assert life.session.state is SessionState.RESTING
+            assert len(sandbox.sessions) == number
+            assert life.session.resume()
+        await life.saw(Established, 4)
+
+
+@pytest.mark.parametrize("loss", ["connection", "avatar"])
+async def test_a_session_that_is_held_goes_on_and_is_not_replaced_when_it_is_lost(loss: str):
+    async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
+        await life.saw(Established)
+        life.session.hold("nobody is there")
+        assert life.session.state is SessionState.READY
+        if loss == "avatar":
+            life.session.renew(AvatarLeftError("It left with the others."))
+        else:
+            await sandbox.drop(abort=True)
+        lost = await life.saw(SessionLost)
+        assert (lost.error, lost.will_renew) == (None, False)
+        assert life.session.resume()
+        await life.saw(Established, 2)
+        assert not life.session.resume()
+
+
+async def test_a_refusal_is_told_also_while_no_session_is_wanted():
+    async with Sandbox(max_sessions=3) as sandbox:
+        sandbox.inject(fault("create", "refuse", status=401))
+        async with living(sandbox) as life:
+            life.session.hold("nobody is there")
+            lost = await life.saw(SessionLost)
+            assert isinstance(lost.error, AuthenticationError)
+            await life.over()
+
+
+async def test_a_session_rests_after_a_failure_too_and_the_end_acts_then():
+    async with Sandbox(max_sessions=3) as sandbox:
+        sandbox.inject(fault("create", "refuse", status=503))
+        async with living(sandbox) as life:
+            life.session.rest("nobody is there")
+            await life.saw(SessionLost)
+            await until(lambda: life.session.state is SessionState.RESTING)
+            assert not sandbox.sessions
+            life.session.end()
+            await life.over()
+
+
+async def test_a_session_made_elsewhere_that_rests_is_over():
+    async with Sandbox() as sandbox:
+        made = await own_sessions(sandbox).open()
+        credentials = SessionCredentials(made.init.session_id, made.init.session_token)
+        async with living(sandbox, source=GivenSession(credentials)) as life:
+            await life.saw(Established)
+            life.session.rest("it may not live longer")
+            await life.over()
+            assert not life.of(SessionLost)[0].will_renew
+
+
+def test_time_in_which_no_session_is_wanted_does_not_count():
+    clock = Clock()
+    attempts = Attempts(RENEWAL, clock.timing())
+    clock.now = 10 * RENEWAL.max_total_secs
+    attempts.wanted_again()
+    refused = TransportError("refused", never_sent=True)
+    assert attempts.pause_secs(refused, renewable=True, ready_since=None) == 0.5

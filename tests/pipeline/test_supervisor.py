@@ -94,7 +94,7 @@ async def test_a_renewed_avatar_that_never_appears_is_replaced_and_the_transport
         await call.end()
     assert call.given_to_transport()[words.start : words.stop].all()
     assert once(call.heard_of_avatar(), more)
-    assert [frame.code for frame in call.error_frames] == ["closed", "avatar_left"]
+    assert [frame.code for frame in call.error_frames] == ["closed", "avatar_absent"]
 
 
 @virtually

@@ -76,6 +76,43 @@ async def test_what_a_running_session_is_called_can_be_chosen():
         assert body["session"]["status"] == "active"
 
 
+async def test_sessions_are_listed_by_their_status():
+    async with Sandbox(max_sessions=2, running_status="active") as sandbox:
+        first, second = await create(sandbox), await create(sandbox)
+        await request(sandbox, "POST", f"/sessions/{first['session_id']}/end")
+        found = {}
+        for status in ("all", "started", "ended"):
+            _, body = await request(sandbox, "GET", f"/sessions?status={status}")
+            found[status] = [(view["session_id"], view["status"]) for view in body["sessions"]]
+            assert not [view for view in body["sessions"] if "session_token" in view]
+        ended, running = (first["session_id"], "ended"), (second["session_id"], "active")
+        assert found == {"all": [ended, running], "started": [running], "ended": [ended]}
+        _, body = await request(sandbox, "GET", "/sessions")
+        assert len(body["sessions"]) == 2
+        status, body = await request(sandbox, "GET", "/sessions?status=lost")
+        assert (status, words(body)) == (400, "Invalid status")
+
+
+@pytest.mark.parametrize("lists_metadata", [True, False])
+async def test_whether_the_list_has_metadata_can_be_chosen(lists_metadata: bool):
+    async with Sandbox(lists_metadata=lists_metadata) as sandbox:
+        await request(sandbox, "POST", "/sessions", json={**WISH, "metadata": {"call": 1}})
+        _, body = await request(sandbox, "GET", "/sessions")
+        assert [view.get("metadata") for view in body["sessions"]] == [
+            {"call": 1} if lists_metadata else None
+        ]
+
+
+async def test_what_is_said_of_a_sessions_server_can_be_chosen():
+    for chosen, told in (("none", None), ("try_again", "try_again")):
+        async with Sandbox(server_addresses=chosen) as sandbox:
+            assert (await create(sandbox)).get("server_ws_uri") == told
+    async with Sandbox(server_addresses="assigned", max_sessions=2) as sandbox:
+        one, two = await create(sandbox), await create(sandbox)
+        assert one["server_ws_uri"] == f"{sandbox.ws_url}/servers/{sandbox.sessions[0].server}"
+        assert one["server_ws_uri"] != two["server_ws_uri"]
+
+
 async def test_ending_a_session_twice_succeeds_twice():
     async with Sandbox() as sandbox:
         path = f"/sessions/{(await create(sandbox))['session_id']}"

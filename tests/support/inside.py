@@ -84,7 +84,7 @@ def untold_events(avatar: AgentHumanVideoService) -> int:
 
 def background_tasks(avatar: AgentHumanVideoService) -> list[asyncio.Task[None]]:
     """What the service still keeps of its background work."""
-    return list(avatar._supervisor._tasks.values())
+    return list(avatar._supervisor._background.tasks)
 
 
 def holders_of_secrets(avatar: AgentHumanVideoService) -> list[object]:
@@ -117,7 +117,8 @@ _LIMITS = {
     "burst_secs": "pipecat_agenthuman.pipeline.announcer.BURST_SECS",
     "backlog_secs": "pipecat_agenthuman.pipeline.backlog.BACKLOG_SECS",
     "held_frames": "pipecat_agenthuman.pipeline.backlog.HELD_FRAMES",
-    "create_timeout_secs": "pipecat_agenthuman.client.sources.CREATE_TIMEOUT_SECS",
+    "create_timeout_secs": "pipecat_agenthuman.session_source.CREATE_TIMEOUT_SECS",
+    "empty_room_secs": "pipecat_agenthuman.pipeline.supervisor.EMPTY_ROOM_SECS",
     "end_timeout_secs": "pipecat_agenthuman.client.sources.END_TIMEOUT_SECS",
 }
 

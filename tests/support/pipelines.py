@@ -78,6 +78,12 @@ class SoundCard(BaseOutputTransport):
         self.messages.append((time.monotonic(), frame.message))
 
 
+class RoomCard(SoundCard):
+    """A sound card that tells of the avatar in the room, as the package's transports do."""
+
+    announces_avatar = True
+
+
 @dataclass(frozen=True)
 class Sighting:
     """A frame, when it came by, and in which direction."""
