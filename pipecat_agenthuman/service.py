@@ -443,12 +443,12 @@ class AgentHumanVideoService(AIService):
             frame: What is passed on; None if it goes another way.
             direction: Where it goes.
         """
-        # First the avatar: Pipecat's own part waits for a task that is cancelled, which takes
-        # several turns of a busy event loop.
         interruption = self._output.interrupt()
-        if frame is not None:
-            await super().process_frame(frame, direction)
         async with self._output.lock:
+            # Behind the avatar's: Pipecat's own part waits for a task that is cancelled, which
+            # takes several turns of a busy event loop. With the lock: what stays comes after.
+            if frame is not None:
+                await super().process_frame(frame, direction)
             await self._output.pass_heard(self._output.now())
             if frame is not None:
                 await self.push_frame(frame, direction)
