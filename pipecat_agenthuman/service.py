@@ -17,9 +17,6 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     ServiceUpdateSettingsFrame,
     StartFrame,
-    TTSAudioRawFrame,
-    TTSStartedFrame,
-    TTSStoppedFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 from pipecat.services.ai_service import AIService
@@ -45,14 +42,14 @@ from pipecat_agenthuman.frames import (
     AgentHumanBotLeftFrame,
     AgentHumanPersonsFrame,
 )
-from pipecat_agenthuman.pipeline.announcer import Announcer
+from pipecat_agenthuman.pipeline.announcer import EVENTS, Announcer
 from pipecat_agenthuman.pipeline.availability import Availability
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
-from pipecat_agenthuman.pipeline.backlog import full_report, goes_with_speech, has_room
 from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.pipeline.error_reports import ErrorReport
 from pipecat_agenthuman.pipeline.fallback import Fallback
 from pipecat_agenthuman.pipeline.frame_traits import HandedOnFrame, Reading, Role, read
+from pipecat_agenthuman.pipeline.gate import Gate
 from pipecat_agenthuman.pipeline.metrics import Meter, ServiceStats
 from pipecat_agenthuman.pipeline.placement import misplacement
 from pipecat_agenthuman.pipeline.readiness import Readiness
@@ -160,8 +157,7 @@ class AgentHumanVideoService(AIService):
             TypeError: If there is no such argument.
             ValueError: If an argument is missing, impossible or contradicts another.
         """
-        known_settings = [setting.name for setting in fields(AgentHumanVideoSettings)]
-        check_names(type(self), kwargs, settings=known_settings)
+        check_names(type(self), kwargs, settings=[s.name for s in fields(AgentHumanVideoSettings)])
         check_kind("settings", settings, AgentHumanVideoSettings)
         check_kind("limits", limits, ConnectionLimits)
         check_kind("renewal", renewal, RenewalPolicy)
@@ -217,6 +213,12 @@ class AgentHumanVideoService(AIService):
             renewable=self._source.renewable,
             transport_speaks=transport_speaks,
         )
+        self._gate = Gate(
+            output=self._output,
+            fallback=self._fallback,
+            announcer=self._announcer,
+            meter=self._meter,
+        )
         self._supervisor = Supervisor(
             self,
             source=self._source,
@@ -240,15 +242,7 @@ class AgentHumanVideoService(AIService):
         self._switch_watch = SwitchWatch(self, on_interruption=self._interrupt)
         self._room = room
         self._misplacement: AgentHumanError | None = None
-        for event in (
-            "on_connected",
-            "on_disconnected",
-            "on_speak_confirmed",
-            "on_interrupt_confirmed",
-            "on_avatar_error",
-            "on_avatar_ready",
-            "on_session_ending",
-        ):
+        for event in EVENTS:
             self._register_event_handler(event)
 
     # --- looking -----------------------------------------------------------------------
@@ -380,57 +374,9 @@ class AgentHumanVideoService(AIService):
             case Role.SETTINGS if self._is_addressed(reading.frame):
                 await self._update(cast("ServiceUpdateSettingsFrame[Any]", reading.frame))
             case _:
-                await self._take_in_order(reading)
-
-    async def _take_in_order(self, reading: Reading) -> None:
-        """Take a frame that has its place in the speech."""
-        if not self._output.intake.admission.admits(reading):
-            self._meter.refused(reading.secs)
-            return
-        if self._starts_with_client and reading.role in (Role.START, Role.SPEECH):
-            self._bring_up()  # Whoever is spoken to is there, whether a frame said so or not.
-        self._fallback.note(reading.frame)
-        if reading.role is Role.SPEECH:
-            self._meter.took(reading.secs)
-        if self._fallback.bypassed:
-            await self._fallback.pass_on(reading.frame)
-            return
-        if has_room(self._output.playout, reading):
-            await self._say(reading)
-        else:
-            await self._refuse(reading)
-
-    async def _refuse(self, reading: Reading) -> None:
-        """Go on without a frame for which there is no room; nothing ever waits for it."""
-        await self._announcer.report(full_report(self._output.playout))
-        if reading.role is Role.SPEECH:
-            self._meter.dropped(reading.secs)
-            self._output.intake.miss()
-        elif reading.role in (Role.START, Role.STOP):
-            self._output.intake.finish()
-        if reading.role is not Role.SPEECH and not goes_with_speech(reading.frame):
-            await self._fallback.pass_on(reading.frame)
-
-    async def _say(self, reading: Reading) -> None:
-        """Have speech said, and hold what belongs to it."""
-        frame, interruptible = reading.frame, reading.interruptible
-        match frame:
-            case TTSAudioRawFrame():
-                try:
-                    self._output.intake.say(frame, interruptible=interruptible)
-                except ValueError as error:
-                    told = f"{error} This piece of speech is not heard."
-                    await self._announcer.report(
-                        ErrorReport("bad_audio", str(error), told, ErrorCategory.APPLICATION)
-                    )
-                    self._meter.dropped(reading.secs)
-                    self._output.intake.miss()
-            case TTSStartedFrame():
-                self._output.intake.start(frame, interruptible=interruptible)
-            case TTSStoppedFrame():
-                self._output.intake.stop(frame, interruptible=interruptible)
-            case _:
-                self._output.intake.hold(frame, interruptible=interruptible)
+                if self._starts_with_client and reading.role in (Role.START, Role.SPEECH):
+                    self._bring_up()  # Who is spoken to is there, whether a frame said so or not.
+                await self._gate.take(reading)
 
     async def _interrupt(
         self,
@@ -459,8 +405,7 @@ class AgentHumanVideoService(AIService):
     # --- inside ------------------------------------------------------------------------
 
     def _bring_up(self) -> None:
-        transport = output_transport(self)
-        announces = bool(getattr(transport, "announces_avatar", False))
+        announces = bool(getattr(output_transport(self), "announces_avatar", False))
         self._supervisor.bring_up(avatar_is_announced=announces)
 
     # --- settings ----------------------------------------------------------------------

@@ -42,6 +42,17 @@ from pipecat_agenthuman.pipeline.error_reports import (
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.wire import protocol
 
+EVENTS: Final = (
+    "on_connected",
+    "on_disconnected",
+    "on_speak_confirmed",
+    "on_interrupt_confirmed",
+    "on_avatar_error",
+    "on_avatar_ready",
+    "on_session_ending",
+)
+"""Names of the events for which a user may register handlers."""
+
 UNTOLD_NEWS: Final = 256
 """News that waits to be told. Beyond, what changes nothing is skipped: a server that floods
 its client must not fill the memory."""

@@ -30,13 +30,11 @@ from pipecat_agenthuman.client.session import Session, SessionState
 from pipecat_agenthuman.client.sources import SessionSource
 from pipecat_agenthuman.errors import (
     AgentHumanError,
-    AvatarAbsentError,
-    AvatarLeftError,
     AvatarUnavailableError,
-    BotRemovedError,
     WrongPlaceError,
 )
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
+from pipecat_agenthuman.pipeline.absences import avatar_absent, avatar_left, bot_removed
 from pipecat_agenthuman.pipeline.announcer import (
     Announcer,
     AvatarAbsent,
@@ -184,12 +182,7 @@ class Supervisor:
     def note_bot_left(self, reason: str) -> None:
         """Take note that the bot itself is out of the room: its avatar must not stay there."""
         self.wind_up()
-        error = BotRemovedError(
-            f"The bot is not in the room ({reason}): it neither hears nor reaches anybody, so the "
-            "avatar's session is ended.",
-            remedy="Check whether the bot's token or the room has expired, whether the room was "
-            "full, and who may remove participants.",
-        )
+        error = bot_removed(reason)
         if self._session.state in (SessionState.STARTING, SessionState.READY):
             self._session.renew(error)  # a loss after which there is no other: it is told of
         else:
@@ -369,12 +362,7 @@ class Supervisor:
             async with asyncio.timeout(RETURN_WAIT_SECS):
                 await self._availability.until_joined()
         except TimeoutError:
-            self._replace(
-                AvatarLeftError(
-                    "The avatar left the room and did not come back.",
-                    remedy="Look for what removes participants from the room.",
-                )
-            )
+            self._replace(avatar_left())
 
     async def _await_avatar(self) -> None:
         """Wait for the avatar to appear in the room, and no longer than is set."""
@@ -383,15 +371,7 @@ class Supervisor:
             async with asyncio.timeout(wait_secs):
                 await self._availability.until_joined()
         except TimeoutError:
-            error = AvatarAbsentError(
-                f"No avatar appeared in the room within {wait_secs:g} s, although its session "
-                "is up.",
-                remedy=(
-                    "Check that its token belongs to this room and has not expired, that the "
-                    "room has a free place, and that the transport knows its identity "
-                    "(avatar=AvatarIdentity(...))."
-                ),
-            )
+            error = avatar_absent(wait_secs)
             if self._availability.was_recognized:
                 # It cannot be that the transport does not know it.
                 self._replace(error)
