@@ -2,8 +2,8 @@
 
 Everything that a bot needs comes from here; the sandbox, for its tests, from
 ``pipecat_agenthuman.sandbox``. A name is imported when it is first used: so importing this
-package costs next to nothing, and ``daily-python`` is needed only for what listens to a Daily
-room.
+package costs next to nothing, and ``daily-python`` or LiveKit's client are needed only for what
+listens to a room of theirs.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .frames import AgentHumanSpeakConfirmedFrame as AgentHumanSpeakConfirmedFrame
     from .frames import StartInterruptionFrame as StartInterruptionFrame
     from .identity import AvatarIdentity as AvatarIdentity
+    from .livekit import AgentHumanLiveKitTransport as AgentHumanLiveKitTransport
     from .pipeline.metrics import FirstConfirmationMetricsData as FirstConfirmationMetricsData
     from .pipeline.metrics import InterruptMetricsData as InterruptMetricsData
     from .pipeline.metrics import RoundTripMetricsData as RoundTripMetricsData
@@ -120,6 +121,7 @@ else:
         "AgentHumanSpeakConfirmedFrame": "frames",
         "StartInterruptionFrame": "frames",
         "AvatarIdentity": "identity",
+        "AgentHumanLiveKitTransport": "livekit",
         "FirstConfirmationMetricsData": "pipeline.metrics",
         "InterruptMetricsData": "pipeline.metrics",
         "RoundTripMetricsData": "pipeline.metrics",

@@ -1,0 +1,330 @@
+"""A small LiveKit server on loopback, for the real client of the package ``livekit`` to join.
+
+What it proves: everything between the wire and the bot is real. The client is LiveKit's own
+(its Rust core and libwebrtc), Pipecat's ``LiveKitTransport`` is unchanged, the signalling is
+LiveKit's protobuf over a WebSocket, and media are Opus in SRTP after a DTLS handshake, from and to
+``aiortc``. So what a bot is told, subscribes to, reads and publishes here, it does with a LiveKit
+server.
+
+What it does not prove: anything of LiveKit's own server. There is no SFU that forwards or adapts,
+no permission is enforced (a token is read for its identity only), nobody reconnects, no video is
+sent, and the order in which a real server tells things may differ.
+
+Tests use it through ``livekit_room.py`` beside this file. What was found out on the way:
+
+- 404 on ``/rtc/v1`` makes the client fall back to ``/rtc``.
+- The ``_stream_id`` of a sender of ``aiortc`` must be ``PA_…|TR_…``: it tells whose track it is.
+- A track that is no longer subscribed is taken out by a new offer, as LiveKit's server does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fractions
+import json
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import jwt
+import numpy as np
+from aiohttp import web
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import candidate_from_sdp
+from av import AudioFrame
+from livekit.protocol import models, rtc
+
+if TYPE_CHECKING:
+    from tests.support.livekit_room import Participant, Room
+
+RATE: Final = 48000
+_FRAME: Final = RATE // 50
+_ANSWER_SECS: Final = 30.0
+_SECRET: Final = secrets.token_hex(20)
+_NO_ICE_SERVERS: Final = RTCConfiguration(iceServers=[])
+
+
+class ToneTrack(MediaStreamTrack):
+    """What one client receives of a participant: its tone while it speaks, otherwise silence."""
+
+    kind = "audio"
+
+    def __init__(self, participant: Participant) -> None:
+        super().__init__()
+        self._participant = participant
+        self._began_at = time.monotonic()
+        self._frames = 0
+
+    async def recv(self) -> AudioFrame:
+        due = self._began_at + self._frames * _FRAME / RATE
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        first = self._frames * _FRAME
+        samples = np.zeros(_FRAME)
+        if self._participant.is_speaking:
+            turns = np.arange(first, first + _FRAME) * self._participant.tone_hz / RATE
+            samples = 8000 * np.sin(2 * np.pi * turns)
+        frame = AudioFrame.from_ndarray(samples.astype(np.int16)[None, :], layout="mono")
+        frame.sample_rate, frame.pts = RATE, first
+        frame.time_base = fractions.Fraction(1, RATE)
+        self._frames += 1
+        return frame
+
+
+class Seat:
+    """One client in the room: its signalling, and its two peer connections.
+
+    Attributes:
+        sid: The id of this joining.
+        identity: As in its token.
+        sent_data: What it sent to the room.
+        heard: What it published, one array of samples for each packet.
+        subscriptions: For each track's sid, whether the client wants it.
+    """
+
+    def __init__(self, room: Room, socket: web.WebSocketResponse, identity: str) -> None:
+        self.sid = "PA_" + secrets.token_hex(6)
+        self.identity = identity
+        self.sent_data: list[bytes] = []
+        self.heard: list[np.ndarray[Any, Any]] = []
+        self.subscriptions: dict[str, bool] = {}
+        self._room = room
+        self._socket = socket
+        self._outgoing: asyncio.Queue[rtc.SignalResponse] = asyncio.Queue()
+        self._published: dict[str, models.TrackInfo] = {}
+        self._senders: dict[str, RTCRtpSender] = {}
+        self._tracks_changed = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._waiting_data: list[bytes] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Server to client, offered by the server; client to server, offered by the client.
+        self._down = RTCPeerConnection(_NO_ICE_SERVERS)
+        self._up = RTCPeerConnection(_NO_ICE_SERVERS)
+        self._reliable = self._down.createDataChannel("_reliable")
+        self._reliable.on("open", self._send_waiting_data)
+        self._down.createDataChannel("_lossy", maxRetransmits=0)
+        self._up.on("track", lambda track: self._spawn(self._listen(track)))
+        self._up.on("datachannel", self._take_channel)
+
+    # --- what the room tells ------------------------------------------------------------
+
+    def tell(self, **message: Any) -> None:
+        """Send a message of the signalling; they leave in order."""
+        self._outgoing.put_nowait(rtc.SignalResponse(**message))
+
+    def offer_track(self, participant: Participant) -> None:
+        """Subscribe the client to what a participant publishes, as LiveKit's server does."""
+        if participant.track_sid in self._senders:
+            return
+        sender = self._down.addTrack(ToneTrack(participant))
+        sender._stream_id = f"{participant.sid}|{participant.track_sid}"
+        sender._track_id = participant.track_sid
+        self._senders[participant.track_sid] = sender
+        self._tracks_changed.set()
+
+    def withdraw_track(self, track_sid: str) -> None:
+        """Stop sending a track."""
+        sender = self._senders.pop(track_sid, None)
+        if sender is None:
+            return
+        sender.replaceTrack(None)
+        for transceiver in self._down.getTransceivers():
+            if transceiver.sender is sender:
+                transceiver.direction = "inactive"
+        self._tracks_changed.set()
+
+    def receives(self, track_sid: str) -> bool:
+        """Whether a track is being sent to the client."""
+        return track_sid in self._senders
+
+    def send_data(self, packet: models.DataPacket) -> None:
+        """Send data over the reliable channel, once that is open."""
+        self._waiting_data.append(packet.SerializeToString())
+        if self._reliable.readyState == "open":
+            self._send_waiting_data()
+
+    def _send_waiting_data(self) -> None:
+        waiting, self._waiting_data = self._waiting_data, []
+        for data in waiting:
+            self._reliable.send(data)
+
+    # --- its life -------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Serve the client until it leaves."""
+        self.tell(join=self._joining())
+        for participant in self._room.participants:
+            if participant.publishes:
+                self.offer_track(participant)
+        self._tracks_changed.set()
+        self._spawn(self._write())
+        self._spawn(self._negotiate())
+        async for message in self._socket:
+            if message.type is aiohttp.WSMsgType.BINARY:
+                request = rtc.SignalRequest()
+                request.ParseFromString(message.data)
+                kind = request.WhichOneof("message")
+                take = getattr(self, f"_on_{kind}", None)
+                if take:
+                    await take(getattr(request, kind))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in (self._down, self._up):
+            await connection.close()
+
+    def _spawn(self, job: Any) -> None:
+        self._tasks.add(asyncio.ensure_future(job))
+
+    async def _write(self) -> None:
+        while True:
+            message = await self._outgoing.get()
+            with contextlib.suppress(ConnectionError):
+                await self._socket.send_bytes(message.SerializeToString())
+
+    async def _negotiate(self) -> None:
+        while True:
+            await self._tracks_changed.wait()
+            self._tracks_changed.clear()
+            self._answered.clear()
+            await self._down.setLocalDescription(await self._down.createOffer())
+            sdp = self._down.localDescription.sdp
+            self.tell(offer=rtc.SessionDescription(type="offer", sdp=sdp))
+            async with asyncio.timeout(_ANSWER_SECS):
+                await self._answered.wait()
+
+    async def _listen(self, track: MediaStreamTrack) -> None:
+        with contextlib.suppress(MediaStreamError):
+            while track.kind == "audio":
+                frame: Any = await track.recv()
+                channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+                self.heard.append(channels[:, 0].astype(np.int16))
+
+    def _take_channel(self, channel: Any) -> None:
+        def take(message: bytes | str) -> None:
+            packet = models.DataPacket()
+            packet.ParseFromString(message if isinstance(message, bytes) else message.encode())
+            if packet.HasField("user"):
+                self.sent_data.append(packet.user.payload)
+
+        channel.on("message", take)
+
+    def _joining(self) -> rtc.JoinResponse:
+        return rtc.JoinResponse(
+            room=self._room.info(),
+            participant=models.ParticipantInfo(
+                sid=self.sid,
+                identity=self.identity,
+                state=models.ParticipantInfo.ACTIVE,
+                tracks=list(self._published.values()),
+                permission=models.ParticipantPermission(
+                    can_subscribe=True, can_publish=True, can_publish_data=True
+                ),
+                version=1,
+            ),
+            other_participants=[someone.info() for someone in self._room.participants],
+            server_version="1.9.0",
+            server_info=models.ServerInfo(version="1.9.0", protocol=15),
+            subscriber_primary=True,
+            ping_timeout=30,
+            ping_interval=10,
+        )
+
+    # --- what the client asks --------------------------------------------------------------
+
+    async def _on_ping_req(self, ping: Any) -> None:
+        now_ms = int(time.time() * 1000)
+        self.tell(pong_resp=rtc.Pong(last_ping_timestamp=ping.timestamp, timestamp=now_ms))
+
+    async def _on_answer(self, answer: Any) -> None:
+        await self._down.setRemoteDescription(RTCSessionDescription(answer.sdp, answer.type))
+        self._answered.set()
+
+    async def _on_offer(self, offer: Any) -> None:
+        await self._up.setRemoteDescription(RTCSessionDescription(offer.sdp, offer.type))
+        await self._up.setLocalDescription(await self._up.createAnswer())
+        sdp = self._up.localDescription.sdp
+        self.tell(answer=rtc.SessionDescription(type="answer", sdp=sdp, id=offer.id))
+
+    async def _on_trickle(self, trickle: Any) -> None:
+        init = json.loads(trickle.candidateInit)
+        if not init.get("candidate"):
+            return
+        candidate = candidate_from_sdp(init["candidate"].split(":", 1)[1])
+        candidate.sdpMid = init.get("sdpMid")
+        candidate.sdpMLineIndex = init.get("sdpMLineIndex")
+        is_up = trickle.target == rtc.SignalTarget.PUBLISHER
+        await (self._up if is_up else self._down).addIceCandidate(candidate)
+
+    async def _on_add_track(self, wish: Any) -> None:
+        track = models.TrackInfo(
+            sid="TR_" + secrets.token_hex(6), type=wish.type, name=wish.name, source=wish.source
+        )
+        self._published[track.sid] = track
+        self.tell(track_published=rtc.TrackPublishedResponse(cid=wish.cid, track=track))
+
+    async def _on_subscription(self, wish: Any) -> None:
+        for track_sid in wish.track_sids:
+            self.subscriptions[track_sid] = wish.subscribe
+            publisher = self._room.publisher_of(track_sid)
+            if wish.subscribe and publisher:
+                self.offer_track(publisher)
+            elif not wish.subscribe:
+                self.withdraw_track(track_sid)
+
+    async def _on_leave(self, _leave: Any) -> None:
+        await self._socket.close()
+
+
+class LiveKitServer:
+    """The server with its one room.
+
+    Attributes:
+        url: Its WebSocket URL.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self.url = ""
+        self._room = room
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> LiveKitServer:
+        app = web.Application()
+        app.router.add_get("/rtc", self._join)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"ws://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for seat in self._room.seats:
+            await seat.close()
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    def token(self, identity: str) -> str:
+        """A token that says no more than who joins."""
+        claims = {"sub": identity, "iss": "key", "video": {"roomJoin": True, "room": "room"}}
+        return jwt.encode(claims, _SECRET, algorithm="HS256")
+
+    async def _join(self, request: web.Request) -> web.WebSocketResponse:
+        header = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        token = request.query.get("access_token") or header
+        claims = jwt.decode(token, _SECRET, algorithms=["HS256"])
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        seat = Seat(self._room, socket, claims["sub"])
+        self._room.seats.append(seat)
+        await seat.live()
+        return socket
