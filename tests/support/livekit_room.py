@@ -10,7 +10,7 @@ is made here::
         avatar = room.join("agenthuman-avatar", tone_hz=440)
         avatar.speak()                                        # a tone, until hush()
         avatar.leave()
-        room.seats[0].receives(avatar.track_sid)              # whether the bot is sent its track
+        room.seats[0].receives(avatar)                        # whether the bot is sent its tracks
         room.seats[0].heard                                   # what the bot published
 
 Nothing here waits: whoever joins, leaves or sends does so at once, and the bots are told a
@@ -36,8 +36,8 @@ class Participant:
     Attributes:
         identity: As in its token.
         sid: The id of this joining.
-        track_sid: The id of its microphone's track.
-        tone_hz: What it speaks with; it publishes nothing without.
+        tone_hz: What it speaks with; it has no microphone without.
+        tracks: The type of each track that it publishes, by the track's id.
         is_speaking: Whether it speaks now.
     """
 
@@ -50,22 +50,19 @@ class Participant:
         attributes: Mapping[str, str] | None = None,
         is_agent: bool = False,
         tone_hz: float = 0.0,
+        has_camera: bool = False,
     ) -> None:
         self.identity = identity
         self.sid = "PA_" + secrets.token_hex(6)
-        self.track_sid = "TR_" + secrets.token_hex(6)
         self.tone_hz = tone_hz
+        kinds = [models.TrackType.AUDIO] * (tone_hz > 0) + [models.TrackType.VIDEO] * has_camera
+        self.tracks = {"TR_" + secrets.token_hex(6): kind for kind in kinds}
         self.is_speaking = False
         self._room = room
         self._name = name
         self._attributes = dict(attributes or {})
         self._kind = models.ParticipantInfo.AGENT if is_agent else models.ParticipantInfo.STANDARD
         self._version = 0
-
-    @property
-    def publishes(self) -> bool:
-        """Whether it has a microphone."""
-        return self.tone_hz > 0
 
     def speak(self) -> None:
         """Make its tone sound, until ``hush``."""
@@ -105,12 +102,6 @@ class Participant:
         """
         self._version += 1
         states = models.ParticipantInfo.State
-        microphone = models.TrackInfo(
-            sid=self.track_sid,
-            type=models.TrackType.AUDIO,
-            name="microphone",
-            source=models.TrackSource.MICROPHONE,
-        )
         return models.ParticipantInfo(
             sid=self.sid,
             identity=self.identity,
@@ -118,7 +109,7 @@ class Participant:
             state=states.Value("DISCONNECTED" if gone else "ACTIVE"),
             kind=self._kind,
             attributes=self._attributes,
-            tracks=[microphone] if self.publishes else [],
+            tracks=[_track_info(sid, kind) for sid, kind in self.tracks.items()],
             version=self._version,
             permission=models.ParticipantPermission(can_subscribe=True, can_publish=True),
             disconnect_reason=models.DisconnectReason.Value(gone or "UNKNOWN_REASON"),
@@ -163,16 +154,15 @@ class Room:
         """Let someone join in the place of another, of whose leaving nobody is told."""
         self.participants.remove(former)
         for seat in self.seats:
-            seat.withdraw_track(former.track_sid)
-        options = {"attributes": former._attributes, "tone_hz": former.tone_hz}
+            seat.withdraw_tracks(former)
+        options: Any = {"attributes": former._attributes, "tone_hz": former.tone_hz}
         return self._add(Participant(self, former.identity, **options))
 
     def _add(self, participant: Participant) -> Participant:
         self.participants.append(participant)
         participant.announce_again()
-        if participant.publishes:
-            for seat in self.seats:
-                seat.offer_track(participant)
+        for seat in self.seats:
+            seat.offer_tracks(participant)
         return participant
 
     def remove(self, participant: Participant, reason: str) -> None:
@@ -183,7 +173,7 @@ class Room:
         gone = participant.info(reason)
         self.tell(update=rtc.ParticipantUpdate(participants=[gone]))
         for seat in self.seats:
-            seat.withdraw_track(participant.track_sid)
+            seat.withdraw_tracks(participant)
 
     def tell(self, **message: Any) -> None:
         """Send a message of the signalling to all clients."""
@@ -210,11 +200,22 @@ class Room:
 
     def publisher_of(self, track_sid: str) -> Participant | None:
         """Who publishes a track, if it still does."""
-        return next((one for one in self.participants if one.track_sid == track_sid), None)
+        return next((one for one in self.participants if track_sid in one.tracks), None)
 
     def info(self) -> models.Room:
         """What clients are told of the room."""
         return models.Room(sid="RM_room", name="room", metadata=f"mark {self._marks}")
+
+
+def _track_info(sid: str, kind: models.TrackType) -> models.TrackInfo:
+    is_sound = kind == models.TrackType.AUDIO
+    sources = models.TrackSource
+    return models.TrackInfo(
+        sid=sid,
+        type=kind,
+        name="microphone" if is_sound else "camera",
+        source=sources.MICROPHONE if is_sound else sources.CAMERA,
+    )
 
 
 @asynccontextmanager

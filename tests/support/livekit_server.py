@@ -7,13 +7,17 @@ LiveKit's protobuf over a WebSocket, and media are Opus in SRTP after a DTLS han
 server.
 
 What it does not prove: anything of LiveKit's own server. There is no SFU that forwards or adapts,
-no permission is enforced (a token is read for its identity only), nobody reconnects, no video is
-sent, and the order in which a real server tells things may differ.
+no permission is enforced (a token is read for its identity only), nobody reconnects, and the
+order in which a real server tells things may differ.
 
 Tests use it through ``livekit_room.py`` beside this file. What was found out on the way:
 
 - 404 on ``/rtc/v1`` makes the client fall back to ``/rtc``.
 - The ``_stream_id`` of a sender of ``aiortc`` must be ``PA_…|TR_…``: it tells whose track it is.
+- With ``MAX_BUNDLE`` nothing connects, and of two new tracks of a kind in one offer ``aiortc``
+  sends the second into a transport that is closed. So they are offered one by one.
+- A track that is offered before the connection stands is never sent, on a busy machine.
+- A place in the offer must be empty once before another track takes it, or nobody notices.
 - A track that is no longer subscribed is taken out by a new offer, as LiveKit's server does.
 """
 
@@ -40,7 +44,7 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import candidate_from_sdp
-from av import AudioFrame
+from av import AudioFrame, VideoFrame
 from livekit.protocol import models, rtc
 
 if TYPE_CHECKING:
@@ -48,13 +52,15 @@ if TYPE_CHECKING:
 
 RATE: Final = 48000
 _FRAME: Final = RATE // 50
+_IMAGE_SECS: Final = 0.1
+_VIDEO_CLOCK: Final = fractions.Fraction(1, 90000)
 _ANSWER_SECS: Final = 30.0
 _SECRET: Final = secrets.token_hex(20)
 _NO_ICE_SERVERS: Final = RTCConfiguration(iceServers=[])
 
 
-class ToneTrack(MediaStreamTrack):
-    """What one client receives of a participant: its tone while it speaks, otherwise silence."""
+class Microphone(MediaStreamTrack):
+    """What one client hears of a participant: its tone while it speaks, otherwise silence."""
 
     kind = "audio"
 
@@ -75,6 +81,23 @@ class ToneTrack(MediaStreamTrack):
         frame = AudioFrame.from_ndarray(samples.astype(np.int16)[None, :], layout="mono")
         frame.sample_rate, frame.pts = RATE, first
         frame.time_base = fractions.Fraction(1, RATE)
+        self._frames += 1
+        return frame
+
+
+class Camera(MediaStreamTrack):
+    """What one client sees of a participant: a small image, ten times a second."""
+
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frames = 0
+
+    async def recv(self) -> VideoFrame:
+        await asyncio.sleep(_IMAGE_SECS)
+        frame = VideoFrame.from_ndarray(np.full((48, 64, 3), 128, np.uint8), format="rgb24")
+        frame.pts, frame.time_base = round(self._frames * _IMAGE_SECS * 90000), _VIDEO_CLOCK
         self._frames += 1
         return frame
 
@@ -100,16 +123,19 @@ class Seat:
         self._socket = socket
         self._outgoing: asyncio.Queue[rtc.SignalResponse] = asyncio.Queue()
         self._published: dict[str, models.TrackInfo] = {}
+        # What is to be sent, by the track's id, and what is.
+        self._wanted: dict[str, Participant] = {}
         self._senders: dict[str, RTCRtpSender] = {}
         self._tracks_changed = asyncio.Event()
         self._answered = asyncio.Event()
+        self._connected = asyncio.Event()
         self._waiting_data: list[bytes] = []
         self._tasks: set[asyncio.Task[None]] = set()
         # Server to client, offered by the server; client to server, offered by the client.
         self._down = RTCPeerConnection(_NO_ICE_SERVERS)
         self._up = RTCPeerConnection(_NO_ICE_SERVERS)
         self._reliable = self._down.createDataChannel("_reliable")
-        self._reliable.on("open", self._send_waiting_data)
+        self._reliable.on("open", self._open)
         self._down.createDataChannel("_lossy", maxRetransmits=0)
         self._up.on("track", lambda track: self._spawn(self._listen(track)))
         self._up.on("datachannel", self._take_channel)
@@ -120,36 +146,40 @@ class Seat:
         """Send a message of the signalling; they leave in order."""
         self._outgoing.put_nowait(rtc.SignalResponse(**message))
 
-    def offer_track(self, participant: Participant) -> None:
-        """Subscribe the client to what a participant publishes, as LiveKit's server does."""
-        if participant.track_sid in self._senders:
-            return
-        sender = self._down.addTrack(ToneTrack(participant))
-        sender._stream_id = f"{participant.sid}|{participant.track_sid}"
-        sender._track_id = participant.track_sid
-        self._senders[participant.track_sid] = sender
+    def offer_tracks(self, participant: Participant) -> None:
+        """Subscribe the client to all that a participant publishes, as LiveKit's server does."""
+        self._wanted |= dict.fromkeys(participant.tracks, participant)
         self._tracks_changed.set()
 
-    def withdraw_track(self, track_sid: str) -> None:
-        """Stop sending a track."""
-        sender = self._senders.pop(track_sid, None)
-        if sender is None:
-            return
-        sender.replaceTrack(None)
-        for transceiver in self._down.getTransceivers():
-            if transceiver.sender is sender:
-                transceiver.direction = "inactive"
+    def withdraw_tracks(self, participant: Participant) -> None:
+        """Send the client nothing more of a participant."""
+        for track_sid in participant.tracks:
+            self._wanted.pop(track_sid, None)
         self._tracks_changed.set()
 
-    def receives(self, track_sid: str) -> bool:
-        """Whether a track is being sent to the client."""
-        return track_sid in self._senders
+    def receives(self, participant: Participant) -> set[str]:
+        """Which of ``audio`` and ``video`` is being sent to the client of a participant."""
+        tracks = participant.tracks.items()
+        return {models.TrackType.Name(kind).lower() for sid, kind in tracks if sid in self._senders}
+
+    def wants(self, participant: Participant) -> set[str]:
+        """Which of ``audio`` and ``video`` the client has not unsubscribed."""
+        tracks = participant.tracks.items()
+        return {
+            models.TrackType.Name(kind).lower()
+            for sid, kind in tracks
+            if self.subscriptions.get(sid, True)
+        }
 
     def send_data(self, packet: models.DataPacket) -> None:
         """Send data over the reliable channel, once that is open."""
         self._waiting_data.append(packet.SerializeToString())
         if self._reliable.readyState == "open":
             self._send_waiting_data()
+
+    def _open(self) -> None:
+        self._connected.set()
+        self._send_waiting_data()
 
     def _send_waiting_data(self) -> None:
         waiting, self._waiting_data = self._waiting_data, []
@@ -162,9 +192,7 @@ class Seat:
         """Serve the client until it leaves."""
         self.tell(join=self._joining())
         for participant in self._room.participants:
-            if participant.publishes:
-                self.offer_track(participant)
-        self._tracks_changed.set()
+            self.offer_tracks(participant)
         self._spawn(self._write())
         self._spawn(self._negotiate())
         async for message in self._socket:
@@ -193,15 +221,45 @@ class Seat:
                 await self._socket.send_bytes(message.SerializeToString())
 
     async def _negotiate(self) -> None:
+        """Offer what has changed, until all is as it is wanted."""
+        await self._offer()  # the data channels
+        await self._connected.wait()
         while True:
+            while self._change_tracks():
+                await self._offer()
             await self._tracks_changed.wait()
             self._tracks_changed.clear()
-            self._answered.clear()
-            await self._down.setLocalDescription(await self._down.createOffer())
-            sdp = self._down.localDescription.sdp
-            self.tell(offer=rtc.SessionDescription(type="offer", sdp=sdp))
-            async with asyncio.timeout(_ANSWER_SECS):
-                await self._answered.wait()
+
+    def _change_tracks(self) -> bool:
+        """Take out what is no longer wanted, else put in one track; whether there was any."""
+        unwanted = self._senders.keys() - self._wanted.keys()
+        missing = [] if unwanted else [sid for sid in self._wanted if sid not in self._senders]
+        for track_sid in unwanted:
+            self._take_out(self._senders.pop(track_sid))
+        for track_sid in missing[:1]:
+            self._senders[track_sid] = self._put_in(self._wanted[track_sid], track_sid)
+        return bool(unwanted or missing)
+
+    async def _offer(self) -> None:
+        self._answered.clear()
+        await self._down.setLocalDescription(await self._down.createOffer())
+        sdp = self._down.localDescription.sdp
+        self.tell(offer=rtc.SessionDescription(type="offer", sdp=sdp))
+        async with asyncio.timeout(_ANSWER_SECS):
+            await self._answered.wait()
+
+    def _put_in(self, participant: Participant, track_sid: str) -> RTCRtpSender:
+        is_sound = participant.tracks[track_sid] == models.TrackType.AUDIO
+        sender = self._down.addTrack(Microphone(participant) if is_sound else Camera())
+        sender._stream_id = f"{participant.sid}|{track_sid}"
+        sender._track_id = track_sid
+        return sender
+
+    def _take_out(self, sender: RTCRtpSender) -> None:
+        sender.replaceTrack(None)
+        for transceiver in self._down.getTransceivers():
+            if transceiver.sender is sender:
+                transceiver.direction = "inactive"
 
     async def _listen(self, track: MediaStreamTrack) -> None:
         with contextlib.suppress(MediaStreamError):
@@ -278,9 +336,10 @@ class Seat:
             self.subscriptions[track_sid] = wish.subscribe
             publisher = self._room.publisher_of(track_sid)
             if wish.subscribe and publisher:
-                self.offer_track(publisher)
+                self._wanted[track_sid] = publisher
             elif not wish.subscribe:
-                self.withdraw_track(track_sid)
+                self._wanted.pop(track_sid, None)
+        self._tracks_changed.set()
 
     async def _on_leave(self, _leave: Any) -> None:
         await self._socket.close()
