@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from livekit import rtc
 from loguru import logger
@@ -26,7 +26,7 @@ from pipecat.transports.livekit.transport import (
 )
 
 from pipecat_agenthuman._arguments import check_kind
-from pipecat_agenthuman.frames import AgentHumanServerEventFrame
+from pipecat_agenthuman.frames import AgentHumanBotLeftFrame, AgentHumanServerEventFrame
 from pipecat_agenthuman.identity import AvatarIdentity
 from pipecat_agenthuman.pipeline.presence import (
     AVATAR_CONNECTED,
@@ -38,10 +38,8 @@ from pipecat_agenthuman.pipeline.room_transport import (
     push_to_service,
     with_voice,
 )
-
-PUBLISH_ON_BEHALF: Final = "lk.publish_on_behalf"
-"""LiveKit's attribute of an avatar's participant: the identity of the bot it speaks for. Only a
-token sets it."""
+from pipecat_agenthuman.tokens.claims import read_livekit_token
+from pipecat_agenthuman.tokens.livekit import PUBLISH_ON_BEHALF
 
 
 class AgentHumanLiveKitOutputTransport(AvatarRoomOutput, LiveKitOutputTransport):
@@ -100,8 +98,10 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
                 it is not set.
             input_name: Name of the input processor.
             output_name: Name of the output processor.
-            avatar: Who the avatar is; by default whoever joins with a token of ``LiveKitRoom``.
-                Whoever publishes on behalf of the bot is the avatar as well.
+            avatar: Who the avatar is: ``room.identity`` of its ``LiveKitRoom``. By default whoever
+                joins with a token of ``LiveKitRoom.mint``: right where one bot has an avatar in
+                the room, wrong where two have. Whoever publishes on behalf of the bot is its
+                avatar as well.
             keep_avatar_video: Leave the avatar's video alone, for bots that record it.
 
         Raises:
@@ -115,6 +115,15 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         self._presence = Presence(self, tell=self._tell_service, fire=self._call_event_handler)
         self._register_event_handler(AVATAR_CONNECTED)
         self._register_event_handler(AVATAR_DISCONNECTED)
+        claims = read_livekit_token(token)
+        if claims is not None and self._avatar.fits(claims.user_id, claims.user_name):
+            logger.warning(
+                f"{self}: the token that was given to the transport is the avatar's. Both would "
+                "join under one identity, and LiveKit puts out whoever joined first: the bot. Give "
+                "the bot a token of its own; that of LiveKitRoom.mint belongs to the service's "
+                "room= only."
+            )
+        self._is_in_room = False
         door = _Door(
             is_avatar=self._is_avatar,
             receives=self._receives,
@@ -179,12 +188,23 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
     # --- what the client asks and tells ---------------------------------------------------
 
     async def _on_connected(self) -> None:
+        self._is_in_room = True
         await super()._on_connected()
         # Who was there before the bot: not every Pipecat release tells of them.
         everyone = self._client.room.remote_participants
         for identity, participant in list(everyone.items()):
             if everyone.get(identity) is participant:  # still, after the others were told of
                 await self._participant_joined(participant)
+
+    async def _on_before_disconnect(self) -> None:
+        self._is_in_room = False  # by itself: what comes now is no news
+        await super()._on_before_disconnect()
+
+    async def _on_disconnected(self) -> None:
+        was_in_room, self._is_in_room = self._is_in_room, False
+        if was_in_room:
+            await self._tell_service(AgentHumanBotLeftFrame(reason="it was put out"))
+        await super()._on_disconnected()
 
     def _is_avatar(self, participant: rtc.RemoteParticipant) -> bool:
         bot = self._client.room.local_participant.identity

@@ -20,10 +20,12 @@ from pipecat_agenthuman import AvatarIdentity
 from pipecat_agenthuman.frames import (
     AgentHumanAvatarJoinedFrame,
     AgentHumanAvatarLeftFrame,
+    AgentHumanBotLeftFrame,
     AgentHumanPersonsFrame,
 )
 from pipecat_agenthuman.identity import AVATAR_USER_ID, AVATAR_USER_NAME
-from pipecat_agenthuman.livekit import PUBLISH_ON_BEHALF
+from pipecat_agenthuman.livekit import AgentHumanLiveKitTransport
+from pipecat_agenthuman.tokens.livekit import PUBLISH_ON_BEHALF
 from tests.support.livekit_bot import (
     ADA,
     AVATAR,
@@ -39,6 +41,7 @@ from tests.support.livekit_bot import (
     transport_for,
 )
 from tests.support.livekit_room import Room, opened_room
+from tests.support.waiting import until
 
 MIXES = "audio_in_user_tracks" in LiveKitParams.model_fields
 """Whether this Pipecat can mix the sound of the room."""
@@ -203,6 +206,37 @@ async def test_the_service_is_told_upstream_where_the_pipeline_has_no_input(room
         assert [name for name, _ in bot.events] == list(AVATAR_EVENTS)
         kinds = (AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame)
         assert [type(frame) for frame in bot.recorder.of(*kinds, upstream=True)] == list(kinds)
+
+
+# --- the bot itself ---------------------------------------------------------------------------
+
+
+async def test_a_bot_that_is_put_out_says_so_once(room):
+    async with running(transport_for(room), room) as bot:
+        join_avatar(room)
+        await bot.settle()
+        bot.seat.put_out()
+        await until(lambda: bot.frames(AgentHumanBotLeftFrame))
+        (frame,) = bot.frames(AgentHumanBotLeftFrame)
+        assert frame.reason == "it was put out"
+    assert len(bot.frames(AgentHumanBotLeftFrame)) == 1
+
+
+async def test_a_bot_that_leaves_by_itself_was_not_put_out(room):
+    async with running(transport_for(room), room) as bot:
+        join_avatar(room)
+        await bot.settle()
+    assert not bot.frames(AgentHumanBotLeftFrame)
+
+
+def test_a_bot_with_the_avatars_token_is_warned(warnings):
+    room = Room()
+    AgentHumanLiveKitTransport(room.url, room.token(f"{AVATAR_USER_ID}-1"), "room")
+    (warning,) = warnings
+    assert "the token that was given to the transport is the avatar's" in warning
+    assert "token of its own" in warning
+    transport_for(room)
+    assert len(warnings) == 1
 
 
 # --- who the avatar is ----------------------------------------------------------------------

@@ -21,7 +21,8 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.livekit.transport import LiveKitParams, LiveKitTransport
 
 from pipecat_agenthuman.identity import AVATAR_USER_ID
-from pipecat_agenthuman.livekit import PUBLISH_ON_BEHALF, AgentHumanLiveKitTransport
+from pipecat_agenthuman.livekit import AgentHumanLiveKitTransport
+from pipecat_agenthuman.tokens.livekit import PUBLISH_ON_BEHALF
 from tests.support import pipelines
 from tests.support.livekit_room import Participant, Room
 from tests.support.livekit_server import Seat

@@ -146,6 +146,15 @@ class Seat:
         """Send a message of the signalling; they leave in order."""
         self._outgoing.put_nowait(rtc.SignalResponse(**message))
 
+    def put_out(self) -> None:
+        """Remove the client from the room, as LiveKit's server API can."""
+        self.tell(
+            leave=rtc.LeaveRequest(
+                reason=models.DisconnectReason.PARTICIPANT_REMOVED,
+                action=rtc.LeaveRequest.Action.DISCONNECT,
+            )
+        )
+
     def offer_tracks(self, participant: Participant) -> None:
         """Subscribe the client to all that a participant publishes, as LiveKit's server does."""
         self._wanted |= dict.fromkeys(participant.tracks, participant)
