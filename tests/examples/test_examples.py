@@ -44,7 +44,13 @@ from tests.support.openai_realtime import RealtimeApi
 from tests.support.sounds import RATE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NAMES = ("daily_bot", "realtime_bot", "events_to_client")
+TRANSPORTS = {
+    "daily_bot": "daily",
+    "realtime_bot": "daily",
+    "events_to_client": "daily",
+    "livekit_bot": "livekit",
+}
+NAMES = tuple(TRANSPORTS)
 
 GREETING = "Hello, I am here."
 ANSWER = "With flour and water."
@@ -68,6 +74,8 @@ def deprecations() -> Iterator[list[str]]:
 @pytest.fixture
 def example(request: pytest.FixtureRequest, monkeypatch, deprecations) -> ModuleType:
     """An example, imported anew, without a developer's own .env."""
+    if TRANSPORTS[request.param] == "livekit":
+        pytest.importorskip("livekit.rtc", reason="the extra [livekit] is not installed")
     keep_tokenizer_offline(monkeypatch)
     monkeypatch.setattr(dotenv, "load_dotenv", lambda *_, **__: False)
     for service in ("DEEPGRAM", "OPENAI", "CARTESIA"):
@@ -235,7 +243,7 @@ async def test_the_client_is_told_of_errors_and_losses(example):
 
 @each
 async def test_an_example_refuses_a_transport_that_has_no_room_for_the_avatar(example):
-    with pytest.raises(ValueError, match="-t daily"):
+    with pytest.raises(ValueError, match=f"-t {TRANSPORTS[example.__name__]}"):
         await example.bot(RunnerArguments())
 
 
@@ -249,7 +257,7 @@ async def test_an_example_makes_real_services_from_the_environment(example):
         assert example.make_tts().can_generate_metrics()
 
 
-@pytest.mark.parametrize("example", ["daily_bot", "events_to_client"], indirect=True)
+@pytest.mark.parametrize("example", ["daily_bot", "livekit_bot", "events_to_client"], indirect=True)
 async def test_speech_recognition_is_made_from_the_environment(example):
     pytest.importorskip("deepgram")
     assert example.make_stt().can_generate_metrics()
@@ -263,7 +271,7 @@ def test_an_example_says_what_it_shows_what_it_needs_and_how_it_is_run(name):
         "What it shows:",
         "What it needs:",
         "How to run it:",
-        f"python {name}.py -t daily",
+        f"python {name}.py -t {TRANSPORTS[name]}",
     ):
         assert part in text
     for variable in {name for name in source.split('"') if name.endswith(("_API_KEY", "_ID"))}:

@@ -55,7 +55,8 @@ _FRAME: Final = RATE // 50
 _IMAGE_SECS: Final = 0.1
 _VIDEO_CLOCK: Final = fractions.Fraction(1, 90000)
 _ANSWER_SECS: Final = 30.0
-_SECRET: Final = secrets.token_hex(20)
+API_KEY: Final = "key"
+API_SECRET: Final = secrets.token_hex(20)
 _NO_ICE_SERVERS: Final = RTCConfiguration(iceServers=[])
 
 
@@ -383,13 +384,20 @@ class LiveKitServer:
 
     def token(self, identity: str) -> str:
         """A token that says no more than who joins."""
-        claims = {"sub": identity, "iss": "key", "video": {"roomJoin": True, "room": "room"}}
-        return jwt.encode(claims, _SECRET, algorithm="HS256")
+        now = int(time.time())
+        claims = {
+            "sub": identity,
+            "iss": API_KEY,
+            "nbf": now,
+            "exp": now + 3600,
+            "video": {"roomJoin": True, "room": "room"},
+        }
+        return jwt.encode(claims, API_SECRET, algorithm="HS256")
 
     async def _join(self, request: web.Request) -> web.WebSocketResponse:
         header = request.headers.get("Authorization", "").removeprefix("Bearer ")
         token = request.query.get("access_token") or header
-        claims = jwt.decode(token, _SECRET, algorithms=["HS256"])
+        claims = jwt.decode(token, API_SECRET, algorithms=["HS256"])
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         seat = Seat(self._room, socket, claims["sub"])

@@ -1,0 +1,163 @@
+"""A conversation with a talking avatar in a LiveKit room.
+
+What it shows: speech recognition, a language model, speech synthesis and the avatar in one
+pipeline. The bot greets the first person who joins, can be interrupted while the avatar
+speaks, and ends when the last person has left.
+
+What it needs: the packages
+
+    pip install "pipecat-agenthuman[livekit]" "pipecat-ai[runner,deepgram,openai,cartesia,silero]"
+
+and, in the environment or in a file .env beside this one:
+
+    AGENTHUMAN_API_KEY   key of your Agent Human account
+    AGENTHUMAN_AVATAR    the avatar, avat_...
+    LIVEKIT_URL          your LiveKit server, wss://...; Agent Human must be able to reach it
+    LIVEKIT_API_KEY, LIVEKIT_API_SECRET
+                         key and secret of that server, for the tokens of everybody
+    LIVEKIT_ROOM_NAME    optional: one room for all calls; otherwise each call has its own
+    DEEPGRAM_API_KEY, OPENAI_API_KEY, CARTESIA_API_KEY
+    CARTESIA_VOICE_ID    optional: another voice
+
+How to run it:
+
+    python livekit_bot.py -t livekit      # then open http://localhost:7860 and join
+"""
+
+import os
+from collections.abc import Mapping
+
+from dotenv import load_dotenv
+from livekit import api
+from loguru import logger
+from pipecat.audio.vad.silero import SileroVADAnalyzer
+from pipecat.frames.frames import LLMRunFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMContextAggregatorPair,
+    LLMUserAggregatorParams,
+)
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.runner.types import LiveKitRunnerArguments, RunnerArguments
+from pipecat.transports.livekit.transport import LiveKitParams
+from pipecat.workers.runner import WorkerRunner
+
+from pipecat_agenthuman import AgentHumanLiveKitTransport, AgentHumanVideoService, LiveKitRoom
+
+load_dotenv(override=True)
+
+INSTRUCTION = (
+    "You are a friendly assistant in a video call, and everything you write is spoken aloud. "
+    "Answer in one to three short sentences, without lists, emojis or special characters."
+)
+GREETING = "Greet the person who has just joined, in one short sentence."
+VOICE_ID = "71a7ad14-091c-4e8e-a314-022ece01c121"  # Cartesia's British Reading Lady
+
+
+# Any other service of Pipecat goes here as well. Speech synthesis with word timestamps, as
+# Cartesia's, lets the context keep an interrupted answer exactly up to the word that was heard.
+
+
+def make_stt() -> FrameProcessor:
+    from pipecat.services.deepgram.stt import DeepgramSTTService
+
+    return DeepgramSTTService(api_key=os.environ["DEEPGRAM_API_KEY"])
+
+
+def make_llm() -> FrameProcessor:
+    from pipecat.services.openai.llm import OpenAILLMService
+
+    return OpenAILLMService(
+        api_key=os.environ["OPENAI_API_KEY"],
+        settings=OpenAILLMService.Settings(system_instruction=INSTRUCTION),
+    )
+
+
+def make_tts() -> FrameProcessor:
+    from pipecat.services.cartesia.tts import CartesiaTTSService
+
+    return CartesiaTTSService(
+        api_key=os.environ["CARTESIA_API_KEY"],
+        settings=CartesiaTTSService.Settings(voice=os.getenv("CARTESIA_VOICE_ID", VOICE_ID)),
+    )
+
+
+async def bot(runner_args: RunnerArguments) -> None:
+    """Hold one conversation. Pipecat's runner calls this, locally and in Pipecat Cloud."""
+    if not isinstance(runner_args, LiveKitRunnerArguments):
+        raise ValueError("The avatar joins a LiveKit room: run this bot with -t livekit.")
+
+    # The avatar has a token of its own, with an identity by which the transport knows it. The
+    # token also says for whom it speaks, so that LiveKit's clients show the two as one.
+    bot_identity = api.TokenVerifier().verify(runner_args.token).identity
+    room = await LiveKitRoom.mint(
+        runner_args.url, room_name=runner_args.room_name, bot_identity=bot_identity
+    )
+    transport = AgentHumanLiveKitTransport(
+        runner_args.url,
+        runner_args.token,
+        runner_args.room_name,
+        LiveKitParams(audio_in_enabled=True),
+        avatar=room.identity,
+    )
+
+    # Minutes run from the session's creation. With "client_connected" they run only when
+    # somebody is there to listen; the default, "pipeline", lets the avatar join while the
+    # person is still on the way, which makes the greeting come a little sooner.
+    avatar = AgentHumanVideoService(room=room, session_start="client_connected")
+
+    context = LLMContext()
+    user_aggregator, assistant_aggregator = LLMContextAggregatorPair(
+        context,
+        # Turn detection is Pipecat's default, so is that a person who speaks interrupts.
+        user_params=LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer()),
+    )
+
+    pipeline = Pipeline(
+        [
+            transport.input(),
+            make_stt(),
+            user_aggregator,
+            make_llm(),
+            make_tts(),
+            avatar,  # takes the speech, and tells everyone else when it was heard
+            transport.output(),  # speaks itself only while there is no avatar
+            assistant_aggregator,
+        ]
+    )
+    worker = PipelineWorker(
+        pipeline,
+        params=PipelineParams(enable_metrics=True, enable_usage_metrics=True),
+        idle_timeout_secs=runner_args.pipeline_idle_timeout_secs,
+    )
+    # SIGTERM is what docker stop and Kubernetes send. Inside a server it is the server's.
+    handles = runner_args.handle_sigint
+    runner = WorkerRunner(handle_sigint=handles, handle_sigterm=handles)
+    await runner.add_workers(worker)
+
+    # The transport reports people only: neither the bot nor the avatar is one.
+
+    @transport.event_handler("on_first_participant_joined")
+    async def on_first_participant_joined(
+        transport: AgentHumanLiveKitTransport, identity: str
+    ) -> None:
+        context.add_message({"role": "developer", "content": GREETING})
+        await worker.queue_frame(LLMRunFrame())
+
+    @transport.event_handler("on_client_disconnected")
+    async def on_client_disconnected(
+        transport: AgentHumanLiveKitTransport, participant: Mapping[str, str]
+    ) -> None:
+        if not transport.persons().keys() - {participant["id"]}:
+            logger.info("The last person left; the conversation ends.")
+            await runner.cancel()
+
+    await runner.run()
+
+
+if __name__ == "__main__":
+    from pipecat.runner.run import main
+
+    main()

@@ -1,0 +1,142 @@
+"""``examples/livekit_bot.py`` in a LiveKit room on loopback, with the real client.
+
+What that proves is said in ``support/livekit_server.py``.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("livekit.rtc", reason="the extra [livekit] is not installed")
+pytest.importorskip("livekit.protocol", reason="livekit-protocol, for tests, is not installed")
+pytest.importorskip("aiortc", reason="aiortc, for tests, is not installed")
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+
+import dotenv
+import jwt
+from pipecat.runner.types import LiveKitRunnerArguments
+
+from pipecat_agenthuman.sandbox import Sandbox, SandboxSession
+from tests.support.conversation import (
+    ScriptedLLM,
+    ScriptedSTT,
+    bot_speech,
+    keep_tokenizer_offline,
+    make_tts,
+)
+from tests.support.livekit_bot import ADA, AVATAR, BOT, join_person, tones
+from tests.support.livekit_room import Participant, Room, opened_room
+from tests.support.livekit_server import API_KEY, API_SECRET
+from tests.support.waiting import LIMIT_SECS, quiet_log, until
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "livekit_bot.py"
+GREETING = "Hello, I am here."
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    keep_tokenizer_offline(monkeypatch)
+    monkeypatch.setattr(dotenv, "load_dotenv", lambda *_, **__: False)
+    monkeypatch.setenv("LIVEKIT_API_KEY", API_KEY)
+    monkeypatch.setenv("LIVEKIT_API_SECRET", API_SECRET)
+    spec = importlib.util.spec_from_file_location("livekit_bot", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Service:
+    """The sandbox, whose avatars join the room with the token that they were given."""
+
+    def __init__(self, room: Room) -> None:
+        self.avatars: list[Participant] = []
+        self._room = room
+        self._loop = asyncio.get_running_loop()
+        self.sandbox = Sandbox(
+            on_avatar_joined=lambda record: self._later(self._join, record),
+            on_avatar_left=lambda record: self._later(self._leave),
+        )
+
+    def _later(self, *call: object) -> None:
+        self._loop.call_soon_threadsafe(*call)
+
+    def _join(self, record: SandboxSession) -> None:
+        claims = jwt.decode(record.room_token, API_SECRET, algorithms=["HS256"])
+        avatar = self._room.join(
+            claims["sub"],
+            name=claims["name"],
+            attributes=claims["attributes"],
+            is_agent=claims["kind"] == "agent",
+            tone_hz=AVATAR,
+        )
+        avatar.speak()
+        self.avatars.append(avatar)
+
+    def _leave(self) -> None:
+        self.avatars[-1].leave()
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[str]]:
+    with quiet_log(level="WARNING") as lines:
+        yield lines
+
+
+@asynccontextmanager
+async def under_way(bot: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a bot, and stop it if the test fails."""
+    running = asyncio.ensure_future(bot)
+    try:
+        yield running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def so_or_failed(running: asyncio.Task[None], so: object) -> object:
+    """Whether something is so; a bot that has failed meanwhile says why."""
+    if running.done():
+        running.result()
+    return so
+
+
+async def test_livekit_bot_greets_through_its_avatar_and_ends_with_the_last_person(
+    monkeypatch, example, complaints
+):
+    async with opened_room() as room:
+        service, stt, llm = Service(room), ScriptedSTT(), ScriptedLLM(GREETING)
+        arguments = LiveKitRunnerArguments(room_name="room", url=room.url, token=room.token(BOT))
+        monkeypatch.setattr(example, "make_stt", lambda: stt)
+        monkeypatch.setattr(example, "make_llm", lambda: llm)
+        monkeypatch.setattr(example, "make_tts", make_tts)
+        with service.sandbox as sandbox:
+            for name, value in sandbox.environment.items():
+                monkeypatch.setenv(name, value)
+            async with under_way(example.bot(arguments)) as running:
+                await until(lambda: so_or_failed(running, room.seats))
+                assert not sandbox.sessions
+
+                ada = join_person(room, "ada", ADA)
+                said = [("assistant", GREETING)]
+                await until(lambda: so_or_failed(running, llm.conversation[-1:] == said))
+                secs = bot_speech(GREETING).duration_secs - 0.05
+                await until(lambda: so_or_failed(running, sandbox.heard().duration_secs > secs))
+                bob = join_person(room, "bob")
+                ada.leave()
+                await until(lambda: room.seats[0].receives(service.avatars[0]) == set())
+                assert not running.done()
+                bob.leave()
+                await asyncio.wait_for(asyncio.shield(running), LIMIT_SECS)
+            await sandbox.wait_until_ended()
+
+        (avatar,) = service.avatars
+        assert avatar.identity.startswith("agenthuman-avatar-")
+        assert len(llm.asked) == 1
+        assert tones(bytes(stt.heard), 16000) == {ADA}
+        assert not complaints
