@@ -182,7 +182,10 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         participant = self._client.room.remote_participants.get(participant_id)
         if participant is None or not self._is_avatar(participant):
             return False
-        logger.warning(f"{self}: not receiving {medium} of {participant_id}, which is the avatar.")
+        logger.warning(
+            f"{self}: not receiving {medium} of {participant_id}, which is the avatar: the bot "
+            "would hear itself, or take it for a person. persons() names everybody else."
+        )
         return True
 
     # --- what the client asks and tells ---------------------------------------------------
@@ -214,8 +217,9 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
     def _receives(self, track: rtc.Track, participant: rtc.RemoteParticipant) -> bool:
         """Tell whether the bot has any use for a track."""
-        is_video = track.kind == rtc.TrackKind.KIND_VIDEO
-        return (self._keep_avatar_video and is_video) or not self._is_avatar(participant)
+        if not self._is_avatar(participant):
+            return True
+        return self._keep_avatar_video and track.kind == rtc.TrackKind.KIND_VIDEO
 
     async def _participant_joined(self, participant: rtc.RemoteParticipant) -> None:
         """Take note of a participant that is in the room. Told again, it is no news."""

@@ -194,7 +194,7 @@ def test_the_user_is_said_to_get_sound_and_video_of_the_bot():
     assert (output.capabilities.audio_out, output.capabilities.video_out) == (True, True)
 
 
-def test_a_transport_that_plays_can_hear_the_avatar_and_says_so(room):
+def test_the_service_is_told_that_it_will_hear_when_the_avatar_joins(room):
     assert transport_for(room).output().announces_avatar
 
 

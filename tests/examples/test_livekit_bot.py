@@ -19,10 +19,8 @@ from pathlib import Path
 from types import ModuleType
 
 import dotenv
-import jwt
 from pipecat.runner.types import LiveKitRunnerArguments
 
-from pipecat_agenthuman.sandbox import Sandbox, SandboxSession
 from tests.support.conversation import (
     ScriptedLLM,
     ScriptedSTT,
@@ -30,8 +28,9 @@ from tests.support.conversation import (
     keep_tokenizer_offline,
     make_tts,
 )
-from tests.support.livekit_bot import ADA, AVATAR, BOT, join_person, tones
-from tests.support.livekit_room import Participant, Room, opened_room
+from tests.support.livekit_avatars import AvatarsInTheRoom
+from tests.support.livekit_bot import ADA, BOT, join_person, tones
+from tests.support.livekit_room import opened_room
 from tests.support.livekit_server import API_KEY, API_SECRET
 from tests.support.waiting import LIMIT_SECS, quiet_log, until
 
@@ -49,37 +48,6 @@ def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-class Service:
-    """The sandbox, whose avatars join the room with the token that they were given."""
-
-    def __init__(self, room: Room) -> None:
-        self.avatars: list[Participant] = []
-        self._room = room
-        self._loop = asyncio.get_running_loop()
-        self.sandbox = Sandbox(
-            on_avatar_joined=lambda record: self._later(self._join, record),
-            on_avatar_left=lambda record: self._later(self._leave),
-        )
-
-    def _later(self, *call: object) -> None:
-        self._loop.call_soon_threadsafe(*call)
-
-    def _join(self, record: SandboxSession) -> None:
-        claims = jwt.decode(record.room_token, API_SECRET, algorithms=["HS256"])
-        avatar = self._room.join(
-            claims["sub"],
-            name=claims["name"],
-            attributes=claims["attributes"],
-            is_agent=claims["kind"] == "agent",
-            tone_hz=AVATAR,
-        )
-        avatar.speak()
-        self.avatars.append(avatar)
-
-    def _leave(self) -> None:
-        self.avatars[-1].leave()
 
 
 @pytest.fixture
@@ -110,7 +78,7 @@ async def test_livekit_bot_greets_through_its_avatar_and_ends_with_the_last_pers
     monkeypatch, example, complaints
 ):
     async with opened_room() as room:
-        service, stt, llm = Service(room), ScriptedSTT(), ScriptedLLM(GREETING)
+        service, stt, llm = AvatarsInTheRoom(room), ScriptedSTT(), ScriptedLLM(GREETING)
         arguments = LiveKitRunnerArguments(room_name="room", url=room.url, token=room.token(BOT))
         monkeypatch.setattr(example, "make_stt", lambda: stt)
         monkeypatch.setattr(example, "make_llm", lambda: llm)
