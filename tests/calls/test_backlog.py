@@ -20,6 +20,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from tests.support.calls import Call, avatars, calling
 from tests.support.inside import set_limits
 from tests.support.sounds import RATE, never, numbered, once
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -44,6 +45,7 @@ def pieces(call: Call, secs: float) -> list[Frame]:
     ]
 
 
+@virtually
 async def test_nothing_waits_for_room(monkeypatch):
     """Heartbeats, frames for others, pictures, and what goes up."""
     set_limits(monkeypatch, backlog_secs=0.5)
@@ -67,6 +69,7 @@ async def test_nothing_waits_for_room(monkeypatch):
     assert not call.unpaired()
 
 
+@virtually
 async def test_speech_beyond_the_backlog_is_dropped_counted_and_told_of_once(monkeypatch, log):
     set_limits(monkeypatch, backlog_secs=0.5)
     async with avatars() as sandbox, calling(sandbox) as call:
@@ -87,6 +90,7 @@ async def test_speech_beyond_the_backlog_is_dropped_counted_and_told_of_once(mon
     assert "wait to be said" in told.error
 
 
+@virtually
 async def test_frames_beyond_those_that_may_be_held_pass_and_words_are_dropped(monkeypatch):
     set_limits(monkeypatch, held_frames=10)
     async with avatars() as sandbox, calling(sandbox) as call:

@@ -16,6 +16,7 @@ from tests.support.calls import CUT_SECS, Call, avatars, calling
 from tests.support.inside import set_limits
 from tests.support.pipelines import RoomCard
 from tests.support.sounds import RATE, never, once
+from tests.support.virtual_time import virtually
 from tests.support.waiting import LIMIT_SECS, until
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -31,6 +32,7 @@ async def is_empty(call: Call, sandbox: Sandbox) -> None:
     await until(lambda: not sandbox.live_sessions)
 
 
+@virtually
 async def test_a_session_ends_when_everybody_has_left_and_comes_with_the_next_person(monkeypatch):
     set_limits(monkeypatch, empty_room_secs=0.2)
     async with avatars() as sandbox:
@@ -65,6 +67,7 @@ async def test_a_session_ends_when_everybody_has_left_and_comes_with_the_next_pe
     assert call.avatar.is_usable
 
 
+@virtually
 async def test_somebody_who_returns_soon_finds_the_same_session():
     async with avatars() as sandbox, calling(sandbox) as call:
         await persons(call, 1)
@@ -76,6 +79,7 @@ async def test_somebody_who_returns_soon_finds_the_same_session():
     assert once(call.heard_of_avatar(), words)
 
 
+@virtually
 async def test_a_session_that_is_lost_in_an_empty_room_is_not_replaced_before_somebody_comes():
     """The service, too, ends the session of a room that everybody has left."""
     async with avatars() as sandbox, calling(sandbox) as call:
@@ -95,6 +99,7 @@ async def test_a_session_that_is_lost_in_an_empty_room_is_not_replaced_before_so
     assert not call.error_frames
 
 
+@virtually
 async def test_a_bot_that_waits_for_the_first_person_has_its_avatar_there(monkeypatch):
     set_limits(monkeypatch, empty_room_secs=0.0)
     async with avatars() as sandbox, calling(sandbox) as call:
@@ -108,6 +113,7 @@ async def test_a_bot_that_waits_for_the_first_person_has_its_avatar_there(monkey
     assert once(call.heard_of_avatar(), words)
 
 
+@virtually
 async def test_the_pipeline_ends_while_the_room_is_empty(monkeypatch):
     set_limits(monkeypatch, empty_room_secs=0.0)
     async with avatars() as sandbox, calling(sandbox) as call:
@@ -117,6 +123,7 @@ async def test_the_pipeline_ends_while_the_room_is_empty(monkeypatch):
     assert len(sandbox.sessions) == 1
 
 
+@virtually
 async def test_people_who_come_and_go_find_an_avatar_each_time(monkeypatch):
     set_limits(monkeypatch, empty_room_secs=0.0)
     async with avatars() as sandbox, calling(sandbox) as call:
@@ -132,6 +139,7 @@ async def test_people_who_come_and_go_find_an_avatar_each_time(monkeypatch):
 # --- the longest session -----------------------------------------------------------------
 
 
+@virtually
 async def test_a_session_lives_no_longer_than_it_may_and_its_end_is_told_before():
     left: list[float] = []
     async with avatars() as sandbox, calling(sandbox, max_session_secs=1.2) as call:
@@ -161,6 +169,7 @@ async def test_a_session_lives_no_longer_than_it_may_and_its_end_is_told_before(
     assert not call.error_frames
 
 
+@virtually
 async def test_what_is_being_said_at_the_end_goes_on_without_the_avatar():
     async with avatars() as sandbox, calling(sandbox, max_session_secs=0.8) as call:
         words = await call.say(2.0)
@@ -171,6 +180,7 @@ async def test_what_is_being_said_at_the_end_goes_on_without_the_avatar():
     assert call.given_to_transport()[words.stop - 1]
 
 
+@virtually
 async def test_a_replaced_session_does_not_begin_anew_and_the_next_caller_does(monkeypatch):
     set_limits(monkeypatch, empty_room_secs=0.0)
     async with avatars() as sandbox, calling(sandbox, max_session_secs=1.5) as call:
@@ -191,6 +201,7 @@ async def test_a_replaced_session_does_not_begin_anew_and_the_next_caller_does(m
         await call.end()
 
 
+@virtually
 async def test_an_expiration_without_replacement_is_told_before_too():
     told = asyncio.Event()
 

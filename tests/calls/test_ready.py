@@ -11,11 +11,13 @@ from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAva
 from tests.support.calls import avatar_in, avatars, calling
 from tests.support.faults import fault
 from tests.support.pipelines import RoomCard
+from tests.support.virtual_time import virtually
 from tests.support.waiting import LIMIT_SECS, until
 
 pytestmark = pytest.mark.usefixtures("log")
 
 
+@virtually
 async def test_the_wait_ends_when_the_avatar_may_speak():
     async with avatars() as sandbox:
         async with calling(sandbox, transport=RoomCard(), until_ready=False) as call:
@@ -33,6 +35,7 @@ async def test_the_wait_ends_when_the_avatar_may_speak():
         assert not call.avatar.ready
 
 
+@virtually
 async def test_a_wait_that_takes_too_long_is_a_time_out_and_the_avatar_may_come_yet():
     async with avatars() as sandbox:
         sandbox.inject(fault("create", "delay", delay_secs=0.5, delayed="answer"))
@@ -43,6 +46,7 @@ async def test_a_wait_that_takes_too_long_is_a_time_out_and_the_avatar_may_come_
             await call.end()
 
 
+@virtually
 async def test_a_wait_in_vain_ends_with_the_reason():
     async with avatars() as sandbox:
         sandbox.inject(fault("create", "refuse", status=401))
@@ -55,6 +59,7 @@ async def test_a_wait_in_vain_ends_with_the_reason():
             await call.end()
 
 
+@virtually
 async def test_nobody_waits_on_when_the_pipeline_ends():
     async with avatars() as sandbox:
         sandbox.inject(fault("create", "missing"))
@@ -67,6 +72,7 @@ async def test_nobody_waits_on_when_the_pipeline_ends():
 
 
 @pytest.mark.parametrize("timeout_secs", [-1, "10", float("inf")])
+@virtually
 async def test_impossible_limits_are_named(timeout_secs: object):
     async with avatars() as sandbox:
         with pytest.raises(ValueError, match="timeout_secs"):

@@ -16,6 +16,7 @@ from tests.support.inside import transport_is_busy
 from tests.support.pipelines import RoomCard, SoundCard
 from tests.support.sandbox_client import create
 from tests.support.sounds import never, once
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -29,6 +30,7 @@ def errors_in(log: list[str]) -> list[str]:
 # --- an avatar that never appears --------------------------------------------------------
 
 
+@virtually
 async def test_the_transport_speaks_when_no_avatar_appears_until_it_does(log):
     async with avatars() as sandbox:
         options = {"transport": RoomCard(), "until_ready": False, "avatar_wait_secs": 0.3}
@@ -56,6 +58,7 @@ async def test_the_transport_speaks_when_no_avatar_appears_until_it_does(log):
         assert words in line
 
 
+@virtually
 async def test_an_avatar_that_appears_in_the_middle_of_an_utterance_begins_with_the_next():
     async with avatars() as sandbox:
         options = {"transport": RoomCard(), "until_ready": False, "avatar_wait_secs": 0.1}
@@ -70,6 +73,7 @@ async def test_an_avatar_that_appears_in_the_middle_of_an_utterance_begins_with_
     assert once(call.heard_of_avatar(), second)
 
 
+@virtually
 async def test_with_drop_nobody_says_what_no_avatar_is_there_for(log):
     async with avatars() as sandbox:
         options = {"transport": RoomCard(), "until_ready": False, "avatar_wait_secs": 0.1}
@@ -81,6 +85,7 @@ async def test_with_drop_nobody_says_what_no_avatar_is_there_for(log):
     assert "the bot is mute" in errors_in(log)[0]
 
 
+@virtually
 async def test_where_no_transport_tells_the_word_of_the_session_is_enough():
     async with avatars() as sandbox, calling(sandbox, avatar_wait_secs=0.0) as call:
         words = await call.say(0.3)
@@ -99,6 +104,7 @@ def elsewhere(**options: Any) -> SoundCard:
 
 
 @pytest.mark.parametrize("session_start", ["pipeline", "client_connected"])
+@virtually
 async def test_a_transport_that_is_elsewhere_speaks_from_the_first_word(log, session_start: str):
     async with avatars() as sandbox:
         transport = elsewhere()
@@ -123,6 +129,7 @@ async def test_a_transport_that_is_elsewhere_speaks_from_the_first_word(log, ses
     assert names[0] is StartFrame
 
 
+@virtually
 async def test_what_is_elsewhere_behaves_as_if_the_service_were_not_there():
     async with avatars() as sandbox:
         with_service, without = [], []
@@ -140,6 +147,7 @@ async def test_what_is_elsewhere_behaves_as_if_the_service_were_not_there():
     assert with_service == without
 
 
+@virtually
 async def test_a_session_made_elsewhere_is_not_compared(log):
     async with Sandbox() as sandbox:
         made = await create(sandbox)
@@ -150,6 +158,7 @@ async def test_a_session_made_elsewhere_is_not_compared(log):
     assert not errors_in(log)
 
 
+@virtually
 async def test_new_settings_bring_no_session_up_where_the_avatar_cannot_speak():
     async with avatars() as sandbox:
         async with calling(sandbox, transport=elsewhere(), until_ready=False) as call:
@@ -162,6 +171,7 @@ async def test_new_settings_bring_no_session_up_where_the_avatar_cannot_speak():
         assert not sandbox.sessions
 
 
+@virtually
 async def test_waiting_for_an_avatar_that_cannot_speak_here_says_why():
     shape = {"transport": elsewhere(), "until_ready": False}
     async with avatars() as sandbox, calling(sandbox, **shape) as call:
