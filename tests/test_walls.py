@@ -25,7 +25,7 @@ GROUND = {
 MAY_IMPORT = dict.fromkeys(GROUND, GROUND) | {
     "playout": {"playout", "wire.pcm", "_arguments"},
     "client": {"client"} | GROUND,
-    "pipeline": {"pipeline", "client", "playout", "frames"} | GROUND,
+    "pipeline": {"pipeline", "client", "playout", "frames", "tokens.claims"} | GROUND,
     "sandbox": {"sandbox", "wire", "_credentials"},
     "tokens": {"tokens"} | GROUND,
 }

@@ -9,15 +9,14 @@ No transport is imported to find out: Pipecat's own are known by the module of t
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from pipecat.transports.base_output import BaseOutputTransport
 
 from pipecat_agenthuman.client.requests import Room
+from pipecat_agenthuman.tokens.claims import read_livekit_token
 
 _PIPECATS: Final = "pipecat.transports."
 
@@ -184,11 +183,6 @@ def _names_differ(one: str, other: str) -> bool:
 
 
 def _livekit_name(token: str) -> str:
-    """The room that a LiveKit token is for; empty for any other token. Not verified: no need."""
-    try:
-        payload = token.split(".")[1]
-        claims: Any = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        name: object = claims["video"]["room"]
-    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
-        return ""
-    return name if isinstance(name, str) else ""
+    """The room that a LiveKit token is for; empty for any other token."""
+    claims = read_livekit_token(token)
+    return (claims.room_name if claims is not None else None) or ""
