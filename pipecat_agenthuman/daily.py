@@ -23,15 +23,15 @@ from pipecat.transports.daily.transport import DailyOutputTransport, DailyParams
 from pipecat_agenthuman._arguments import check_kind
 from pipecat_agenthuman.frames import AgentHumanBotLeftFrame, AgentHumanServerEventFrame
 from pipecat_agenthuman.identity import AvatarIdentity
+from pipecat_agenthuman.pipeline.avatar_transport import (
+    AvatarRoomOutput,
+    push_to_service,
+    with_voice,
+)
 from pipecat_agenthuman.pipeline.presence import (
     AVATAR_CONNECTED,
     AVATAR_DISCONNECTED,
     Presence,
-)
-from pipecat_agenthuman.pipeline.room_transport import (
-    AvatarRoomOutput,
-    push_to_service,
-    with_voice,
 )
 from pipecat_agenthuman.tokens.claims import read_daily_token
 

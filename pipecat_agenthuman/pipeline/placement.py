@@ -15,8 +15,8 @@ from pipecat.transports.base_output import BaseOutputTransport
 
 from pipecat_agenthuman.client.requests import Room
 from pipecat_agenthuman.errors import AgentHumanError, WrongPlaceError, WrongRoomError
+from pipecat_agenthuman.pipeline.same_room import room_mismatch
 from pipecat_agenthuman.pipeline.transport_output import output_transport
-from pipecat_agenthuman.pipeline.transport_rooms import room_mismatch
 
 _Around = tuple[list[FrameProcessor], list[FrameProcessor]]
 
