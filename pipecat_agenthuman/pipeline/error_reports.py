@@ -9,7 +9,13 @@ from typing import Any, Final
 from pipecat.utils.errors import ErrorCategory
 
 from pipecat_agenthuman._credentials import MAX_WORDS_CHARS
-from pipecat_agenthuman.errors import AgentHumanError, LostConnectionError
+from pipecat_agenthuman.errors import (
+    AgentHumanError,
+    AvatarAbsentError,
+    AvatarLeftError,
+    BotRemovedError,
+    LostConnectionError,
+)
 from pipecat_agenthuman.wire.protocol import ServerError, ServerErrorCode
 
 _CATEGORIES: Final[Mapping[str, ErrorCategory]] = {
@@ -88,4 +94,42 @@ def internal_report(where: str, error: Exception, meaning: str) -> ErrorReport:
     )
     return ErrorReport(
         "internal_error", words, told, ErrorCategory.UNKNOWN, None, error, final=True
+    )
+
+
+# --- somebody is not in the room who should be -------------------------------------------
+
+
+def bot_removed(reason: str) -> BotRemovedError:
+    """The bot itself is out of the room.
+
+    Args:
+        reason: Why, as the room reports it.
+    """
+    return BotRemovedError(
+        f"The bot is not in the room ({reason}): it neither hears nor reaches anybody, so the "
+        "avatar's session is ended.",
+        remedy="Check whether the bot's token or the room has expired, whether the room was "
+        "full, and who may remove participants.",
+    )
+
+
+def avatar_left() -> AvatarLeftError:
+    """The avatar was there, and stays away."""
+    return AvatarLeftError(
+        "The avatar left the room and did not come back.",
+        remedy="Look for what removes participants from the room.",
+    )
+
+
+def avatar_absent(wait_secs: float) -> AvatarAbsentError:
+    """The avatar did not come.
+
+    Args:
+        wait_secs: How long it was waited for.
+    """
+    return AvatarAbsentError(
+        f"No avatar appeared in the room within {wait_secs:g} s, although its session is up.",
+        remedy="Check that its token belongs to this room and has not expired, that the room has "
+        "a free place, and that the transport knows its identity (avatar=AvatarIdentity(...)).",
     )

@@ -34,7 +34,6 @@ from pipecat_agenthuman.errors import (
     WrongPlaceError,
 )
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
-from pipecat_agenthuman.pipeline.absences import avatar_absent, avatar_left, bot_removed
 from pipecat_agenthuman.pipeline.announcer import (
     Announcer,
     AvatarAbsent,
@@ -45,6 +44,7 @@ from pipecat_agenthuman.pipeline.availability import Availability
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.background import Background
 from pipecat_agenthuman.pipeline.driver import PlayoutDriver
+from pipecat_agenthuman.pipeline.error_reports import avatar_absent, avatar_left, bot_removed
 from pipecat_agenthuman.pipeline.fallback import Fallback
 from pipecat_agenthuman.pipeline.lifetime import EMPTY_ROOM_SECS, EndKind, life_end
 from pipecat_agenthuman.pipeline.metrics import Meter
