@@ -388,14 +388,6 @@ class Comparison:
     avatar: Performance
 
     @property
-    def is_same(self) -> bool:
-        return (
-            self.transport.behind == self.avatar.behind
-            and self.transport.above == self.avatar.above
-            and self.transport.messages == self.avatar.messages
-        )
-
-    @property
     def late(self) -> Late:
         """What came at another time than with the transport."""
         pairs = zip(self.transport.timeline, self.avatar.timeline, strict=False)
