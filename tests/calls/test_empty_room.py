@@ -157,7 +157,7 @@ async def test_a_session_lives_no_longer_than_it_may_and_its_end_is_told_before(
         await call.end()
         assert len(sandbox.sessions) == 1
         lived = sandbox.sessions[0].ended_at - sandbox.sessions[0].connected_at
-    assert lived == pytest.approx(1.2, abs=0.5)
+    assert lived == pytest.approx(1.2, abs=0.05)
     assert left == [pytest.approx(0.3)]
     assert once(call.given_to_transport(), words)
     (gone,) = call.between.of(AgentHumanDisconnectedFrame)
@@ -190,7 +190,7 @@ async def test_a_replaced_session_does_not_begin_anew_and_the_next_caller_does(m
         await call.until_ready(2)
         await until(lambda: not sandbox.live_sessions)
         first, second = sandbox.sessions
-        assert second.ended_at - first.connected_at == pytest.approx(1.5, abs=0.5)
+        assert second.ended_at - first.connected_at == pytest.approx(1.5, abs=0.05)
         await persons(call, 2)
         await call.say(0.2)
         await call.spoken()

@@ -29,6 +29,7 @@ from tests.support.calls import CUT_SECS, Call, avatar_in, avatars, staged
 from tests.support.faults import QUICK_RENEWAL, SHORT_LIMITS, fault
 from tests.support.inside import avatar_is_idle
 from tests.support.sounds import RATE, Counts, counted, never, once
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -101,6 +102,7 @@ async def standing_by(strategy: type[ServiceSwitcherStrategyManual]) -> AsyncIte
             yield Pair(call, (first, second), (one, other))
 
 
+@virtually
 async def test_a_switch_in_mid_utterance_of_real_time_speech_leaves_nothing_open():
     async with standing_by(ServiceSwitcherStrategyFailover) as pair:
         call = pair.call
@@ -126,6 +128,7 @@ async def test_a_switch_in_mid_utterance_of_real_time_speech_leaves_nothing_open
     assert once(pair.heard_of(1), more)
 
 
+@virtually
 async def test_a_switch_behind_speech_that_came_at_once_lets_the_transport_say_it_first():
     async with standing_by(ServiceSwitcherStrategyFailover) as pair:
         call = pair.call
@@ -142,6 +145,7 @@ async def test_a_switch_behind_speech_that_came_at_once_lets_the_transport_say_i
     assert never(pair.heard_of(1), words)
 
 
+@virtually
 async def test_an_avatar_that_is_switched_to_by_hand_waits_for_the_one_that_speaks():
     async with standing_by(ServiceSwitcherStrategyManual) as pair:
         call = pair.call
@@ -160,6 +164,7 @@ async def test_an_avatar_that_is_switched_to_by_hand_waits_for_the_one_that_spea
 
 
 @pytest.mark.parametrize("direction", FrameDirection, ids=lambda one: one.name.lower())
+@virtually
 async def test_an_interruption_silences_also_the_avatar_that_was_switched_away_from(direction):
     """The switcher keeps every frame from it, that one too."""
     async with standing_by(ServiceSwitcherStrategyManual) as pair:
@@ -185,6 +190,7 @@ async def test_an_interruption_silences_also_the_avatar_that_was_switched_away_f
     assert [frame.text for frame in call.behind.of(TTSTextFrame)] == [f"words {more.start}"]
 
 
+@virtually
 async def test_an_interruption_silences_the_transport_that_speaks_for_the_first():
     async with standing_by(ServiceSwitcherStrategyFailover) as pair:
         call = pair.call
