@@ -56,10 +56,10 @@ class _InFlight:
 class Outgoing(Generic[ItemT]):
     """The way from the tape to the clock.
 
-    Audio goes to one mouth at a time. To one that answers: send what ``take_message`` returns
+    Audio goes to one sink at a time. To one that answers: send what ``take_message`` returns
     and report each answer. To one that plays what it is given just in time: give it what
     ``take_portion`` returns, with ``take_before`` in front of it, and tell when it ``sounds``.
-    To none: ``drop_backlog``. If a mouth falls silent, ``recall`` lets another one go on.
+    To none: ``drop_backlog``. If a sink falls silent, ``recall`` lets another one go on.
 
     Attributes:
         confirm_secs: Estimated time from sending a message to its confirmation.
