@@ -1,7 +1,7 @@
 """The avatar's news as Pipecat frames.
 
 All of them are system frames: they overtake queued data, and an interruption cannot eat
-them. The service pushes them downstream.
+them. The service pushes them downstream; who is in the room its transports tell.
 """
 
 from __future__ import annotations

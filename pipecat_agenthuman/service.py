@@ -137,7 +137,7 @@ class AgentHumanVideoService(AIService):
             on_unavailable: What happens to speech while there is no avatar: the transport
                 speaks it, or it is dropped.
             session_start: Bring the session up with the pipeline, or when the first person
-                is in the room.
+                is in the room; with the first speech if no frame told of one.
             renew_before_expiry: Replace a session shortly before it expires.
             pass_heard_audio: Push speech downstream as it is heard, for a recorder between
                 this service and an output with ``audio_out_enabled=False``.

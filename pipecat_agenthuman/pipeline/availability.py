@@ -33,13 +33,9 @@ class Availability:
         was_recognized: Whether an avatar was seen in this call, of whatever session.
     """
 
-    def __init__(self, *, announced: bool = False) -> None:
-        """Expect the first avatar of a call.
-
-        Args:
-            announced: Whether somebody tells of the avatar in the room.
-        """
-        self.announced = announced
+    def __init__(self) -> None:
+        """Expect the first avatar of a call, of which nobody tells yet."""
+        self.announced = False
         self.was_recognized = False
         self._is_awaited = True  # speech waits for the first avatar, never for a replacement
         self._failed = False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import Any, Final
+from typing import Final
 
 from pipecat.frames.frames import (
     BotSpeakingFrame,
@@ -246,10 +246,7 @@ class AvatarOutput:
         """
         if _is_lost(release.item, unheard=release.unheard):
             return
-        held: Any = release.item
-        if held.pts:
-            # Its moment is now, also if speech before it was refused or cut.
-            held.pts = min(held.pts, self._clock_ns())
+        held = self._due_now(release.item)
         if isinstance(held, SOUNDS):
             await self.transport.give_sound(held)
         else:
@@ -323,16 +320,16 @@ class AvatarOutput:
                 kept = not part.interruptible
                 frames.append(speech_frame(part.audio, WIRE_SAMPLE_RATE, interruptible=not kept))
             elif not _is_lost(part.item, unheard=part.unheard):
-                held: Any = part.item
-                if held.pts:
-                    held.pts = min(held.pts, self._clock_ns())
-                frames.append(held)
+                frames.append(self._due_now(part.item))
         return frames
 
     # --- inside ------------------------------------------------------------------------
 
-    def _clock_ns(self) -> int:
-        return self._processor.get_clock().get_time()
+    def _due_now(self, held: Frame) -> Frame:
+        """A held frame whose moment is now, also if speech before it was refused or cut."""
+        if held.pts:
+            held.pts = min(held.pts, self._processor.get_clock().get_time())
+        return held
 
 
 def _is_lost(frame: Frame, *, unheard: bool) -> bool:

@@ -10,7 +10,7 @@ No transport is imported to find out: Pipecat's own are known by the module of t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from pipecat.transports.base_output import BaseOutputTransport
@@ -39,13 +39,6 @@ _REMEDIES: Final = {
     "daily": "Use AgentHumanDailyTransport in the avatar's room, and let the caller join it",
     "livekit": "Use AgentHumanLiveKitTransport in the avatar's room, and let the caller join it",
 }
-
-
-class _Place(Protocol):
-    """What ``avatar_room`` of an output transport may be: a ``DailyRoom`` or the like."""
-
-    platform: str
-    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +75,7 @@ def room_mismatch(room: Room, transport: BaseOutputTransport) -> tuple[str, str]
     Returns:
         What is wrong and what to do, as sentences; None if it is, or nobody can know.
     """
-    avatars = _Address(room.platform, room.url, _livekit_name(room.token))
+    avatars = _address_of(room)
     elsewhere = _elsewhere(transport)
     if elsewhere is not None:
         wrong = f"{transport} plays to {elsewhere}, and the avatar joins {avatars.shown}."
@@ -103,6 +96,13 @@ def room_mismatch(room: Room, transport: BaseOutputTransport) -> tuple[str, str]
     return wrong, "Give the transport and room= the same room, each with a token for it."
 
 
+def _address_of(room: Room) -> _Address:
+    """The address of a room; at LiveKit only the token names it."""
+    claims = read_livekit_token(room.token)
+    name = None if claims is None else claims.room_name
+    return _Address(room.platform, room.url, name or "")
+
+
 _UNSET: Final = object()
 
 
@@ -116,10 +116,9 @@ def _elsewhere(transport: BaseOutputTransport) -> str | None:
 
 def _address(transport: BaseOutputTransport) -> _Address | None:
     """The room of a transport; None if nobody can know."""
-    told = cast("_Place | None", getattr(transport, "avatar_room", None))
+    told = cast("Room | None", getattr(transport, "avatar_room", None))
     if told is not None:
-        name = _livekit_name(str(getattr(told, "token", "")))
-        return _Address(told.platform, told.url, name)
+        return _address_of(told)
     client: object = getattr(transport, "_client", None)
     kind = _kind(transport)
     if kind == "daily":
@@ -180,9 +179,3 @@ def _servers_differ(one: str, other: str) -> bool:
 
 def _names_differ(one: str, other: str) -> bool:
     return bool(one and other) and one != other
-
-
-def _livekit_name(token: str) -> str:
-    """The room that a LiveKit token is for; empty for any other token."""
-    claims = read_livekit_token(token)
-    return (claims.room_name if claims is not None else None) or ""
