@@ -13,11 +13,10 @@ This is the only module of the package that needs daily-python.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
 from loguru import logger
-from pipecat.frames.frames import StartFrame
 from pipecat.transports.daily.transport import DailyOutputTransport, DailyParams, DailyTransport
 
 from pipecat_agenthuman._arguments import check_kind
@@ -74,19 +73,7 @@ def is_avatar(participant: Mapping[str, Any], avatar: AvatarIdentity = _MINTED) 
 
 
 class AgentHumanDailyOutputTransport(AvatarRoomOutput, DailyOutputTransport):
-    """The output of ``AgentHumanDailyTransport``, which counts the avatar's media as the bot's.
-
-    Attributes:
-        on_started: Called when frames can be pushed.
-    """
-
-    on_started: Callable[[], Awaitable[None]] | None = None
-
-    async def start(self, frame: StartFrame) -> None:
-        """Start sending; whoever waits for that is called."""
-        await super().start(frame)
-        if self.on_started is not None:
-            await self.on_started()
+    """The output of ``AgentHumanDailyTransport``: the avatar's media count as the bot's."""
 
 
 class AgentHumanDailyTransport(DailyTransport):
@@ -320,7 +307,6 @@ class AgentHumanDailyTransport(DailyTransport):
         await super()._on_call_state_updated(state)
 
     async def _look_for_itself(self) -> None:
-        # Joining comes before the pipeline starts, and Pipecat starts it whatever came of that.
         if not self._is_in_room:
             await self._tell_service(AgentHumanBotLeftFrame(reason="it could not join"))
 

@@ -136,9 +136,11 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
     def output(self) -> LiveKitOutputTransport:
         """Get the processor that sends the bot's media."""
         if not self._output:
-            self._output = AgentHumanLiveKitOutputTransport(
+            output = AgentHumanLiveKitOutputTransport(
                 self, self._client, self._params, name=self._output_name
             )
+            output.on_started = self._look_for_itself
+            self._output = output
         return self._output
 
     def persons(self) -> dict[str, rtc.RemoteParticipant]:
@@ -208,6 +210,10 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         if was_in_room:
             await self._tell_service(AgentHumanBotLeftFrame(reason="it was put out"))
         await super()._on_disconnected()
+
+    async def _look_for_itself(self) -> None:
+        if not self._is_in_room:
+            await self._tell_service(AgentHumanBotLeftFrame(reason="it could not join"))
 
     def _is_avatar(self, participant: rtc.RemoteParticipant) -> bool:
         bot = self._client.room.local_participant.identity

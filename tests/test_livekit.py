@@ -14,7 +14,12 @@ pytest.importorskip("aiortc", reason="aiortc, for tests, is not installed")
 from collections.abc import AsyncIterator
 
 from pipecat.frames.frames import ClientConnectedFrame
-from pipecat.transports.livekit.transport import LiveKitParams, LiveKitTransport
+from pipecat.transports.livekit.transport import (
+    LiveKitParams,
+    LiveKitTransport,
+    LiveKitTransportClient,
+)
+from tenacity import wait_none
 
 from pipecat_agenthuman import AvatarIdentity
 from pipecat_agenthuman.frames import (
@@ -26,6 +31,7 @@ from pipecat_agenthuman.frames import (
 from pipecat_agenthuman.identity import AVATAR_USER_ID, AVATAR_USER_NAME
 from pipecat_agenthuman.livekit import AgentHumanLiveKitTransport
 from pipecat_agenthuman.tokens.livekit import PUBLISH_ON_BEHALF
+from tests.support import pipelines
 from tests.support.livekit_bot import (
     ADA,
     AVATAR,
@@ -41,6 +47,7 @@ from tests.support.livekit_bot import (
     transport_for,
 )
 from tests.support.livekit_room import Room, opened_room
+from tests.support.pipelines import Recorder
 from tests.support.waiting import until
 
 MIXES = "audio_in_user_tracks" in LiveKitParams.model_fields
@@ -220,6 +227,16 @@ async def test_a_bot_that_is_put_out_says_so_once(room):
         (frame,) = bot.frames(AgentHumanBotLeftFrame)
         assert frame.reason == "it was put out"
     assert len(bot.frames(AgentHumanBotLeftFrame)) == 1
+
+
+async def test_a_bot_that_cannot_join_says_so(room, monkeypatch):
+    monkeypatch.setattr(LiveKitTransportClient.connect.retry, "wait", wait_none())
+    recorder = Recorder()
+    transport = AgentHumanLiveKitTransport("ws://127.0.0.1:9", room.token(BOT), "room")
+    async with pipelines.running(transport.input(), recorder, transport.output()):
+        await recorder.wait_for(lambda: recorder.of(AgentHumanBotLeftFrame, upstream=None))
+    (frame,) = recorder.of(AgentHumanBotLeftFrame, upstream=None)
+    assert frame.reason == "it could not join"
 
 
 async def test_a_bot_that_leaves_by_itself_was_not_put_out(room):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from pipecat.frames.frames import StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
@@ -22,9 +24,18 @@ class AvatarRoomOutput(BaseOutputTransport):
     Attributes:
         announces_avatar: Tells the service that it will hear when the avatar joins, so that
             the first words can wait for that.
+        on_started: Called when frames can be pushed. Joining comes before the pipeline starts,
+            and Pipecat starts it whatever came of that.
     """
 
     announces_avatar = True
+    on_started: Callable[[], Awaitable[None]] | None = None
+
+    async def start(self, frame: StartFrame) -> None:
+        """Start sending; whoever waits for that is called."""
+        await super().start(frame)
+        if self.on_started is not None:
+            await self.on_started()
 
     # Pipecat releases without capabilities never ask for them, and `super()` then raises the
     # same AttributeError as before.
