@@ -50,14 +50,28 @@ def misplacement(
             f"{processor} stands in front of the TTS service, so no speech reaches it.",
             remedy="Put it between the TTS service and transport.output().",
         )
-    transport = output_transport(processor)
-    mismatch = None if room is None or transport is None else room_mismatch(room, transport)
+    mismatch = None if room is None else _mismatch(room, processor, behind)
     if mismatch is None:
         return None
     wrong, remedy = mismatch
     return WrongRoomError(
         f"Whoever the bot talks to is not with the avatar: {wrong}", remedy=remedy
     )
+
+
+def _mismatch(
+    room: Room, processor: FrameProcessor, behind: Iterable[FrameProcessor]
+) -> tuple[str, str] | None:
+    """What is wrong and what to do if no output is with the avatar, for certain.
+
+    One that is, or may be, is enough: another monitors the call, or records it.
+    """
+    outputs = [part for part in behind if isinstance(part, BaseOutputTransport)]
+    if not outputs:
+        transport = output_transport(processor)
+        outputs = [] if transport is None else [transport]
+    mismatches = [room_mismatch(room, output) for output in outputs]
+    return None if None in mismatches else next(iter(mismatches), None)
 
 
 def _any(parts: Iterable[FrameProcessor], kind: type[FrameProcessor]) -> bool:

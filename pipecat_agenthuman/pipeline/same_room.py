@@ -57,9 +57,12 @@ class _Address:
 
     @property
     def shown(self) -> str:
-        """The room in words, free of secrets: a URL can carry a token."""
+        """The room in words, free of secrets: a URL can carry a token, or a password."""
         name = f"{self.name!r} at " if self.name else ""
-        return f"the {_NAMES.get(self.platform, self.platform)} room {name}{self.url.split('?')[0]}"
+        url = self.url.partition("?")[0].partition("#")[0]
+        scheme, _, rest = url.rpartition("://")
+        url = f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest
+        return f"the {_NAMES.get(self.platform, self.platform)} room {name}{url}"
 
 
 def room_mismatch(room: Room, transport: BaseOutputTransport) -> tuple[str, str] | None:
@@ -125,9 +128,10 @@ def _address(transport: BaseOutputTransport) -> _Address | None:
         url = getattr(client, "room_url", None)
         return _Address(kind, url) if isinstance(url, str) and url else None
     if kind == "livekit":
-        url, name = getattr(client, "_url", None), getattr(client, "_room_name", None)
-        if isinstance(url, str) and isinstance(name, str):
-            return _Address(kind, url, name)
+        # The token decides which room that is; the name given beside it is for Pipecat's log.
+        url, token = getattr(client, "_url", None), getattr(client, "_token", None)
+        if isinstance(url, str) and isinstance(token, str):
+            return _Address(kind, url, _livekit_name(token))
     return None
 
 

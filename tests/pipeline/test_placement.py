@@ -9,6 +9,7 @@ import pytest
 from pipecat.frames.frames import ErrorFrame, Frame, TTSTextFrame
 from pipecat.pipeline.parallel_pipeline import ParallelPipeline
 from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.service_switcher import ServiceSwitcher, ServiceSwitcherStrategyManual
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
@@ -28,6 +29,12 @@ class SilentTTS(TTSService):
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         yield None
+
+
+class Elsewhere(SoundCard):
+    """A transport that is in no room."""
+
+    avatar_room = None
 
 
 def avatars_of(sandbox: Sandbox, shape: Callable[..., list[FrameProcessor]]) -> Any:
@@ -121,6 +128,22 @@ RIGHT = {
     "beside a TTS service": lambda tts, one, two, out: [ParallelPipeline([tts], [one]), out],
     "within": lambda tts, one, two, out: [tts, Pipeline([Pipeline([one])]), out],
     "without an output": lambda tts, one, two, out: [tts, one],
+    "behind a TTS service of several": lambda tts, one, two, out: [
+        ServiceSwitcher([tts, SilentTTS()], ServiceSwitcherStrategyManual),
+        one,
+        out,
+    ],
+    "one of several": lambda tts, one, two, out: [
+        tts,
+        ServiceSwitcher([one, two], ServiceSwitcherStrategyManual),
+        out,
+    ],
+    "before somebody who listens in": lambda tts, one, two, out: [tts, one, Elsewhere(), out],
+    "before somebody who records": lambda tts, one, two, out: [
+        tts,
+        one,
+        ParallelPipeline([out], [Elsewhere()]),
+    ],
 }
 
 
@@ -133,3 +156,15 @@ async def test_where_it_can_speak_nothing_is_said(shape, log):
             await worker.stop_when_done()
             await ending
     assert not [line for line in log if line.startswith("ERROR")]
+
+
+async def test_where_none_of_several_outputs_is_with_the_avatar_that_is_said(log):
+    async with avatars() as sandbox:
+        avatar = avatar_in(sandbox)
+        split = ParallelPipeline([Elsewhere()], [Elsewhere()])
+        async with running(avatar, split) as (worker, ending):
+            await until(lambda: not avatar.is_usable)
+            await worker.stop_when_done()
+            await ending
+        assert not sandbox.sessions
+    assert len([line for line in log if line.startswith(f"ERROR {avatar} ")]) == 1

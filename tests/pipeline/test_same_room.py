@@ -34,7 +34,8 @@ def pipecats(module: str, **parts: Any) -> BaseOutputTransport:
 
 
 def in_livekit(url: str = CLOUD, name: str = "lobby") -> BaseOutputTransport:
-    client = SimpleNamespace(_url=url, _room_name=name)
+    token = livekit_token({"video": {"roomJoin": True, "room": name}})
+    client = SimpleNamespace(_url=url, _token=token)
     return pipecats("livekit.transport", _client=client)
 
 
@@ -63,6 +64,14 @@ async def test_another_daily_room_is_told_with_both_addresses(kind: type[DailyTr
     assert "same room" in remedy
     assert "secret" not in wrong + remedy
     assert "room-token" not in wrong + remedy
+
+
+def test_no_secret_of_an_address_is_told():
+    for url in ("https://me:secret@x.daily.co/y", "https://x.daily.co/y?t=secret#secret"):
+        daily = pipecats("daily.transport", _client=SimpleNamespace(room_url=url))
+        wrong, remedy = room_mismatch(DAILY, daily) or ("", "")
+        assert "https://x.daily.co/y" in wrong
+        assert "secret" not in wrong + remedy
 
 
 @pytest.mark.parametrize(
@@ -98,9 +107,13 @@ def test_another_livekit_room_is_told(transport: BaseOutputTransport):
 def test_the_real_livekit_transport_is_known():
     pytest.importorskip("livekit.rtc")
     livekit = pytest.importorskip("pipecat.transports.livekit.transport")
-    transport = livekit.LiveKitTransport(CLOUD, "bots-token", "kitchen").output()
+    token = livekit_token({"video": {"roomJoin": True, "room": "kitchen"}})
+    # What the caller calls the room does not matter: the token opens one, and no other.
+    transport = livekit.LiveKitTransport(CLOUD, token, "lobby").output()
     assert room_mismatch(livekit_room(), transport) is not None
     assert room_mismatch(livekit_room(name="kitchen"), transport) is None
+    unreadable = livekit.LiveKitTransport(CLOUD, "bots-token", "kitchen").output()
+    assert room_mismatch(livekit_room(), unreadable) is None
 
 
 def test_another_platform_is_told_with_the_room_that_would_fit():
