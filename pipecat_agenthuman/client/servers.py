@@ -7,15 +7,20 @@ server not assigned". The session's token goes there, so an answer cannot send i
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
 from loguru import logger
+from websockets.exceptions import InvalidURI
+from websockets.uri import parse_uri
 
 from pipecat_agenthuman._credentials import check_url, is_loopback
 
 VENDOR_DOMAIN: Final = "agenthuman.com"
 """Whoever has a name in it belongs to the service."""
+
+_HOST_NAME: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 
 
 def server_url(assigned: str | None, *, configured: str) -> str:
@@ -33,11 +38,15 @@ def server_url(assigned: str | None, *, configured: str) -> str:
         return configured
     try:
         url = check_url(assigned, name="server_ws_uri", scheme="wss")
+        parse_uri(url)  # What it does not take ends all hope of an avatar.
         host, own = _host(url), _host(configured)
-        is_vendors = f".{host}".endswith(f".{VENDOR_DOMAIN}")
+        is_name = _HOST_NAME.fullmatch(host) is not None
+        is_vendors = is_name and f".{host}".endswith(f".{VENDOR_DOMAIN}")
         if is_vendors or host == own or (is_loopback(host) and is_loopback(own)):
             return url
         reason = f"{host} belongs neither to {VENDOR_DOMAIN} nor to ws_url."
+    except InvalidURI:
+        reason = "server_ws_uri is not a valid URL."  # The error quotes it, with its secrets.
     except ValueError as error:
         reason = str(error)
     logger.warning(
