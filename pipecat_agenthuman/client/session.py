@@ -141,7 +141,9 @@ class Session:
                     return
                 await unless(self._ending, self._timing.sleep(pause_secs))
                 if not self._wanted.is_set():
-                    self._state = SessionState.RESTING
+                    if self.state is not SessionState.RESTING:
+                        # Another one was promised, and is not wanted any more.
+                        self._rest(was_ready=False)
                     await unless(self._ending, self._wanted.wait())
                     self._attempts.wanted_again()
                     self._state = SessionState.RENEWING
@@ -247,8 +249,7 @@ class Session:
         may_rest = error is None or (isinstance(error, ConnectError) and not is_permanent(error))
         if may_rest and not self._wanted.is_set():
             # The service, too, ends the session of a room that everybody has left.
-            self._state = SessionState.RESTING if self.renewable else SessionState.ENDED
-            self._on_event(SessionLost(None, False, was_ready, self._why_not))
+            self._rest(was_ready=was_ready)
             return 0.0 if self.renewable else None
         if error is None:
             expires = self._replacement is not None and self._replacement.expires
@@ -274,3 +275,8 @@ class Session:
             )
         )
         return pause_secs
+
+    def _rest(self, *, was_ready: bool) -> None:
+        """Take note, and tell, that no other one is wanted now."""
+        self._state = SessionState.RESTING if self.renewable else SessionState.ENDED
+        self._on_event(SessionLost(None, False, was_ready, self._why_not))

@@ -65,3 +65,31 @@ def life_end(
         return None
     in_secs = max(in_secs, 0.0)
     return LifeEnd(kind, in_secs, min(NOTICE_SECS, in_secs / 4))
+
+
+class Stay:
+    """How long the avatar has been there without a break, and how long it may be."""
+
+    def __init__(self, limit_secs: float | None) -> None:
+        """Begin with an avatar that is not there.
+
+        Args:
+            limit_secs: How long it may be there, replacements included; None for no limit.
+        """
+        self._limit_secs = limit_secs
+        self._since: float | None = None
+
+    def begin(self, now: float) -> None:
+        """It is there; a replacement goes on where the one before ended."""
+        if self._since is None:
+            self._since = now
+
+    def end(self) -> None:
+        """There was a break: the next one begins anew."""
+        self._since = None
+
+    def left_secs(self, now: float) -> float | None:
+        """Seconds until it may not be there any longer; None if it always may."""
+        if self._limit_secs is None or self._since is None:
+            return None
+        return max(self._since + self._limit_secs - now, 0.0)

@@ -46,7 +46,7 @@ from pipecat_agenthuman.pipeline.background import Background
 from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.pipeline.error_reports import avatar_absent, avatar_left, bot_removed
 from pipecat_agenthuman.pipeline.fallback import Fallback
-from pipecat_agenthuman.pipeline.lifetime import EMPTY_ROOM_SECS, EndKind, life_end
+from pipecat_agenthuman.pipeline.lifetime import EMPTY_ROOM_SECS, EndKind, Stay, life_end
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.readiness import Readiness
 
@@ -139,7 +139,7 @@ class Supervisor:
         self._background = Background(processor, on_bug=self._give_up)
         self._winding_up = False
         self._persons: int | None = None  # in the room, as far as a transport tells
-        self._there_since: float | None = None  # the avatar, replacements included
+        self._stay = Stay(options.max_session_secs)
 
     # --- living ------------------------------------------------------------------------
 
@@ -295,6 +295,7 @@ class Supervisor:
         self._fallback.fall_back()
         if event.will_renew:
             self._meter.bringing_up(self._output.now())
+            self._background.spawn("life", self._await_cap)
         else:
             self._meter.gave_up()
             if event.error is not None or not self._session.renewable:
@@ -332,7 +333,8 @@ class Supervisor:
     def _expect_anew(self) -> None:
         """Somebody came while there was no session: it is as at the start."""
         logger.info(f"{self._processor}: somebody is in the room again; a session is coming.")
-        self._there_since = None
+        self._stay.end()
+        self._readiness.expected()
         self._availability.expected_anew()
         self._meter.bringing_up(self._output.now())
         self._background.spawn("start", self._limit_start)
@@ -383,11 +385,10 @@ class Supervisor:
     async def _watch_life(self) -> None:
         """Do what is to be done before a session's end, and at it."""
         now = self._output.now()
-        self._there_since = now if self._there_since is None else self._there_since
-        limit_secs = self._options.max_session_secs
+        self._stay.begin(now)
         end = life_end(
             expires_in_secs=self._session.expires_in_secs,
-            capped_in_secs=None if limit_secs is None else self._there_since + limit_secs - now,
+            capped_in_secs=self._stay.left_secs(now),
             replaces=self._options.renew_before_expiry,
         )
         if end is None:
@@ -404,8 +405,20 @@ class Supervisor:
             )
             return
         await asyncio.sleep(end.notice_secs)
+        self._cap()
+
+    async def _await_cap(self) -> None:
+        """Make no other session when the time of the one that was lost is over."""
+        left_secs = self._stay.left_secs(self._output.now())
+        if left_secs is not None:
+            await asyncio.sleep(left_secs)
+            self._cap()
+
+    def _cap(self) -> None:
+        """The avatar was there long enough."""
         logger.info(f"{self._processor}: {_CAPPED}, so the session ends.")
         self._session.rest(_CAPPED)
+        self._readiness.failed(AvatarUnavailableError(f"Its session is over: {_CAPPED}."))
 
     async def _renew_when_idle(self, why: str, *, expires: bool) -> None:
         await self._output.rounds.wait_until(lambda: self._output.idle)

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from pipecat_agenthuman import AvatarUnavailableError
+from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.frames import (
     AgentHumanAvatarJoinedFrame,
     AgentHumanDisconnectedFrame,
@@ -13,6 +15,7 @@ from pipecat_agenthuman.frames import (
 )
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import CUT_SECS, Call, avatars, calling
+from tests.support.faults import fault
 from tests.support.inside import set_limits
 from tests.support.pipelines import RoomCard
 from tests.support.sounds import RATE, never, once
@@ -198,6 +201,39 @@ async def test_a_replaced_session_does_not_begin_anew_and_the_next_caller_does(m
         await persons(call, 0)
         await persons(call, 1)
         await call.until_ready(3)
+        await call.end()
+
+
+@virtually
+async def test_a_session_that_was_lost_is_not_replaced_when_its_time_is_over_meanwhile():
+    patient = RenewalPolicy(max_attempts=9, first_pause_secs=8.0)
+    shape = {"max_session_secs": 10.0, "renewal": patient}
+    async with avatars() as sandbox, calling(sandbox, **shape) as call:
+        await persons(call, 1)
+        await asyncio.sleep(8)
+        sandbox.inject(fault("create", "refuse", status=503))
+        await sandbox.drop()
+        await call.between.saw(AgentHumanDisconnectedFrame, 2)
+        await asyncio.sleep(60)
+        assert len(sandbox.sessions) == 1
+        assert "on_disconnected max_session_secs is over False" in call.news
+        await persons(call, 0)
+        await persons(call, 1)
+        await call.until_ready(2)
+        await call.end()
+
+
+@virtually
+async def test_nobody_waits_for_an_avatar_whose_time_is_over():
+    async with avatars() as sandbox, calling(sandbox, max_session_secs=2.0) as call:
+        await persons(call, 1)
+        await until(lambda: not sandbox.live_sessions)
+        with pytest.raises(AvatarUnavailableError, match="max_session_secs is over"):
+            await call.avatar.wait_until_ready()
+        await persons(call, 0)
+        await persons(call, 1)
+        await call.until_ready(2)
+        await call.avatar.wait_until_ready()
         await call.end()
 
 

@@ -849,6 +849,9 @@ async def test_a_session_rests_after_a_failure_too_and_the_end_acts_then():
             await life.saw(SessionLost)
             await until(lambda: life.session.state is SessionState.RESTING)
             assert not sandbox.sessions
+            failed, rests = life.of(SessionLost)
+            assert failed.will_renew
+            assert (rests.error, rests.will_renew, rests.reason) == (None, False, "nobody is there")
             life.session.end()
             await life.over()
 
