@@ -1,10 +1,15 @@
 """Waiting costs nothing and ends: whatever is held, whoever speaks beside the avatar."""
 
+import asyncio
+import time
+from typing import Any
+
 import pytest
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
     OutputAudioRawFrame,
+    OutputTransportMessageUrgentFrame,
     ServiceUpdateSettingsFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
@@ -14,9 +19,13 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 
 from pipecat_agenthuman import AgentHumanVideoService
+from pipecat_agenthuman.pipeline import backlog
+from pipecat_agenthuman.pipeline.in_transit import THROUGH_SECS, URGENT_SECS
+from pipecat_agenthuman.service import DRAIN_GRACE_SECS, TEARDOWN_SECS
 from tests.support.calls import avatars, calling
 from tests.support.faults import fault
 from tests.support.inside import note_driver_steps
+from tests.support.pipelines import SoundCard
 from tests.support.sounds import RATE, numbered, once
 from tests.support.virtual_time import virtually
 from tests.support.waiting import until
@@ -62,21 +71,60 @@ async def test_a_sound_in_the_middle_of_an_utterance_holds_nothing_up(words_firs
 
 
 @virtually
-async def test_more_words_than_may_be_held_do_not_lock_out_their_own_audio():
+async def test_more_words_than_may_be_held_do_not_lock_out_their_own_audio(monkeypatch):
+    monkeypatch.setattr(backlog, "HELD_FRAMES", 100)
     async with avatars() as sandbox, calling(sandbox) as call:
         await call.feed(TTSStartedFrame(context_id="a"))
         await call.feed(TTSAudioRawFrame(numbered(range(RATE // 2)), RATE, 1, context_id="a"))
         now_ns = call.avatar.get_clock().get_time()
-        for number in range(2001):
-            word = TTSTextFrame("word", "word", context_id="a")
-            word.pts = now_ns + 600_000_000 + number * 100_000
+        for number in range(150):
+            word = TTSTextFrame(f"word {number}", "word", context_id="a")
+            word.pts = now_ns + 600_000_000 + number * 1_000_000
             await call.feed(word)
         rest = numbered(range(RATE // 2, RATE))
         await call.feed(TTSAudioRawFrame(rest, RATE, 1, context_id="a"))
-        await call.feed(TTSStoppedFrame(context_id="a"))
         call.said = RATE
+        # There is no room for a stop either.
+        await call.feed(TTSStoppedFrame(context_id="a"))
         await call.end()
     assert once(call.heard_of_avatar(), range(RATE))
+    words = [frame.text for frame in call.behind.of(TTSTextFrame)]
+    assert words == [f"word {number}" for number in range(len(words))]
+    assert 95 <= len(words) <= 100
+    assert [frame.code for frame in call.error_frames] == ["backlog_full"]
+    assert not call.unpaired()
+
+
+class HangingCard(SoundCard):
+    """Sends urgent messages for ever, until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+
+    async def send_message(self, frame: Any) -> None:
+        if isinstance(frame, OutputTransportMessageUrgentFrame):
+            await self.let_go.wait()
+        await super().send_message(frame)
+
+
+@virtually
+async def test_a_transport_that_hangs_in_an_urgent_message_does_not_keep_a_session_open():
+    card = HangingCard()
+    async with avatars() as sandbox, calling(sandbox, transport=card) as call:
+        await call.say(1.0)
+        await sandbox.wait_until_heard(0.2)
+        await call.feed(OutputTransportMessageUrgentFrame(message={}))
+        await call.feed(TTSTextFrame("Said.", "word"))
+        await call.end()
+        since = time.monotonic()
+        try:
+            await until(lambda: not sandbox.live_sessions)
+        finally:
+            card.let_go.set()
+        limits = [DRAIN_GRACE_SECS, DRAIN_GRACE_SECS, THROUGH_SECS, URGENT_SECS, TEARDOWN_SECS]
+        assert time.monotonic() - since < 1.0 + sum(limits)
+    assert all(record.end_requests for record in sandbox.sessions)
 
 
 @virtually
