@@ -20,6 +20,9 @@ THROUGH_SECS: Final = 2.0
 the one before it came out, and while the transport does nothing that overtakes it. One that
 somebody between here and there keeps would be waited for in vain."""
 
+URGENT_SECS: Final = 10.0
+"""How much longer, in all, where urgent messages go first: a transport can hang in one for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Given:
@@ -167,11 +170,12 @@ class InTransit:
         delay_secs = self._delayed_secs - given.delayed_secs
         if self._delayed_since is not None:
             delay_secs += now - self._delayed_since
-        return until + delay_secs
+        return until + min(delay_secs, URGENT_SECS)
 
     def _forget_old(self, now: float) -> None:
         for number, given in tuple(self._given.items()):
             if self._until(given, now) <= now:
                 del self._given[number]
-                if not given.bars:
+                # A transport that hangs does not tell who keeps what.
+                if not given.bars and self._delayed_since is None:
                     self._kept.add(type(given.frame))

@@ -101,9 +101,13 @@ def room_mismatch(room: Room, transport: BaseOutputTransport) -> tuple[str, str]
 
 def _address_of(room: Room) -> _Address:
     """The address of a room; at LiveKit only the token names it."""
-    claims = read_livekit_token(room.token)
-    name = None if claims is None else claims.room_name
-    return _Address(room.platform, room.url, name or "")
+    return _Address(room.platform, room.url, _named_by(room.token))
+
+
+def _named_by(token: str) -> str:
+    """The room that a LiveKit token opens; empty if it names none."""
+    claims = read_livekit_token(token)
+    return (claims.room_name if claims else None) or ""
 
 
 _UNSET: Final = object()
@@ -131,7 +135,7 @@ def _address(transport: BaseOutputTransport) -> _Address | None:
         # The token decides which room that is; the name given beside it is for Pipecat's log.
         url, token = getattr(client, "_url", None), getattr(client, "_token", None)
         if isinstance(url, str) and isinstance(token, str):
-            return _Address(kind, url, _livekit_name(token))
+            return _Address(kind, url, _named_by(token))
     return None
 
 

@@ -34,7 +34,7 @@ def pipecats(module: str, **parts: Any) -> BaseOutputTransport:
 
 
 def in_livekit(url: str = CLOUD, name: str = "lobby") -> BaseOutputTransport:
-    token = livekit_token({"video": {"roomJoin": True, "room": name}})
+    token = web_token({"video": {"roomJoin": True, "room": name}})
     client = SimpleNamespace(_url=url, _token=token)
     return pipecats("livekit.transport", _client=client)
 
@@ -107,7 +107,7 @@ def test_another_livekit_room_is_told(transport: BaseOutputTransport):
 def test_the_real_livekit_transport_is_known():
     pytest.importorskip("livekit.rtc")
     livekit = pytest.importorskip("pipecat.transports.livekit.transport")
-    token = livekit_token({"video": {"roomJoin": True, "room": "kitchen"}})
+    token = web_token({"video": {"roomJoin": True, "room": "kitchen"}})
     # What the caller calls the room does not matter: the token opens one, and no other.
     transport = livekit.LiveKitTransport(CLOUD, token, "lobby").output()
     assert room_mismatch(livekit_room(), transport) is not None

@@ -30,7 +30,7 @@ from pipecat_agenthuman.pipeline.frame_traits import (
     StandInAudioFrame,
     is_interruptible,
 )
-from pipecat_agenthuman.pipeline.in_transit import THROUGH_SECS
+from pipecat_agenthuman.pipeline.in_transit import THROUGH_SECS, URGENT_SECS
 from pipecat_agenthuman.pipeline.transport_output import UNTOLD_SECS, TransportOutput
 from tests.support.pipelines import SoundCard
 from tests.support.sounds import HAS_UNINTERRUPTIBLE_SPEECH, RATE, keep
@@ -275,6 +275,19 @@ async def test_urgent_messages_that_go_before_a_frame_cost_it_no_time(bench):
     assert not bench.voice.settled
     bench.now += 0.002
     assert bench.voice.settled
+
+
+async def test_an_urgent_message_that_never_ends_is_not_waited_for_for_ever(bench):
+    urgent, note = OutputTransportMessageUrgentFrame(message={}), Note()
+    await bench.transport._call_event_handler("on_before_process_frame", urgent)
+    await bench.voice.give(note)
+    bench.now += THROUGH_SECS + URGENT_SECS - 0.001
+    assert not bench.voice.settled
+    bench.now += 0.002
+    assert bench.voice.settled
+    await bench.is_taken(urgent)
+    await bench.voice.give(Note())
+    assert not bench.voice.settled, "nobody kept the first one"
 
 
 async def test_what_waits_behind_speech_is_given_the_time_of_that(bench):
