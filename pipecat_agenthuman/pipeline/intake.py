@@ -193,7 +193,7 @@ class Intake:
         if not frame.pts:
             bar = self._bar(frame)
             if bar is Bar.ALWAYS:
-                self._write(self._converter.flush())
+                self._write(self._converter.flush(), is_tail=True)
             # Otherwise what the resampler still holds back, some 10 ms, does not count: it comes
             # with the next audio, and that can be a tool call away.
             self._playout.hold(
@@ -247,7 +247,7 @@ class Intake:
         if self._utterance is None:
             return
         end = self._playout.end
-        self._write(self._converter.flush())
+        self._write(self._converter.flush(), is_tail=True)
         # What followed the speech follows the last of it, too, if it is not out already.
         self._playout.move_behind(end)
         self._utterance = None
@@ -270,7 +270,7 @@ class Intake:
     def _clock_ns(self) -> int:
         return self._processor.get_clock().get_time()
 
-    def _write(self, audio: bytes) -> None:
+    def _write(self, audio: bytes, *, is_tail: bool = False) -> None:
         utterance = self._utterance
         if utterance is None:
             return
@@ -279,6 +279,7 @@ class Intake:
             self._now(),
             interruptible=utterance.interruptible,
             origin_secs=self._origin_secs(),
+            is_tail=is_tail,
         )
         self._on_news()
 

@@ -133,6 +133,14 @@ class CueSheet(Generic[ItemT]):
         self._marks.remove(taken)
         return [Release(mark.item, self._is_unheard(mark)) for mark in taken]
 
+    def end_behind(self, start: int, end: int) -> None:
+        """What lies between two positions is the last of the speech before it.
+
+        If that has stopped, it has stopped behind this: a crumb does not start it again.
+        """
+        if not self._speaking and self._stopped_at == start:
+            self._stopped_at = end
+
     def strike(self, start: int, end: int) -> None:
         """What lies between two positions was refused: nobody will hear it."""
         if self._struck and self._struck[-1][1] == start:

@@ -136,6 +136,7 @@ class Playout(Generic[ItemT]):
         *,
         interruptible: bool = True,
         origin_secs: float | None = None,
+        is_tail: bool = False,
     ) -> None:
         """Append audio to the open utterance; opens one if there is none.
 
@@ -147,6 +148,8 @@ class Playout(Generic[ItemT]):
             origin_secs: The moment on the clock of ``hold_timed``. That of the first audio of
                 an utterance, empty or not, is where its timestamps begin, unless
                 ``begin_timestamps`` came before.
+            is_tail: Whether it is what a converter held back of the audio before it. It does not
+                start speech again that has stopped meanwhile.
         """
         utterance = self._utterances.open or self._utterances.begin(
             self._tape.end, interruptible=interruptible
@@ -161,7 +164,10 @@ class Playout(Generic[ItemT]):
             return
         self._written_at = now
         self.outgoing.expect(samples, now)
+        start = self._tape.end
         self._tape.append(audio, Kind.of(interruptible=interruptible))
+        if is_tail and utterance.start < start:
+            self._cues.end_behind(start, self._tape.end)
 
     def begin_timestamps(self, origin_secs: float) -> None:
         """The timestamps of the open utterance begin here, or earlier, also before its audio."""

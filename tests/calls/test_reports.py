@@ -476,6 +476,33 @@ async def test_the_end_of_a_sound_is_not_heard_behind_the_speech_that_follows(ra
     assert call.speaking(call.behind, upstream=False) == ["start", "stop"]
 
 
+@pytest.mark.parametrize("rate", [24_000, 8_000])
+@pytest.mark.parametrize("ends_with", ["a stop", "the pipeline"])
+@pytest.mark.parametrize("speaker", ["the avatar", "the transport"])
+@virtually
+async def test_a_crumb_in_the_resampler_does_not_start_speech_again(speaker, ends_with, rate):
+    """A TTS service that has said nothing for longer than a stall may last, and then ends."""
+    async with avatars() as sandbox:
+        is_absent = speaker == "the transport"
+        if is_absent:
+            sandbox.inject(fault("create", "refuse", status=401, times=None))
+        async with staged(avatar=avatar_in(sandbox), until_ready=not is_absent) as call:
+            await call.feed(TTSStartedFrame(), *noise(0.5, rate=rate))
+            await call.stopped()
+            if ends_with == "a stop":
+                await call.feed(TTSStoppedFrame())
+                await call.behind.saw(TTSStoppedFrame)
+            await call.end()
+    assert call.speaking(call.behind, upstream=False) == ["start", "stop"]
+    assert call.speaking(call.above, upstream=True) == ["start", "stop"]
+    assert call.avatar.stats.heard_secs + call.avatar.stats.fallback_secs == pytest.approx(0.5)
+    if is_absent:
+        played = np.frombuffer(call.transport.played, "<i2")  # the last piece is made whole
+        assert np.count_nonzero(played) / 24_000 == pytest.approx(0.5, abs=0.005)
+    else:
+        assert sandbox.heard().duration_secs == pytest.approx(0.5)
+
+
 # --- nothing queues behind a wait ------------------------------------------------------
 
 

@@ -76,6 +76,31 @@ def test_speech_that_resumes_after_a_stop_starts_again(stage):
     assert stage.until(20.0) == [(9.5, "started"), (10.0, "stopped"), (10.0, "end")]
 
 
+def test_the_tail_of_speech_that_has_stopped_does_not_start_it_again(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send_all()
+    stage.until(9.0)
+    stage.playout.write(pcm(0.01, stage.written), stage.now, is_tail=True)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.send_all()
+    assert stage.until(20.0) == [(9.51, "end")]
+    assert bytes(stage.heard) == pcm(0.51), "it is heard all the same"
+
+
+def test_the_tail_of_an_utterance_of_which_nothing_else_came_is_speech(stage):
+    stage.say(0.5, "one")
+    stage.send_all()
+    stage.until(9.0)
+    stage.playout.open_utterance()
+    stage.playout.write(pcm(0.01, stage.written), stage.now, is_tail=True)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.send_all()
+    assert stage.until(20.0) == [(9.5, "started"), (9.51, "stopped"), (9.51, "end")]
+
+
 def test_rejected_audio_does_not_put_off_the_stop_of_a_stall(stage):
     stage.playout.open_utterance()
     stage.write(0.5)
