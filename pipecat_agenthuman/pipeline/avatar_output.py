@@ -87,7 +87,12 @@ class AvatarOutput:
         self.playout: Playout[Frame] = Playout(pace)
         self.originals = Originals()
         self.avatar = AvatarSink(self.playout.outgoing, meter=meter)
-        self.transport = TransportOutput(processor, now=self.now, on_news=self.rounds.wake)
+        self.transport = TransportOutput(
+            processor,
+            now=self.now,
+            on_news=self.rounds.wake,
+            on_late=self.playout.outgoing.delayed,
+        )
         self._speaker: Sink | None = None
         self.intake = Intake(
             processor,

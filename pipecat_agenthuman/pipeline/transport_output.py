@@ -133,6 +133,7 @@ class TransportOutput:
         *,
         now: Callable[[], float],
         on_news: Callable[[], None],
+        on_late: Callable[[float, float], None],
     ) -> None:
         """Create an idle transport; ``find`` looks for it.
 
@@ -140,11 +141,14 @@ class TransportOutput:
             processor: Pushes the frames.
             now: The time, in seconds.
             on_news: Called when something came out.
+            on_late: Called with the time, and with how much later than it was believed the rest
+                of the speech sounds.
         """
         self.floor = Floor()
         self._processor = processor
         self._now = now
         self._on_news = on_news
+        self._on_late = on_late
         self._transport: BaseOutputTransport | None = None
         self._pipeline_rate = 0
         self._in_transit = InTransit()
@@ -357,8 +361,10 @@ class TransportOutput:
         elif self._chunks:
             self._in_transit.got_to(self._chunks.popleft().order, now)
             # It cannot have played the rest before.
-            left_secs = len(self._chunks) * self.format.secs
-            self._free_at = max(self._free_at, now + left_secs)
+            late_secs = now + len(self._chunks) * self.format.secs - self._free_at
+            if late_secs > 0:
+                self._free_at += late_secs
+                self._on_late(now, late_secs)
             self._on_news()
 
     async def _is_taken(self, _: FrameProcessor, frame: Frame) -> None:

@@ -111,6 +111,29 @@ class PlayoutClock:
         self._end = heard
         self._ends_at = self._silent_from = min(self._ends_at, now)
 
+    def delay(self, now: float, secs: float) -> None:
+        """What has not sounded yet sounds later.
+
+        Args:
+            now: The time.
+            secs: How much later.
+        """
+        heard = self.heard(now)
+        if heard == self._end:
+            return
+        delayed: deque[Stretch] = deque()
+        for stretch in self._stretches:
+            if stretch.start < heard:
+                delayed.append(replace(stretch, end=min(stretch.end, heard)))
+            if stretch.end > heard:
+                first = max(stretch.start, heard)
+                late = replace(stretch, start=first, starts_at=stretch.time_of(first) + secs)
+                delayed.append(late)
+        self._stretches = delayed
+        self._ends_at += secs
+        if self._silent_from > now:
+            self._silent_from += secs
+
     def forget(self, before: int) -> None:
         """Drop the stretches that lie wholly before a position."""
         while self._stretches and self._stretches[0].end <= before:

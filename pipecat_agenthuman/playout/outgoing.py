@@ -244,6 +244,10 @@ class Outgoing(Generic[ItemT]):
         if end > self._clock.end:
             self._clock.confirm(end, at)
 
+    def delayed(self, now: float, secs: float) -> None:
+        """What was taken and has not sounded yet sounds later than was told."""
+        self._clock.delay(now, secs)
+
     def take_before(self, samples: int) -> list[Release[ItemT]]:
         """Take the items that stand in the next samples to sound, to be given before these."""
         return self._cues.take_before(self._clock.end + samples)

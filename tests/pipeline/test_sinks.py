@@ -64,11 +64,14 @@ class Bench:
         self.plays: list[tuple[float, StandInAudioFrame]] = []  # when each is over
         self.transport = Transport(rate, channels)
         neighbour = SimpleNamespace(next=self.transport, push_frame=self._push)
+        self.playout: Playout[Any] = Playout()
         self.voice = TransportOutput(
-            cast(FrameProcessor, neighbour), now=lambda: self.now, on_news=lambda: None
+            cast(FrameProcessor, neighbour),
+            now=lambda: self.now,
+            on_news=lambda: None,
+            on_late=self.playout.outgoing.delayed,
         )
         self.voice.find(rate)
-        self.playout: Playout[Any] = Playout()
         self.originals = Originals()
         self.sink = TransportSink(
             self.playout.outgoing,
@@ -265,15 +268,18 @@ async def test_speech_that_comes_in_small_pieces_in_time_has_no_gap():
 async def test_a_slow_transport_is_not_given_more_than_it_plays(speed):
     bench = Bench()
     bench.speed = speed
-    bench.say(numbered(range(2 * RATE)))
+    bench.playout.open_utterance()
+    bench.playout.write(numbered(range(2 * RATE)), bench.now, origin_secs=0.0)
+    bench.playout.hold_timed("word", 1.5)
+    bench.close()
     most = round(LEAD_SECS / CHUNK_SECS) + 2
     while bench.now < 110.0:
         await bench.until(bench.now + 0.01)
         assert len(bench.plays) <= most
     assert bench.audio == numbered(range(2 * RATE))
-    # What is believed to sound cannot run far ahead of what does.
-    over_at = 2.0 / speed
-    assert over_at - most * CHUNK_SECS - 0.001 <= bench.at("Stopped") <= over_at + 0.001
+    # What is believed to sound cannot run further ahead than one piece takes.
+    for name, secs in (("word", 1.5), ("Stopped", 2.0)):
+        assert -0.001 <= secs / speed - bench.at(name) <= CHUNK_SECS / speed
 
 
 async def test_a_transport_that_does_not_tell_is_given_speech_all_the_same():

@@ -50,11 +50,15 @@ class Bench:
         self.now = 100.0
         self.pushed: list[Any] = []
         self.news = 0
+        self.late: list[tuple[float, float]] = []
         self.transport = transport
         worker = SimpleNamespace(pipeline=SimpleNamespace(processors=[]))
         neighbour = SimpleNamespace(next=transport, pipeline_worker=worker, push_frame=self._push)
         self.voice = TransportOutput(
-            cast(FrameProcessor, neighbour), now=lambda: self.now, on_news=self._note
+            cast(FrameProcessor, neighbour),
+            now=lambda: self.now,
+            on_news=self._note,
+            on_late=lambda *late: self.late.append(late),
         )
         assert self.voice.find(rate) is transport
 
@@ -145,6 +149,7 @@ async def test_pieces_that_have_not_come_out_are_counted(bench):
     assert bench.news == 1
     assert not bench.voice.is_behind(3)
     assert bench.voice.free_at == pytest.approx(100.12), "in time"
+    assert not bench.late
 
 
 async def test_a_transport_that_plays_late_is_believed(bench):
@@ -153,6 +158,7 @@ async def test_a_transport_that_plays_late_is_believed(bench):
     bench.now += 1.0
     await bench.comes_out()
     assert bench.voice.free_at == pytest.approx(101.0 + 2 * CHUNK_SECS)
+    assert bench.late == [(101.0, pytest.approx(1.0 - CHUNK_SECS))], "and that is told"
     assert await bench.play(1) == pytest.approx([101.0 + 2 * CHUNK_SECS])
 
 

@@ -64,6 +64,24 @@ def test_a_slow_tts_service_stalls_the_clock_and_it_resumes(stage):
     assert stage.heard == pcm(1.0)
 
 
+def test_what_sounds_later_than_was_told_moves_the_rest_and_takes_nothing_back():
+    clock = PlayoutClock()
+    clock.confirm(1600, 10.0)
+    clock.skip(3200, 10.0)
+    clock.confirm(4800, 10.0)
+    clock.delay(10.05, 1.0)
+    assert clock.heard(10.05) == clock.heard(11.05) == 800
+    assert [clock.start_time(at) for at in (799, 800, 3200)] == pytest.approx(
+        [10.0 + 799 / RATE, 11.05, 11.1]
+    )
+    assert clock.ends_at == clock.silent_from == pytest.approx(11.2)
+    clock.confirm(6400, 0.0)
+    assert clock.ends_at == pytest.approx(11.3)
+    clock.delay(11.3, 1.0)
+    assert clock.ends_at == pytest.approx(11.3), "nothing is left that could sound later"
+    assert clock.heard(11.3) == 6400
+
+
 def test_a_clock_that_starts_anywhere_counts_the_same():
     schedule = PlayoutClock()
     schedule.confirm(16_000, 1_700_000_000.123)
