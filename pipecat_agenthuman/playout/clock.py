@@ -102,12 +102,8 @@ class PlayoutClock:
     def recall(self, now: float) -> None:
         """Take back what has not sounded yet; what has stays, to the sample."""
         heard = self.heard(now)
-        self.forget(heard)
-        if self._stretches:
-            first = self._stretches[0]
-            self._stretches.clear()
-            if first.start < heard:
-                self._stretches.append(replace(first, end=heard))
+        sounded = (one for one in self._stretches if one.start < heard)
+        self._stretches = deque(replace(one, end=min(one.end, heard)) for one in sounded)
         self._end = heard
         self._ends_at = self._silent_from = min(self._ends_at, now)
 

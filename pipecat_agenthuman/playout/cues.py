@@ -115,11 +115,15 @@ class CueSheet(Generic[ItemT]):
     def take_before(self, position: int) -> list[Release[ItemT]]:
         """Take what stands before a position, for somebody who keeps its order with the sound.
 
-        What ends speech stays, and what stands behind it.
+        What ends speech stays, and what stands behind it; so does what stands behind a beginning
+        that was not told yet.
 
         Args:
             position: The position.
         """
+        sound = self._untold_sound
+        if sound is not None:
+            position = min(position, sound[0] + 1)
         taken: list[Mark[ItemT]] = []
         for mark in self._marks.on_axis():
             if mark.position >= position or mark.ends_speech:
@@ -132,6 +136,17 @@ class CueSheet(Generic[ItemT]):
                 break
         self._marks.remove(taken)
         return [Release(mark.item, self._is_unheard(mark)) for mark in taken]
+
+    def told_until(self, position: int) -> int:
+        """Up to where, at most to a position, the clock is not needed any more.
+
+        On a busy machine whole utterances have sounded before it is told that they began.
+        """
+        mark = self._marks.first
+        if mark is not None:
+            position = min(position, mark.position)
+        sound = self._untold_sound
+        return position if sound is None else min(position, sound[0])
 
     def end_behind(self, start: int, end: int) -> None:
         """What lies between two positions is the last of the speech before it.
@@ -219,9 +234,14 @@ class CueSheet(Generic[ItemT]):
         known = (step for step in steps if step is not None)
         return min(known, key=lambda step: step.at, default=None)
 
+    @property
+    def _untold_sound(self) -> tuple[int, float] | None:
+        """With which sample speech begins and when, if it is known and was not told yet."""
+        return None if self._speaking else self._clock.next_sound(self._stopped_at)
+
     def _next_on_axis(self) -> _Due[ItemT] | None:
         mark = self._marks.first
-        sound = None if self._speaking else self._clock.next_sound(self._stopped_at)
+        sound = self._untold_sound
         if sound is not None:
             position, sounds_at = sound
             if mark is None or (position, Phase.SOUND) < (mark.position, mark.phase):

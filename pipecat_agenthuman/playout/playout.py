@@ -299,7 +299,7 @@ class Playout(Generic[ItemT]):
         audible = self._tape.audible(self._tape.start, end)
         heard = b"".join(self._tape.read(piece.start, piece.end) for piece in audible)
         self._tape.forget(end)
-        self._clock.forget(end)
+        self._clock.forget(self._cues.told_until(end))
         self._utterances.forget(end)
         return heard
 

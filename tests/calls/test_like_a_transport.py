@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import zip_longest
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from tests.support.faults import QUICK_RENEWAL
 from tests.support.scenes import played
 from tests.support.side_by_side import Performance, Script, perform
 from tests.support.sounds import HAS_UNINTERRUPTIBLE_SPEECH, keep, noise
+from tests.support.virtual_time import VirtualLoop
 
 TOLERANCE_SECS = 0.5
 """Between the two in time."""
@@ -376,6 +378,25 @@ SCENES |= {
 }
 
 
+HURRIED_SCENES = (
+    "marks between sounds",
+    "marks between sounds, lost after 0.7 s",
+    "marks between sounds, lost between utterances",
+)
+"""With an utterance that is shorter than a machine may stand still."""
+
+
+async def stand_still_now_and_then(chance: Random) -> None:
+    """Let time go on while nothing happens, at all stages of what happens in one moment."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    while True:
+        await asyncio.sleep(chance.uniform(0.0, 0.12))
+        for _ in range(chance.randrange(6)):
+            await asyncio.sleep(0)
+        loop.stand_still(chance.choice([0.01, 0.05, 0.1, 0.2]))
+
+
 Late = list[tuple[str, float, float]]
 """What came, when it should have come and when it came, in seconds from the first sound."""
 
@@ -462,6 +483,21 @@ every_scene = pytest.mark.parametrize("name", SCENES)
 def test_the_same_frames_in_the_same_order(name: str):
     compared = comparison_of(name)
     assert compared.avatar.behind == compared.transport.behind, f"\n{compared}"
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", HURRIED_SCENES)
+def test_the_same_order_on_a_machine_that_stands_still_now_and_then(name: str, seed: int):
+    async def main() -> Performance:
+        standing = asyncio.create_task(stand_still_now_and_then(Random(seed)))
+        async with avatars() as sandbox:
+            performed = await perform_with_avatar(SCENES[name], sandbox)
+        standing.cancel()
+        return performed
+
+    hurried = played(main)
+    wanted = comparison_of(name).transport.behind
+    assert hurried.behind == wanted, "\n".join(map(str, hurried.timeline))
 
 
 @every_scene

@@ -46,6 +46,31 @@ def test_two_utterances_without_a_gap_are_two_starts_and_two_stops(stage):
     ]
 
 
+def test_speech_that_has_sounded_before_anybody_looked_begins_and_ends_all_the_same(stage):
+    """A busy machine stands still for longer than it lasts."""
+    stage.say(0.4, "one")
+    stage.say(0.4, "two")
+    stage.send_all()
+    stage.playout.take_heard(9.0)
+    stage.now = 9.0
+    assert [name for _, name in stage.until(9.0)] == [
+        *("<one", "started", "one", "stopped", "one>"),
+        *("<two", "started", "two", "stopped", "two>"),
+    ]
+
+
+def test_what_stands_behind_the_beginning_of_speech_is_not_given_before_that_is_told(stage):
+    stage.say(0.4, "one")
+    (first,) = stage.playout.outgoing.take_before(1)
+    assert first.item == "<one"
+    stage.give(0.2)
+    stage.give(0.2)
+    assert stage.playout.outgoing.take_before(1) == []
+    assert stage.until(0.0) == [(0.0, "started")]
+    (text,) = stage.playout.outgoing.take_before(1)
+    assert text.item == "one"
+
+
 def test_a_stall_of_three_seconds_is_a_stop(stage):
     stage.playout.open_utterance()
     stage.write(0.5)
