@@ -119,6 +119,7 @@ class Intake:
         self._on_news = on_news
         self._converter = SpeechConverter()
         self._utterance: _OpenUtterance | None = None
+        self._context_id: str | None = None  # of the latest utterance
         self._last_word = _LastWord()
 
     # --- looking -----------------------------------------------------------------------
@@ -140,7 +141,7 @@ class Intake:
         if not (self.is_open or self._playout.unheard_secs(self._now()) > 0):
             self._meter.announced(self._now())
         self.finish()
-        self._utterance = _OpenUtterance(frame.context_id, True, interruptible)
+        self._open(frame.context_id, announced=True, interruptible=interruptible)
         self._playout.hold(frame, interruptible=interruptible)
         self._playout.open_utterance(interruptible=interruptible)
         self._on_news()
@@ -152,10 +153,10 @@ class Intake:
             ValueError: If the frame's format is impossible.
         """
         audio = self._converter.convert(frame.audio, frame.sample_rate, frame.num_channels)
-        if self._utterance is None:
-            self._utterance = _OpenUtterance(frame.context_id, False, interruptible)
-            self._playout.open_utterance(interruptible=interruptible)
         utterance = self._utterance
+        if utterance is None:
+            utterance = self._open(frame.context_id, announced=False, interruptible=interruptible)
+            self._playout.open_utterance(interruptible=interruptible)
         if not utterance.said and self._availability.state is not AvatarState.READY:
             self._originals.begin(self._playout.end, frame.sample_rate, frame.num_channels)
         self._originals.write(frame.audio, frame.sample_rate, frame.num_channels)
@@ -196,11 +197,13 @@ class Intake:
                 self._write(self._converter.flush(), is_tail=True)
             # Otherwise what the resampler still holds back, some 10 ms, does not count: it comes
             # with the next audio, and that can be a tool call away.
+            comes_before = self._comes_before_its_speech(frame)
             self._playout.hold(
                 frame,
                 interruptible=interruptible,
                 bar=bar,
-                unsaid=self._says_nothing,
+                unsaid=self._says_nothing and not comes_before,
+                comes_before=comes_before,
             )
         else:
             self._hold_timed(frame, frame.pts / _NANOSECS, interruptible=interruptible)
@@ -266,6 +269,19 @@ class Intake:
         self._originals.clear()
 
     # --- inside ------------------------------------------------------------------------
+
+    def _open(
+        self, context_id: str | None, *, announced: bool, interruptible: bool
+    ) -> _OpenUtterance:
+        self._context_id = context_id
+        self._utterance = _OpenUtterance(context_id, announced, interruptible)
+        return self._utterance
+
+    def _comes_before_its_speech(self, frame: Frame) -> bool:
+        """Whether a frame names speech that nothing has announced yet."""
+        context_id: str | None = getattr(frame, "context_id", None)
+        known = context_id is not None and self._context_id is not None
+        return known and context_id != self._context_id
 
     def _clock_ns(self) -> int:
         return self._processor.get_clock().get_time()

@@ -193,6 +193,7 @@ class Playout(Generic[ItemT]):
         ends_speech: bool = False,
         bar: Bar = Bar.NEVER,
         unsaid: bool = False,
+        comes_before: bool = False,
     ) -> None:
         """Hold an item behind all audio written so far.
 
@@ -202,8 +203,10 @@ class Playout(Generic[ItemT]):
             ends_speech: Whether speech stops when it is due, as with a TTS stop.
             bar: Whether what sounds behind it must not be sent before it is released.
             unsaid: Whether nothing could be written of the utterance to which it belongs.
+            comes_before: Whether it belongs to speech that is still to come, and not to what is
+                before it.
         """
-        utterance = self._utterances.latest
+        utterance = None if comes_before else self._utterances.latest
         self._marks.hold_behind(
             self._tape.end,
             item,

@@ -23,6 +23,7 @@ from pipecat_agenthuman import RenewalPolicy
 from pipecat_agenthuman.demo.speech import EspeakTTSService
 from pipecat_agenthuman.sandbox import Fault
 from tests.support.calls import LATENCY_SECS, Call, avatar_in, avatars, staged
+from tests.support.sounds import noise, utterance
 from tests.support.virtual_time import virtually
 
 pytestmark = pytest.mark.usefixtures("log")
@@ -125,3 +126,15 @@ async def test_silence_is_not_the_first_sound_of_what_comes_after_it():
         await call.stopped()
         await call.end()
     assert call.avatar.stats.ttfb_secs == pytest.approx(LATENCY_SECS, abs=1.0)
+
+
+@virtually
+async def test_text_that_comes_before_speech_of_another_name_is_not_lost_with_refused_speech():
+    """No start announces it, so that only its name tells to which speech it belongs."""
+    async with avatars(faults=[REFUSED]) as sandbox, staged(avatar=avatar_in(sandbox)) as call:
+        await call.feed(*utterance(noise(1.0, context_id="a"), context_id="a"))
+        await call.feed(TTSTextFrame("Said.", "sentence", context_id="b"))
+        await call.feed(*noise(0.5, context_id="b"), TTSStoppedFrame(context_id="b"))
+        await call.end()
+    assert [frame.text for frame in call.behind.of(TTSTextFrame)] == ["Said."]
+    assert call.avatar.stats.rejected_secs == pytest.approx(1.0), "one message"
