@@ -45,8 +45,8 @@ class PlayoutDriver:
             due = None if sink is None else sink.due(now)
             if sink is None or due is None or due > now:
                 return False
-            if sink is self._output.avatar and await self._output.transport.finish_sound():
-                return True  # The avatar speaks when that is through.
+            if await self._output.transport.finish_sound():
+                return True  # Speech comes when that is through, whoever says it.
             return await sink.send(now)
 
     async def _sleep(self) -> None:
