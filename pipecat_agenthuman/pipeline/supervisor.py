@@ -184,12 +184,10 @@ class Supervisor:
         self.wind_up()
         error = bot_removed(reason)
         if self._session.state in (SessionState.STARTING, SessionState.READY):
-            self._session.renew(error)  # a loss after which there is no other: it is told of
+            self._session.renew(error)  # a loss after which there is no other
         else:
-            logger.error(f"{self._processor}: {error}")
-            self._readiness.failed(error)
-            self.let_go()
-            self._fallback.fall_back()  # no speech waits for an avatar that never comes
+            self._session.end()
+            self._take(SessionLost(error, will_renew=False, was_ready=False))
 
     def wind_up(self) -> None:
         """The call ends: bring up no session any more, and replace none."""

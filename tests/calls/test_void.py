@@ -9,10 +9,16 @@ from pipecat.frames.frames import ServiceUpdateSettingsFrame, StartFrame
 from pipecat.transports.base_output import BaseOutputTransport
 
 from pipecat_agenthuman import AvatarUnavailableError, SessionCredentials
-from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame
+from pipecat_agenthuman.frames import (
+    AgentHumanAvatarJoinedFrame,
+    AgentHumanBotLeftFrame,
+    AgentHumanDisconnectedFrame,
+    AgentHumanPersonsFrame,
+)
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import ROOM, avatar_in, avatars, calling, staged
-from tests.support.inside import transport_is_busy
+from tests.support.faults import fault
+from tests.support.inside import set_limits, transport_is_busy
 from tests.support.pipelines import RoomCard, SoundCard
 from tests.support.sandbox_client import create
 from tests.support.sounds import never, once
@@ -92,6 +98,45 @@ async def test_where_no_transport_tells_the_word_of_the_session_is_enough():
         await call.end()
     assert once(call.heard_of_avatar(), words)
     assert not call.error_frames
+
+
+# --- a bot that is out of the room -------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before a session", "between two", "in an empty room"])
+@virtually
+async def test_a_bot_that_is_out_of_the_room_says_so_to_everybody_without_a_session_too(
+    log, monkeypatch, when: str
+):
+    set_limits(monkeypatch, empty_room_secs=0.0)
+    options = {"session_start": "client_connected"} if when == "before a session" else {}
+    async with avatars() as sandbox:
+        async with calling(sandbox, until_ready=not options, **options) as call:
+            if when == "between two":
+                sandbox.inject(fault("create", "refuse", status=503, times=None))
+                await sandbox.drop()
+                await until(lambda: "server_failure" in call.avatar.stats.errors)
+            elif when == "in an empty room":
+                for number in (1, 0):
+                    await call.feed(AgentHumanPersonsFrame(persons=number))
+                await until(lambda: not sandbox.live_sessions)
+            made = len(sandbox.sessions)
+            sandbox.clear_faults()
+            await call.feed(AgentHumanBotLeftFrame(reason="it was put out"))
+            await until(lambda: "bot_removed" in [frame.code for frame in call.error_frames])
+            await until(lambda: not call.avatar.is_usable)
+            with pytest.raises(AvatarUnavailableError, match="bot is not in the room"):
+                await call.avatar.wait_until_ready(60)
+            words = await call.say(0.3)
+            await call.spoken()
+            await call.end()
+        assert len(sandbox.sessions) == made
+    assert once(call.given_to_transport(), words)
+    gone = call.between.of(AgentHumanDisconnectedFrame)[-1]
+    assert "bot is not in the room" in gone.reason
+    assert not gone.will_reconnect
+    (line,) = [line for line in errors_in(log) if "bot is not in the room" in line]
+    assert "conversation is over" in line
 
 
 # --- a transport that is elsewhere -------------------------------------------------------
