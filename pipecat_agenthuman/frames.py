@@ -1,7 +1,7 @@
 """The avatar's news as Pipecat frames.
 
 All of them are system frames: they overtake queued data, and an interruption cannot eat
-them. The service pushes them downstream; who is in the room its transports tell.
+them. The service pushes them downstream; those about the room come from the transports.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Errors, told where they matter: to the pipeline, to the client, and in one log line."""
+"""Errors in words, told where they matter: to the pipeline, to the client, in one log line."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def bot_removed(reason: str) -> BotRemovedError:
         reason: Why, as the room reports it.
     """
     return BotRemovedError(
-        f"The bot is not in the room ({reason}): it neither hears nor reaches anybody, so the "
-        "avatar's session is ended.",
+        f"The bot is not in the room ({reason}): it neither hears nor reaches anybody, so "
+        "its avatar has no session any more.",
         remedy="Check whether the bot's token or the room has expired, whether the room was "
         "full, and who may remove participants.",
     )
