@@ -15,9 +15,9 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from tests.support.fuzz.call import Call, play
+from tests.support.fuzz.generator import PROFILES, make
 from tests.support.fuzz.oracle import Finding, examine
 from tests.support.fuzz.script import (
-    PROFILES,
     Break,
     End,
     Interrupt,
@@ -26,7 +26,6 @@ from tests.support.fuzz.script import (
     Say,
     Script,
     Setup,
-    make,
 )
 from tests.support.fuzz.sweep import CALLS, EVENTS, STEP_MS, sweep
 

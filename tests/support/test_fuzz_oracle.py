@@ -15,10 +15,11 @@ from pipecat.frames.frames import (
 )
 
 from tests.support.fuzz import shrinking, tones
-from tests.support.fuzz.call import Call, MarkFrame, PasserFrame, UpFrame, play
+from tests.support.fuzz.call import Call, play
+from tests.support.fuzz.generator import PROFILES, make
 from tests.support.fuzz.oracle import Finding, judge
+from tests.support.fuzz.parts import MarkFrame, PasserFrame, UpFrame
 from tests.support.fuzz.script import (
-    PROFILES,
     End,
     Interrupt,
     Mark,
@@ -28,7 +29,6 @@ from tests.support.fuzz.script import (
     Script,
     Setup,
     Sound,
-    make,
     parse,
 )
 from tests.support.fuzz.shrinking import shrink

@@ -18,8 +18,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tests.support.fuzz.call import play
+from tests.support.fuzz.generator import PROFILES, make
 from tests.support.fuzz.oracle import Finding, examine, judge
-from tests.support.fuzz.script import PROFILES, End, Say, Script, make, parse
+from tests.support.fuzz.script import (
+    End,
+    Say,
+    Script,
+    parse,
+)
 from tests.support.fuzz.shrinking import shrink
 from tests.support.fuzz.sweep import CALLS, EVENTS, sweep
 

@@ -1,0 +1,139 @@
+"""Rules for the bot's speaking frames: in pairs, around what is heard."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+
+from tests.support.fuzz import tones
+from tests.support.fuzz.oracle.circumstances import Circumstances
+from tests.support.fuzz.oracle.finding import Finding
+from tests.support.fuzz.oracle.tolerances import (
+    BOT_SECS,
+    NO_STOP_SECS,
+    PASS_SECS,
+    READING_SECS,
+    STOP_SECS,
+    TEXT_SECS,
+)
+from tests.support.fuzz.parts import Seen
+from tests.support.fuzz.script import (
+    Say,
+)
+
+
+def bot(known: Circumstances) -> Iterator[Finding]:
+    went_down = [s for s in known.call.behind if not s.up]
+    down = _spans(went_down)
+    yield from _pairs(known, went_down, "down")
+    yield from _pairs(known, [s for s in known.call.gate if s.up], "up")
+    cells = [one for one in known.heard if isinstance(known.step_of_word[one.cell.word], Say)]
+    starts = [start for start, _ in down]
+    unknown_secs = known.unknown_secs
+    for one in cells:
+        position = bisect_right(starts, one.at + BOT_SECS + unknown_secs) - 1
+        if (
+            position < 0
+            or one.until
+            > down[position][1] + BOT_SECS + max(known.slack_secs, unknown_secs) + tones.CELL_SECS
+        ):
+            if one.until > known.cancelled_at or (known.is_deaf and one.by_avatar):
+                continue
+            if known.after_cut(one) or (one.by_avatar and known.on_its_way(one)):
+                continue
+            yield Finding("speech unannounced", f"w{one.cell.word}", known.rel(one.at))
+            break
+    for start, stop in down:
+        within = [one for one in cells if start - BOT_SECS <= one.at <= stop + BOT_SECS]
+        if not within:
+            if stop - start > BOT_SECS and not (known.setup.drop or known.losses or known.may_miss):
+                yield Finding("bot silent", known.rel(start), f"until {known.rel(stop)}")
+            continue
+        if within[0].at > start + BOT_SECS and not known.losses:
+            yield Finding("bot early", f"w{within[0].cell.word}", f"{within[0].at - start:.3f} s")
+        last = within[-1]
+        say = known.step_of_word[last.cell.word]
+        assert isinstance(say, Say)
+        stopped = [s.at for s in known.gate_of[say] if isinstance(s.frame, TTSStoppedFrame)]
+        silence = STOP_SECS if stopped else NO_STOP_SECS + STOP_SECS
+        answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
+        due = max([last.until, *(at + answer_secs for at in stopped)])
+        if stopped and stopped[0] - last.until > NO_STOP_SECS:
+            due = last.until + NO_STOP_SECS
+        limit = due + silence + known.slack_secs + known.delay_secs
+        if stop > limit and not known.losses and stop < math.inf:
+            yield Finding("bot late", f"w{last.cell.word}", f"{stop - due:.3f} s after its sound")
+    yield from _stop_before_text(known, down)
+
+
+def _spans(seen: list[Seen]) -> list[tuple[float, float]]:
+    """From when to when the bot is said to speak; for ever, if nobody says that it stopped."""
+    spans: list[tuple[float, float]] = []
+    start: float | None = None
+    for one in seen:
+        if isinstance(one.frame, BotStartedSpeakingFrame):
+            start = one.at
+        elif isinstance(one.frame, BotStoppedSpeakingFrame):
+            if start is not None:
+                spans.append((start, one.at))
+            start = None
+    if start is not None:
+        spans.append((start, math.inf))
+    return spans
+
+
+def _pairs(known: Circumstances, seen: list[Seen], where: str) -> Iterator[Finding]:
+    start: float | None = None
+    for one in seen:
+        if isinstance(one.frame, BotStartedSpeakingFrame):
+            if start is not None:
+                yield Finding("bot pairs", where, f"started twice, at {known.rel(one.at)}")
+            start = one.at
+        elif isinstance(one.frame, BotStoppedSpeakingFrame):
+            if start is None:
+                yield Finding("bot pairs", where, f"stopped twice, at {known.rel(one.at)}")
+            start = None
+    if start is not None and known.cancelled_at == math.inf:
+        yield Finding("bot pairs", where, f"started at {known.rel(start)}, and never stopped")
+
+
+def _stop_before_text(known: Circumstances, spans: list[tuple[float, float]]) -> Iterator[Finding]:
+    if known.left_unseen:
+        return
+    order = {seen.frame.id: at for at, seen in enumerate(known.call.behind)}
+    stops = [
+        (order[s.frame.id], s.at)
+        for s in known.call.behind
+        if isinstance(s.frame, BotStoppedSpeakingFrame) and not s.up
+    ]
+    for say in known.says:
+        if known.cut_at(say) != math.inf or say.texts == "sentence first":
+            continue
+        heard = known.heard_of.get(say)
+        if not heard:
+            continue
+        for text in known.gate_of[say]:
+            if not isinstance(text.frame, TTSTextFrame) or text.frame.id not in order:
+                continue
+            for position, at in stops:
+                if known.is_deaf and _silent_secs(known, at) > NO_STOP_SECS - TEXT_SECS:
+                    continue  # It is no end: what comes next is not known yet.
+                within = heard[0].at < at and text.at < at - PASS_SECS
+                until = heard[-1].until - READING_SECS
+                if within and at > until and position < order[text.frame.id]:
+                    word = text.frame.text.split()[0]
+                    yield Finding("text after stop", word, f"the stop came at {known.rel(at)}")
+                    return
+
+
+def _silent_secs(known: Circumstances, at: float) -> float:
+    """How long it has been silent at a moment."""
+    return at - max((one.until for one in known.heard if one.at < at), default=0.0)

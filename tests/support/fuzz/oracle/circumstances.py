@@ -1,0 +1,210 @@
+"""What went wrong in a call that the service is not to blame for, and what that excuses."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from itertools import pairwise
+
+from tests.support.fuzz import tones
+from tests.support.fuzz.oracle.evidence import Evidence, Heard
+from tests.support.fuzz.oracle.tolerances import (
+    CRUMB_AT_8_KHZ_SECS,
+    CRUMB_SECS,
+    HELD_SECS,
+    HIDDEN_SECS,
+    LOSS_SECS,
+    PASS_SECS,
+    READING_SECS,
+    TAIL_SECS,
+    TEXT_SECS,
+)
+from tests.support.fuzz.script import (
+    Break,
+    Expire,
+    Leave,
+    Lose,
+    Say,
+    Sound,
+    Step,
+    Update,
+)
+
+
+class Circumstances(Evidence):
+    """What was heard and seen in a call, and what in it may be as it is without anybody's fault."""
+
+    @cached_property
+    def faults(self) -> list[str]:
+        """The kinds of faults that struck."""
+        return [
+            f"{entry['on']} {entry['kind']}"
+            for entry in self.call.sandbox_log
+            if entry["what"] == "fault"
+        ]
+
+    @cached_property
+    def is_disturbed(self) -> bool:
+        """Whether anything went wrong at the server, or the avatar was not there."""
+        return bool(
+            self.faults
+            or any(isinstance(s, Lose | Expire | Leave | Break | Update) for s in self.steps)
+            or self.setup.join_secs
+        )
+
+    @cached_property
+    def losses(self) -> int:
+        """How often another mouth may have had to take over."""
+        some = sum(isinstance(step, Lose | Expire | Leave | Update) for step in self.steps)
+        # To silence what follows uninterruptible speech, that is begun anew.
+        some += len(self.interruptions) if any(say.kept for say in self.says) else 0
+        return some + sum(not fault.endswith("delay") for fault in self.faults)
+
+    @cached_property
+    def is_deaf(self) -> bool:
+        """Whether a server that did not listen any more was to stop the avatar."""
+        return any(fault.endswith(("silent", "cut")) for fault in self.faults)
+
+    @cached_property
+    def may_miss(self) -> bool:
+        """Whether speech may be lost without anybody's fault."""
+        refused = any(fault == "agent.speak error" for fault in self.faults)
+        dropped = self.setup.drop and self.is_disturbed
+        return refused or self.left_unseen or dropped
+
+    @cached_property
+    def left_unseen(self) -> bool:
+        """Whether the avatar left, and nobody told: then it seems to speak."""
+        return not self.setup.announced and any(isinstance(s, Leave) for s in self.steps)
+
+    @cached_property
+    def slack_secs(self) -> float:
+        return self.setup.round_trip_secs / 2
+
+    @cached_property
+    def delay_secs(self) -> float:
+        """By how much a slow server may be late."""
+        return sum(
+            step.delay_secs
+            for step in self.steps
+            if isinstance(step, Break) and step.kind == "delay" and step.on != "ping"
+        )
+
+    @cached_property
+    def unknown_secs(self) -> float:
+        """By how much less is known of when the other end sent what it sent.
+
+        Half a round trip is a guess from pings. One that is not answered leaves nothing to guess
+        from, and one that is answered late cannot be told from a slow network.
+        """
+        if not any("ping" in one for one in self.faults):
+            return 0.0
+        late = [one.delay_secs for one in self.steps if isinstance(one, Break) and one.on == "ping"]
+        return self.slack_secs + max(late, default=0.0) / 2
+
+    @cached_property
+    def gone_at(self) -> list[float]:
+        """When the avatar went, and with it all that it had yet to say."""
+        begun_at = self.call.sandbox_started_at
+        log = self.call.sandbox_log
+        return [begun_at + one["at_secs"] for one in log if one["what"] == "avatar.left"]
+
+    def is_news(self, at: float) -> bool:
+        """Whether the avatar was silenced at a moment, and nobody could know that yet.
+
+        Half a round trip long the avatar seems to speak, and a word that was to come then is
+        told of. The clock may be off by as much as the tones are read.
+        """
+        return any(
+            -READING_SECS <= at - gone <= self.slack_secs + READING_SECS for gone in self.gone_at
+        )
+
+    def onsets(self, number: int) -> list[float]:
+        """When a word is heard to begin: mostly once.
+
+        Twice if a few milliseconds of it stood before a pause, or before an interruption that
+        was on its way to the avatar: then its text may come with one or the other.
+        """
+        cells = self.heard_word.get(number, [])
+        if not cells:
+            return []
+        found = [cells[0].at]
+        if (hidden := self._hidden_onset(number, cells[0])) is not None:
+            found.insert(0, hidden)
+        for one, next_one in pairwise(cells):
+            is_crumb = one.until - cells[0].at < 2 * READING_SECS
+            if next_one.at - one.until > TEXT_SECS and (is_crumb or self.on_its_way(one)):
+                found.append(next_one.at)
+        return found
+
+    def _hidden_onset(self, number: int, first: Heard) -> float | None:
+        """When a word began if that was too short to be read, and then there was a pause."""
+        before = self.heard_word.get(number - 1, [])
+        step = self.step_of_word[number]
+        if not before or not isinstance(step, Say) or self.step_of_word[number - 1] is not step:
+            return None
+        begun = before[-1].at + tones.CELL_SECS
+        if first.at - begun < TEXT_SECS:
+            return None
+        is_there = any(at < begun and until >= begun + HIDDEN_SECS for at, until in self.stretches)
+        return begun if is_there else None
+
+    @property
+    def tail_secs(self) -> float:
+        """What is still heard of the avatar after an interruption."""
+        return TAIL_SECS + READING_SECS + self.slack_secs + self.delay_secs + tones.CELL_SECS
+
+    def is_doubtful(self, step: Step) -> bool:
+        """Whether nothing tells whether an interruption was meant for it, too.
+
+        It met it on its way; or nothing tells it from late frames of what was interrupted.
+        """
+        if not isinstance(step, Say) or not self.gate_of.get(step):
+            return False
+        first = self.gate_of[step][0].at
+        return any(
+            abs(at - first) < PASS_SECS or (at <= first and not step.started)
+            for at in self.interruptions
+        )
+
+    @property
+    def most_cells(self) -> int:
+        """How many cells a change of mouths may cost."""
+        return math.ceil((LOSS_SECS + self.slack_secs) / tones.CELL_SECS)
+
+    def is_crumb(self, one: Heard) -> bool:
+        """Whether it is the end of a sound, which a transport may keep for the next audio."""
+        step = self.step_of_word[one.cell.word]
+        if one.by_avatar or not isinstance(step, Sound):
+            return False
+        return one.cell.index >= step.word[1] - self.crumb_cells(step)
+
+    def crumb_cells(self, sound: Sound) -> int:
+        is_slow = min(sound.rate, self.setup.out_rate) <= 8_000
+        secs = CRUMB_AT_8_KHZ_SECS if is_slow else CRUMB_SECS
+        return math.ceil(secs / tones.CELL_SECS)
+
+    def core(self, say: Say, heard: list[Heard]) -> list[Heard]:
+        """What was heard of it, without the tail that waits for an end that is missing."""
+        if say.stopped:
+            return heard
+        secs = 0.0
+        core: list[Heard] = []
+        offsets: dict[int, float] = {}
+        for number, cells in say.words:
+            offsets[number] = secs
+            secs += cells * tones.CELL_SECS
+        for one in heard:
+            at = offsets[one.cell.word] + one.cell.index * tones.CELL_SECS
+            if at < secs - HELD_SECS - 2 * tones.CELL_SECS:
+                core.append(one)
+        return core or heard[:1]
+
+    def on_its_way(self, one: Heard) -> bool:
+        """Whether an interruption was on its way to the avatar: then it may have just begun."""
+        return any(cut < one.until <= cut + self.tail_secs for cut in self.interruptions)
+
+    def after_cut(self, one: Heard) -> bool:
+        """Whether it is the last bit of what was cut: the rule of tails judges it."""
+        cut = self.cut_at(self.step_of_word[one.cell.word])
+        return one.until > cut

@@ -1,0 +1,162 @@
+"""Rules for frames that have their place in the speech: order, and when they come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from pipecat.frames.frames import (
+    HeartbeatFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
+
+from tests.support.fuzz import tones
+from tests.support.fuzz.oracle.circumstances import Circumstances
+from tests.support.fuzz.oracle.finding import Finding
+from tests.support.fuzz.oracle.tolerances import (
+    BOT_SECS,
+    HELD_SECS,
+    LATE_SECS,
+    PASS_SECS,
+)
+from tests.support.fuzz.parts import MarkFrame, Seen
+from tests.support.fuzz.script import (
+    Message,
+    Say,
+    Sound,
+    Step,
+    Tone,
+)
+
+_IN_ORDER = (
+    TTSStartedFrame, TTSStoppedFrame, LLMFullResponseStartFrame, MarkFrame,
+)  # fmt: skip
+
+
+def frames(known: Circumstances) -> Iterator[Finding]:
+    ordered = [
+        seen
+        for seen in known.call.gate
+        if not seen.up
+        and (
+            isinstance(seen.frame, _IN_ORDER)
+            or (
+                isinstance(seen.frame, TTSTextFrame | LLMFullResponseEndFrame)
+                and not seen.frame.pts
+            )
+        )
+    ]
+    came = {
+        seen.frame.id: position for position, seen in enumerate(known.call.behind) if not seen.up
+    }
+    latest, latest_frame = -1, None
+    for seen in ordered:
+        position = came.get(seen.frame.id)
+        if position is None:
+            yield from _lost_frame(known, seen)
+            continue
+        if position < latest:
+            assert latest_frame is not None
+            yield Finding(
+                "frame order", known.subject_of(seen), f"before {known.subject_of(latest_frame)}"
+            )
+        else:
+            latest, latest_frame = position, seen
+    yield from _when(known)
+
+
+def _lost_frame(known: Circumstances, seen: Seen) -> Iterator[Finding]:
+    if isinstance(seen.frame, TTSTextFrame):
+        return  # judged with its sound
+    if known.is_doubtful(seen.frame.metadata.get("step")):
+        return
+    interruptible = getattr(seen.frame, "interruptible", True)
+    step = seen.frame.metadata.get("step")
+    if getattr(step, "kept", False) and isinstance(seen.frame, MarkFrame):
+        interruptible = False
+    after = [at for at in known.interruptions if at >= seen.at - PASS_SECS]
+    if known.cancelled_at < math.inf or (interruptible and after):
+        return
+    if isinstance(step, Say) and known.cut_at(step) < math.inf:
+        return  # Late frames of what was cut.
+    if known.setup.drop and isinstance(seen.frame, TTSStartedFrame):
+        return
+    yield Finding("frame lost", known.subject_of(seen), f"came at {known.rel(seen.at)}")
+
+
+def _when(known: Circumstances) -> Iterator[Finding]:
+    """Marks and heartbeats come when all before them was heard, and no later."""
+    latest = 0.0
+    previous: list[Step] = []
+    for seen in known.call.gate:
+        if seen.up:
+            continue
+        step = seen.frame.metadata.get("step")
+        if isinstance(step, Say | Sound | Tone | Message) and step not in previous:
+            previous.append(step)
+        if not isinstance(seen.frame, MarkFrame | HeartbeatFrame):
+            continue
+        at = known.behind_at.get(seen.frame.id)
+        if at is None:
+            continue
+        own_secs = seen.frame.secs if isinstance(seen.frame, MarkFrame) else 0.0
+        came = [
+            one
+            for one in known.heard
+            if known.step_of_word[one.cell.word] in previous
+            and _came_before(known, one.cell, seen, 0.0)
+        ]
+        sure = [
+            one.until
+            for one in came
+            if _came_before(known, one.cell, seen, HELD_SECS) and not known.is_crumb(one)
+        ]
+        last = max(sure, default=0.0)
+        last_at_all = max([one.until for one in came], default=0.0)
+        name = "heartbeat" if isinstance(seen.frame, HeartbeatFrame) else "frame"
+        subject = name if name == "heartbeat" else known.subject_of(seen)
+        is_cut = any(seen.at - PASS_SECS <= cut <= at + PASS_SECS for cut in known.interruptions)
+        early = name == "frame" and at < last - BOT_SECS - known.slack_secs and not is_cut
+        if early and not (known.losses or known.is_disturbed or known.call.plain):
+            yield Finding("frame early", subject, f"{last - at:.3f} s before the sound's end")
+        waits = max([seen.at, last_at_all, latest, _busy_before(known, at)])
+        if any(isinstance(one, Say) and not one.stopped for one in previous):
+            # The tail of it, maybe too little to be read, comes with what follows.
+            waits += known.setup.latency_secs + known.setup.round_trip_secs
+        late = at > waits + own_secs + LATE_SECS + known.slack_secs and not is_cut
+        if late and not (known.may_miss or known.losses):
+            yield Finding(f"{name} late", subject, f"{at - waits - own_secs:.3f} s")
+        latest = max(latest, at)
+
+
+def _busy_before(known: Circumstances, at: float) -> float:
+    return max([until for _, until in known.call.busy if until <= at + LATE_SECS], default=0.0)
+
+
+def _came_before(known: Circumstances, cell: tones.Cell, seen: Seen, held_secs: float) -> bool:
+    """Whether the audio of a cell had come to the service before a frame."""
+    step = known.step_of_word[cell.word]
+    if isinstance(step, Sound):
+        return True
+    offset = 0
+    for number, cells in step.words:
+        if number == cell.word:
+            break
+        offset += cells
+    wanted = (offset + cell.index + 1) * tones.CELL_SECS + held_secs
+    arrived = 0.0
+    for one in known.gate_of[step]:
+        if one.at > seen.at:
+            return False
+        if isinstance(one.frame, TTSStoppedFrame):
+            return True
+        if isinstance(one.frame, TTSAudioRawFrame):
+            arrived += len(one.frame.audio) / (2 * step.channels * step.rate)
+            if arrived >= wanted - 1e-6:
+                return True
+    return False

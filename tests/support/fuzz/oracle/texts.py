@@ -1,0 +1,170 @@
+"""Rules for words and sentences: each comes with its sound, and the context is what was heard."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+from pipecat.frames.frames import InterruptionFrame, TTSTextFrame
+
+from tests.support.fuzz import tones
+from tests.support.fuzz.oracle.circumstances import Circumstances
+from tests.support.fuzz.oracle.finding import Finding
+from tests.support.fuzz.oracle.tolerances import (
+    ANSWER_SECS,
+    HELD_SECS,
+    HIDDEN_SECS,
+    LATE_SECS,
+    PASS_SECS,
+    READING_SECS,
+    TEXT_SECS,
+)
+from tests.support.fuzz.parts import Seen
+from tests.support.fuzz.script import (
+    Say,
+)
+
+
+def texts(known: Circumstances) -> Iterator[Finding]:
+    for say in known.says:
+        if known.is_doubtful(say) or known.left_unseen:
+            continue
+        seen = [s for s in known.gate_of.get(say, []) if isinstance(s.frame, TTSTextFrame)]
+        for text in seen:
+            numbers = [int(word[1:]) for word in text.frame.text.split()]
+            if say.texts.startswith("words"):
+                yield from _word(known, say, text, numbers[0])
+            else:
+                yield from _sentence(known, say, text)
+
+
+def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[Finding]:
+    at = known.behind_at.get(text.frame.id)
+    cells = known.heard_word.get(number, [])
+    cut = known.cut_at(say)
+    subject = f"w{number}"
+    if at is None:
+        if not cells:
+            return
+        length_secs = dict(say.words)[number] * tones.CELL_SECS
+        if known.may_miss and cells[-1].until - cells[0].at < length_secs - HIDDEN_SECS:
+            return  # A piece of it was refused, or never said.
+        due = max(known.onsets(number)[-1], text.at)
+        if due < min(cut, known.cancelled_at) - TEXT_SECS:
+            yield Finding("text lost", subject, f"heard at {known.rel(due)}, cut {known.rel(cut)}")
+        return
+    if not cells:
+        before = known.heard_word.get(number - 1, [])
+        boundary = before and abs(before[-1].until - at) < TEXT_SECS
+        lengths = dict(say.words)
+        was_due = before[0].at + lengths.get(number - 1, 0) * tones.CELL_SECS if before else at
+        is_news = known.is_news(at) or known.is_news(was_due)
+        if not (boundary or is_news) and not (
+            known.call.plain or (at > cut - TEXT_SECS > 0 and cut < math.inf)
+        ):
+            yield Finding("text unheard", subject, f"at {known.rel(at)}, and it was never said")
+        return
+    onsets = known.onsets(number)
+    early = onsets[0] - at
+    audio_at = known.audio_at(say)
+    if not say.started and (not audio_at or text.at <= audio_at[0]):
+        # It belongs to no utterance yet: then it waits for its own time.
+        early = text.frame.metadata["due"] - at
+    # It was told of at the very moment at which nobody went on.
+    is_cut = say.kept and any(abs(cut - at) <= READING_SECS for cut in known.interruptions)
+    if early > (-TEXT_SECS if known.call.plain else TEXT_SECS + known.unknown_secs) and not (
+        is_cut or known.is_news(at)
+    ):
+        yield Finding("text early", subject, f"{early:.3f} s before its sound", early)
+    if at > max(onsets[-1], text.at) + LATE_SECS:
+        late = at - max(onsets[-1], text.at)
+        yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
+
+
+def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
+    at = known.behind_at.get(text.frame.id)
+    cut = known.cut_at(say)
+    subject = text.frame.text.split()[0]
+    if say.texts == "sentence first":
+        # Without a start it may as well belong to refused speech before it.
+        is_refused = known.may_miss and not (say.started and known.heard_of.get(say))
+        if at is None and cut == math.inf and not (known.setup.drop or is_refused):
+            yield Finding("text lost", subject, "no interruption, and it never came")
+        return
+    heard = known.heard_of.get(say, [])
+    wanted = sum(cells for _, cells in say.words)
+    may_lack = 1 if say.stopped else math.ceil(HELD_SECS / tones.CELL_SECS)
+    whole = bool(heard) and len({one.cell for one in heard}) >= wanted - may_lack
+    if at is None:
+        is_over = bool(heard) and heard[-1].cell == tones.Cell(
+            say.words[-1][0], say.words[-1][1] - 1
+        )
+        if (
+            whole
+            and is_over
+            and max(heard[-1].until, text.at) < min(cut, known.cancelled_at) - TEXT_SECS
+        ):
+            yield Finding("text lost", subject, f"all was heard by {known.rel(heard[-1].until)}")
+        return
+    if not heard:
+        if not known.call.plain:
+            yield Finding("text unheard", subject, f"at {known.rel(at)}, and it was never said")
+        return
+    due = known.core(say, heard)[-1].until
+    if _is_held(known, say):
+        due = at
+    tolerance = known.unknown_secs + (HELD_SECS if say.rate <= 8_000 else TEXT_SECS)
+    if say.delivery != "burst":
+        tolerance += known.setup.latency_secs + known.setup.round_trip_secs
+    if whole and due - at > (-TEXT_SECS if known.call.plain else tolerance):
+        yield Finding("text early", subject, f"{due - at:.3f} s before its sound ends", due - at)
+    may_be_less = known.may_miss or known.losses or known.call.plain
+    if not whole and at < cut and not may_be_less:
+        yield Finding("text unheard", subject, f"{len(heard)} of {wanted} cells were heard")
+    late = at - max(heard[-1].until, text.at)
+    if late > LATE_SECS + (ANSWER_SECS if known.is_deaf else 0.0):
+        yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
+
+
+def _is_held(known: Circumstances, say: Say) -> bool:
+    """Whether all of it waits in a resampler for an end that is missing.
+
+    Then its text goes ahead, as with a transport: that keeps such audio for ever.
+    """
+    return not say.stopped and say.secs <= HELD_SECS + 2 * tones.CELL_SECS
+
+
+def context(known: Circumstances) -> Iterator[Finding]:
+    """What stands in the context came by, and the other way round."""
+
+    def came_by(before: float) -> Counter[str]:
+        return Counter(
+            word
+            for seen in known.call.behind
+            if isinstance(seen.frame, TTSTextFrame) and not seen.up and seen.at < before
+            for word in seen.frame.text.split()
+        )
+
+    # What comes at the very moment of the cancelling is in it or not.
+    surely = came_by(known.cancelled_at - PASS_SECS)
+    at_most = came_by(known.cancelled_at + PASS_SECS)
+    stands = Counter(known.call.context)
+    cuts = [s.at for s in known.call.behind if isinstance(s.frame, InterruptionFrame)]
+    at_cut = {
+        word
+        for seen in known.call.behind
+        if isinstance(seen.frame, TTSTextFrame)
+        and any(abs(seen.at - cut) < PASS_SECS for cut in cuts)
+        for word in seen.frame.text.split()
+    }
+    for word in surely - stands:
+        say = known.step_of_word[int(word[1:])]
+        assert isinstance(say, Say)
+        opens = say.started or say.turn
+        closed = any(at >= known.gate_of[say][0].at - PASS_SECS for at in known.interruptions)
+        if not opens or (say.kept and closed) or word in at_cut:
+            continue  # No turn of the assistant is open then, also with a transport.
+        yield Finding("context", word, "came by, and is not in the context")
+    for word in stands - at_most:
+        yield Finding("context", word, "is in the context, and never came by")
