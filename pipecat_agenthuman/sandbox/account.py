@@ -305,6 +305,14 @@ class Account:
         if self.observer is not None:
             self.observer.avatar_left(session)
 
+    def come_back(self, session: LiveSession) -> None:
+        """Let an avatar that left into the room again."""
+        if session.avatar_in_room or session.playback.joins_at > self._clock():
+            return
+        with self._lock:
+            session.playback.come_back(self._clock())
+        self._join(session)
+
     def end(self, session: LiveSession, by: Ending) -> None:
         """End a session; does nothing if it has ended.
 

@@ -9,6 +9,7 @@ an interruption and the end of the session silence the avatar at once.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -54,7 +55,11 @@ class _Run:
 
 
 class Playback:
-    """The sound of one avatar: what is queued, what sounds, what was heard."""
+    """The sound of one avatar: what is queued, what sounds, what was heard.
+
+    Attributes:
+        joins_at: When the avatar joins the room; infinity for never.
+    """
 
     def __init__(
         self,
@@ -72,9 +77,9 @@ class Playback:
                 nobody hears it) or "held" until then.
         """
         self._render_latency_secs = render_latency_secs
-        self._joins_at = joins_at
-        self._leaves_at = math.inf
+        self.joins_at = joins_at
         self._before_join: BeforeJoin = before_join
+        self._absences: list[tuple[float, float]] = []
         self._runs: list[_Run] = []
 
     def confirm(self, audio: Samples, at: float) -> float:
@@ -89,7 +94,7 @@ class Playback:
         """
         due = at + self._render_latency_secs
         if self._before_join == "held":
-            due = max(due, self._joins_at)
+            due = max(due, self.joins_at)
         last = self._runs[-1] if self._runs else None
         if last is not None and due <= last.ends_at:
             due = last.ends_at
@@ -120,8 +125,14 @@ class Playback:
         return dropped
 
     def leave(self, at: float) -> None:
-        """Take the avatar out of the room: from then on nothing is heard of it."""
-        self._leaves_at = min(self._leaves_at, at)
+        """Take the avatar out of the room: it goes on speaking, and nothing is heard of it."""
+        if not self._absences or self._absences[-1][1] < math.inf:
+            self._absences.append((at, math.inf))
+
+    def come_back(self, at: float) -> None:
+        """Let the avatar into the room again: what it says from then on is heard."""
+        if self._absences and self._absences[-1][1] == math.inf:
+            self._absences[-1] = (self._absences[-1][0], at)
 
     @property
     def quiet_at(self) -> float:
@@ -130,7 +141,7 @@ class Playback:
 
     def heard_samples(self, now: float) -> int:
         """Count the samples heard until ``now``."""
-        return sum(last - first for first, last in (self._audible(run, now) for run in self._runs))
+        return sum(last - first for run in self._runs for first, last in self._audible(run, now))
 
     def heard(self, now: float) -> Heard:
         """Return what a listener in the room has heard until ``now``, to the sample.
@@ -141,20 +152,25 @@ class Playback:
         Returns:
             The sound and when it sounded.
         """
-        return joined(self._heard(run, now) for run in self._runs)
+        return joined(
+            self._heard(run, first, last)
+            for run in self._runs
+            for first, last in self._audible(run, now)
+        )
 
-    def _heard(self, run: _Run, now: float) -> Heard:
-        first, last = self._audible(run, now)
-        if first == last:
-            return Heard()
+    def _heard(self, run: _Run, first: int, last: int) -> Heard:
         starts_at = run.starts_at + first / WIRE_SAMPLE_RATE
         audio = np.concatenate(run.pieces)[first:last]
         return Heard(audio, (Segment(starts_at, 0, last - first),))
 
-    def _audible(self, run: _Run, now: float) -> tuple[int, int]:
-        """Find the part of a run, as sample indices, that was heard until ``now``."""
-        last = run.sounded(min(now, self._leaves_at))
-        missed = (self._joins_at - run.starts_at) * WIRE_SAMPLE_RATE
-        if missed >= last:
-            return last, last
-        return math.ceil(max(0.0, missed - _ROUNDING_SAMPLES)), last
+    def _audible(self, run: _Run, now: float) -> Iterator[tuple[int, int]]:
+        """Find the parts of a run, as sample indices, that were heard until ``now``."""
+        here_from = self.joins_at
+        for left_at, back_at in (*self._absences, (math.inf, math.inf)):
+            last = run.sounded(min(now, left_at))
+            missed = (here_from - run.starts_at) * WIRE_SAMPLE_RATE
+            if missed < last:
+                first = math.ceil(max(0.0, missed - _ROUNDING_SAMPLES))
+                if first < last:
+                    yield first, last
+            here_from = max(here_from, back_at)

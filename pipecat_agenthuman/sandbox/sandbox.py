@@ -366,6 +366,17 @@ class Sandbox(Observation):
         """
         await self._in_loop(lambda: self._account.leave(self._account.live_session(session_id)))
 
+    async def return_avatar(self, session_id: str | None = None) -> None:
+        """Let an avatar that left the room come back: it is heard again.
+
+        Args:
+            session_id: Which session's avatar; None for the newest live session.
+
+        Raises:
+            LookupError: If there is no such session.
+        """
+        await self._in_loop(lambda: self._account.come_back(self._account.live_session(session_id)))
+
     async def end_session(self, session_id: str | None = None) -> None:
         """End a session from the service's side, as at its expiration.
 

@@ -30,7 +30,7 @@ class Model:
     latency: int
     joins: int
     held: bool
-    leaves: float = math.inf
+    absences: list[list[float]] = field(default_factory=list)
     samples: list[tuple[int, int]] = field(default_factory=list)
 
     def confirm(self, audio: np.ndarray, at: int) -> None:
@@ -43,13 +43,22 @@ class Model:
         self.samples = [one for one in self.samples if one[0] <= at]
 
     def heard(self, now: float) -> list[int]:
-        until = min(now, self.leaves)
-        return [value for end, value in self.samples if end <= until and end - 1 >= self.joins]
+        return [
+            value
+            for end, value in self.samples
+            if end <= now
+            and end - 1 >= self.joins
+            and not any(left < end and end - 1 < back for left, back in self.absences)
+        ]
+
+    @property
+    def is_away(self) -> bool:
+        return bool(self.absences) and self.absences[-1][1] == math.inf
 
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["speak", "speak", "speak", "interrupt", "leave"]),
+        st.sampled_from(["speak", "speak", "speak", "interrupt", "leave", "come back"]),
         st.integers(0, 400),  # ticks since the step before
         st.integers(1, 500),  # samples
     ),
@@ -85,9 +94,15 @@ def test_every_sample_is_heard_when_the_rules_say_so(steps, latency, joins, held
             model.interrupt(now + 0.5)
             now += 1
             assert dropped == queued - len(model.samples)
-        else:
+        elif step == "leave":
             playback.leave(origin + (now + 0.5) / RATE)
-            model.leaves = min(model.leaves, now + 0.5)
+            if not model.is_away:
+                model.absences.append([now + 0.5, math.inf])
+            now += 1
+        else:
+            playback.come_back(origin + (now + 0.5) / RATE)
+            if model.is_away:
+                model.absences[-1][1] = now + 0.5
             now += 1
     for tick in asked:
         moment = origin + (tick + 0.5) / RATE
