@@ -62,19 +62,25 @@ class _LastWord:
     """The latest timestamps of words, in seconds: of all words, and of uninterruptible ones.
 
     Timestamps of an utterance count from its first audio, or from the last word before if that
-    is later: so do Pipecat's TTS services, when they deliver faster than speech.
+    is later: so do Pipecat's TTS services, when they deliver faster than speech. Words between
+    utterances come before the audio of one that nobody announces, and are not before it.
     """
 
     at_secs: float = 0.0
     kept_at_secs: float = 0.0
+    before_secs: float = 0.0
 
     def note(self, at_secs: float, *, interruptible: bool) -> None:
         self.at_secs = at_secs
         if not interruptible:
             self.kept_at_secs = at_secs
 
+    def next_utterance(self) -> None:
+        """All words that came until now are before what comes."""
+        self.before_secs = self.at_secs
+
     def forget_interruptible(self) -> None:
-        self.at_secs = self.kept_at_secs
+        self.at_secs = self.before_secs = self.kept_at_secs
 
 
 class Intake:
@@ -141,6 +147,7 @@ class Intake:
         if not (self.is_open or self._playout.unheard_secs(self._now()) > 0):
             self._meter.announced(self._now())
         self.finish()
+        self._last_word.next_utterance()
         self._open(frame.context_id, announced=True, interruptible=interruptible)
         self._playout.hold(frame, interruptible=interruptible)
         self._playout.open_utterance(interruptible=interruptible)
@@ -254,6 +261,7 @@ class Intake:
         # What followed the speech follows the last of it, too, if it is not out already.
         self._playout.move_behind(end)
         self._utterance = None
+        self._last_word.next_utterance()
         self._originals.end()
         self._playout.close_utterance()
         self._on_news()
@@ -301,4 +309,4 @@ class Intake:
 
     def _origin_secs(self) -> float:
         """Where the timestamps of an utterance begin whose first audio, or word, comes now."""
-        return max(self._clock_ns() / _NANOSECS, self._last_word.at_secs)
+        return max(self._clock_ns() / _NANOSECS, self._last_word.before_secs)

@@ -29,7 +29,7 @@ from tests.support.fuzz.script import (
 )
 from tests.support.fuzz.sweep import CALLS, EVENTS, STEP_MS, sweep
 
-IN_CI = 210
+IN_CI = 280
 """Calls of all profiles together: half a minute's work."""
 
 IN_CI_EVERY_MS = 13 * STEP_MS
@@ -92,6 +92,20 @@ FOUND = {
             Mark(1.13, secs=0.3),
             Say(1.23, ((31, 11),), 16_000, texts="none"),
             End(1.54),
+        ),
+    ),
+    "words of speech that nobody announces, most of them ahead of it": Script(
+        48,
+        Setup(),
+        (
+            Say(
+                4.04,
+                ((10, 8), (11, 8), (12, 4), (13, 7), (14, 10), (15, 9), (16, 3), (17, 3), (18, 10)),
+                16_000,
+                frame_ms=1000,
+                started=False,
+            ),
+            End(11.25),
         ),
     ),
     "words of interrupted speech go before those of another": Script(

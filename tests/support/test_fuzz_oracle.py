@@ -11,6 +11,7 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     InterruptionFrame,
     LLMFullResponseStartFrame,
+    StopFrame,
     TTSTextFrame,
 )
 
@@ -21,10 +22,13 @@ from tests.support.fuzz.oracle import Finding, judge
 from tests.support.fuzz.parts import MarkFrame, PasserFrame, UpFrame
 from tests.support.fuzz.script import (
     End,
+    Halt,
     Interrupt,
+    Leave,
     Mark,
     Message,
     Passer,
+    Return,
     Say,
     Script,
     Setup,
@@ -57,7 +61,34 @@ CUT = Script(
 )
 
 
-@pytest.mark.parametrize("script", [SCRIPT, CUT])
+HALTED = Script(
+    0,
+    Setup(),
+    (
+        Say(0.1, ((0, 8), (1, 9), (2, 7)), 16_000, context="a", other="b", texts="none"),
+        Halt(0.2),
+        Passer(0.3, up=True, user=True),
+        Say(1.0, ((3, 3),), 16_000, context="c", cut_ms=7, texts="sentence last"),
+        Say(1.5, ((4, 8),), 16_000, context="d"),
+        End(2.0),
+    ),
+)
+RECORDED = replace(SCRIPT, setup=Setup(recorded=True))
+ABSENT = Script(
+    0,
+    Setup(announced=True, session_secs=90.0),
+    (
+        Say(0.1, ((0, 8), (1, 9), (2, 7)), 16_000, context="a"),
+        Leave(0.4),
+        Return(0.6),
+        Say(2.0, ((3, 8), (4, 10)), 16_000, context="b"),
+        Say(80.0, ((5, 8), (6, 10)), 16_000, context="c"),
+        End(95.0),
+    ),
+)
+
+
+@pytest.mark.parametrize("script", [SCRIPT, CUT, HALTED, RECORDED, ABSENT])
 def test_nothing_is_found_in_a_good_call(script: Script):
     assert judge(play(script)) == []
     assert of_transport(script) == []
@@ -148,6 +179,18 @@ def leave_session(call: Call) -> None:
     call.sessions = [replace(session, status="started") for session in call.sessions]
 
 
+def keep_more_than_was_heard(call: Call) -> None:
+    call.passed.append(call.passed[0])
+
+
+def keep_less_than_was_heard(call: Call) -> None:
+    del call.passed[0]
+
+
+def keep_it_early(call: Call) -> None:
+    call.passed = [(at - 0.5, frame) for at, frame in call.passed]
+
+
 FALSIFIED: dict[str, tuple[Script, Callable[[Call], None], str]] = {
     "a word is missing": (SCRIPT, lose_word, "heard missing"),
     "20 ms are missing": (SCRIPT, lose_bit_of_word, "heard missing"),
@@ -177,6 +220,10 @@ FALSIFIED: dict[str, tuple[Script, Callable[[Call], None], str]] = {
     "two sessions": (SCRIPT, put("most_sessions", 2), "two sessions"),
     "a task is left": (SCRIPT, put("tasks", ["driver: <coroutine>"]), "task left"),
     "an exception": (SCRIPT, put("complaints", ["Traceback"]), "log"),
+    "a stop frame comes before the speech": (HALTED, moved(StopFrame, -0.6), "frame early"),
+    "a recorder is given more": (RECORDED, keep_more_than_was_heard, "recorded"),
+    "a recorder is given less": (RECORDED, keep_less_than_was_heard, "recorded"),
+    "a recorder is given it early": (RECORDED, keep_it_early, "recorded early"),
     "no end": (SCRIPT, put("ended_at", None), "never ends"),
     "a late end": (SCRIPT, put("ended_at", 1_100.0), "ends late"),
 }

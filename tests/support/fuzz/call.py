@@ -27,6 +27,10 @@ from pipecat.frames.frames import (
     OutputTransportMessageFrame,
     OutputTransportMessageUrgentFrame,
     ServiceUpdateSettingsFrame,
+    StopFrame,
+    TTSAudioRawFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -35,7 +39,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
     LLMContextAggregatorPair,
     LLMUserAggregatorParams,
 )
-from pipecat.processors.frame_processor import FrameDirection
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
@@ -62,12 +66,14 @@ from tests.support.fuzz.script import (
     Break,
     End,
     Expire,
+    Halt,
     Interrupt,
     Leave,
     Lose,
     Mark,
     Message,
     Passer,
+    Return,
     Say,
     Script,
     Sound,
@@ -102,6 +108,7 @@ class Call:
         fed: When each step happened.
         gate: What came by in front of the service.
         behind: What came by behind the transport.
+        passed: Speech that the service passed on.
         avatar: What was read in the avatar's sound.
         transport: What was read in the transport's sound.
         avatar_pcm, transport_pcm: The sound itself, with its times.
@@ -123,6 +130,7 @@ class Call:
     fed: dict[Step, float] = field(default_factory=dict)
     gate: list[Seen] = field(default_factory=list)
     behind: list[Seen] = field(default_factory=list)
+    passed: list[tuple[float, TTSAudioRawFrame]] = field(default_factory=list)
     avatar: list[tones.Sighted] = field(default_factory=list)
     transport: list[tones.Sighted] = field(default_factory=list)
     avatar_pcm: list[tuple[float, tones.Samples]] = field(default_factory=list)
@@ -158,11 +166,14 @@ def play(script: Script, *, plain: bool = False) -> Call:
 class _Player:
     def __init__(self, call: Call) -> None:
         self.call, self.script, self.setup = call, call.script, call.script.setup
-        self.card = Card(self.setup)
-        self.gate, self.behind = Tap("gate"), Tap("behind")
+        self.card = Card(self.setup, is_loud=call.plain or not self.setup.recorded)
+        self.gate, self.passed, self.behind = Tap("gate"), Tap("passed"), Tap("behind")
+        self.behind.keeps_stops = True
+        self.tts = Tts()
         self.sandbox: Sandbox | None = None
         self.service: AgentHumanVideoService | None = None
         self.ready = asyncio.Event()
+        self.joinings: dict[str, int] = {}
 
     async def run(self) -> None:
         asyncio.get_running_loop().set_exception_handler(self._complain)
@@ -175,6 +186,7 @@ class _Player:
             render_latency_secs=setup.latency_secs,
             round_trip_secs=setup.round_trip_secs,
             join_delay_secs=setup.join_secs,
+            session_secs=setup.session_secs or None,
             before_join="lost",
             on_avatar_joined=self._joined,
             on_avatar_left=self._left,
@@ -217,6 +229,7 @@ class _Player:
             room=_ROOM,
             on_unavailable="drop" if setup.drop else "passthrough",
             max_unconfirmed=setup.max_unconfirmed,
+            pass_heard_audio=setup.recorded,
             settings=AgentHumanVideoService.Settings(
                 avatar="avat_demo", avatar_latency_secs=setup.latency_secs
             ),
@@ -236,13 +249,20 @@ class _Player:
 
     async def _joined(self, session: SandboxSession) -> None:
         if self.setup.announced:
-            frame = AgentHumanAvatarJoinedFrame(event={}, participant_id=session.id)
+            self.joinings[session.id] = self.joinings.get(session.id, 0) + 1
+            frame = AgentHumanAvatarJoinedFrame(event={}, participant_id=self._joined_as(session))
             await self.card.push_frame(frame, FrameDirection.UPSTREAM)
 
     async def _left(self, session: SandboxSession) -> None:
         if self.setup.announced:
-            frame = AgentHumanAvatarLeftFrame(event={}, participant_id=session.id, reason="left")
+            frame = AgentHumanAvatarLeftFrame(
+                event={}, participant_id=self._joined_as(session), reason="left"
+            )
             await self.card.push_frame(frame, FrameDirection.UPSTREAM)
+
+    def _joined_as(self, session: SandboxSession) -> str:
+        """Who joins again is another participant."""
+        return f"{session.id} {self.joinings.get(session.id, 0)}"
 
     # --- the pipeline ---
 
@@ -251,13 +271,16 @@ class _Player:
         context = LLMContext()
         silent_user = LLMUserAggregatorParams(user_turn_strategies=ExternalUserTurnStrategies())
         assistant = LLMContextAggregatorPair(context, user_params=silent_user).assistant()
-        service = [] if self.service is None else [self.service]
+        service: list[FrameProcessor] = [] if self.service is None else [self.service]
+        if service and self.setup.recorded:
+            service.append(self.passed)
         worker = PipelineWorker(
-            Pipeline([Tts(), self.gate, *service, self.card, self.behind, assistant]),
+            Pipeline([self.tts, self.gate, *service, self.card, self.behind, assistant]),
             params=PipelineParams(
                 enable_heartbeats=True,
                 heartbeats_period_secs=_HEARTBEAT_SECS,
                 enable_metrics=True,
+                audio_out_sample_rate=self.setup.out_rate if self.setup.recorded else 24_000,
             ),
             cancel_on_idle_timeout=False,
             idle_timeout_secs=None,
@@ -288,6 +311,11 @@ class _Player:
             if task.done() and not task.cancelled() and task.exception():
                 call.complaints.append(f"{task.get_name()}: {task.exception()!r}")
         call.gate, call.behind = self.gate.seen, self.behind.seen
+        call.passed = [
+            (seen.at, seen.frame)
+            for seen in self.passed.seen
+            if isinstance(seen.frame, TTSAudioRawFrame)
+        ]
         call.transport_pcm = _joined(
             [(at, samples) for at, samples, is_tone in self.card.played if not is_tone],
             self.setup.out_rate,
@@ -318,13 +346,17 @@ class _Player:
 
     async def _do(self, step: Step, worker: PipelineWorker) -> None:
         frame = self._frame_of(step)
-        if frame is not None:
-            if isinstance(step, Passer) and step.up:
-                await self.behind.push_frame(frame, FrameDirection.UPSTREAM)
-            else:
-                await worker.queue_frame(frame)
-            return
-        if isinstance(step, Interrupt):  # from the end, in both directions
+        if isinstance(step, Passer) and step.user is not None and step.up:
+            kind = UserStartedSpeakingFrame if step.user else UserStoppedSpeakingFrame
+            await self.behind.broadcast_frame(kind)
+        elif isinstance(step, Passer) and step.up and frame is not None:
+            await self.behind.push_frame(frame, FrameDirection.UPSTREAM)
+        elif isinstance(step, Halt) and frame is not None:
+            # The worker would end with it: as if another one went on with the pipeline.
+            await self.tts.queue_frame(frame)
+        elif frame is not None:
+            await worker.queue_frame(frame)
+        elif isinstance(step, Interrupt):  # from the end, in both directions
             await self.behind.broadcast_frame(InterruptionFrame)
         sandbox = self.sandbox
         if sandbox is None:
@@ -337,6 +369,8 @@ class _Player:
                     await sandbox.end_session()
                 case Leave():
                     await sandbox.remove_avatar()
+                case Return():
+                    await sandbox.return_avatar()
                 case Break(at=at) if at > 0:
                     self._break(step)
                 case _:
@@ -358,8 +392,14 @@ class _Player:
                 frame = OutputTransportMessageFrame(message={"secs": secs})
             case Mark(secs=secs):
                 frame = MarkFrame(secs=secs)
+            case Passer(up=False, user=True):
+                frame = UserStartedSpeakingFrame()
+            case Passer(up=False, user=False):
+                frame = UserStoppedSpeakingFrame()
             case Passer(up=up):
                 frame = UpFrame() if up else PasserFrame()
+            case Halt():
+                frame = StopFrame()
             case Interrupt(up=False):
                 frame = InterruptionFrame()
             case Update() if self.service is not None:

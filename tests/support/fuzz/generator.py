@@ -12,12 +12,14 @@ from tests.support.fuzz.script import (
     Delivery,
     End,
     Expire,
+    Halt,
     Interrupt,
     Leave,
     Lose,
     Mark,
     Message,
     Passer,
+    Return,
     Say,
     Script,
     Setup,
@@ -41,6 +43,12 @@ class Profile:
         drop: Whether speech is dropped while there is no avatar.
         cancel: How likely the call is cancelled.
         kept: How likely speech is uninterruptible.
+        tiny: How likely an utterance is of a few milliseconds, or of none.
+        woven: How likely two contexts are said at a time.
+        expiry: Whether sessions expire.
+        recorded: Whether what is heard is passed on to a recorder.
+        unannounced: How likely words with their times come without a start of the utterance.
+        last: How likely a text comes behind the stop.
     """
 
     steps: dict[str, float]
@@ -50,6 +58,12 @@ class Profile:
     drop: float = 0.0
     cancel: float = 0.05
     kept: float = 0.05
+    tiny: float = 0.0
+    woven: float = 0.0
+    expiry: float = 0.0
+    recorded: float = 0.0
+    unannounced: float = 0.0
+    last: float = 0.0
 
 
 PROFILES: dict[str, Profile] = {
@@ -80,6 +94,39 @@ PROFILES: dict[str, Profile] = {
             "break": 1, "message": 0.5,
         },
         faults=0.4, rooms=0.2, drop=1.0,
+    ),
+    "crumbs": Profile(
+        {"say": 12, "mark": 2, "interrupt": 1, "passer": 0.5, "halt": 1},
+        odd=0.3, tiny=0.5, woven=0.1, unannounced=0.1, last=0.3,
+    ),
+    "turns": Profile(
+        {"say": 10, "turn": 3, "flurry": 3, "mark": 2, "halt": 1.5, "sound": 1, "passer": 1},
+        kept=0.15, tiny=0.1, woven=0.15, last=0.1,
+    ),
+    "woven": Profile(
+        {"say": 10, "mark": 1.5, "interrupt": 1, "halt": 1, "lose": 0.4},
+        woven=0.5, unannounced=0.4, last=0.2, tiny=0.1,
+    ),
+    "absences": Profile(
+        {"say": 10, "absence": 2, "interrupt": 1, "mark": 1, "lose": 0.3, "halt": 0.5},
+        rooms=1.0, tiny=0.1,
+    ),
+    "renewals": Profile(
+        {"say": 10, "interrupt": 1.5, "mark": 1, "update": 0.5, "passer": 1, "wait": 2},
+        rooms=0.3, tiny=0.1, expiry=1.0,
+    ),
+    "recorded": Profile(
+        {"say": 10, "interrupt": 2, "turn": 0.5, "flurry": 0.5, "mark": 1, "passer": 0.5},
+        tiny=0.1, woven=0.1, recorded=1.0,
+    ),
+    "everything": Profile(
+        {
+            "say": 12, "interrupt": 2, "turn": 1, "flurry": 1, "sound": 1.5, "tone": 0.5,
+            "message": 1, "mark": 2, "passer": 1, "halt": 1, "lose": 0.6, "break": 0.6,
+            "expire": 0.2, "leave": 0.2, "absence": 0.6, "update": 0.5, "wait": 0.5,
+        },
+        faults=0.2, rooms=0.4, drop=0.15, tiny=0.15, woven=0.1, expiry=0.2, unannounced=0.1,
+        last=0.1,
     ),
 }  # fmt: skip
 
@@ -117,6 +164,11 @@ class _Maker:
             ("words", "words", "words ahead", "words late", "sentence", "sentence first", "none")
         )
         self.named = chance.random() < 0.75
+        self.last_stopped = True
+
+    def happens(self, likely: float) -> bool:
+        """Whether something happens; no chance is spent on what never does."""
+        return likely > 0 and self.chance.random() < likely
 
     def odd(self) -> bool:
         return self.chance.random() < self.profile.odd
@@ -131,7 +183,9 @@ class _Maker:
         for _ in range(chance.randint(3, 11)):
             kind = chance.choices(kinds, weights)[0]
             made = getattr(self, kind)()
-            if made is not None:
+            if isinstance(made, tuple):
+                steps += made
+            elif made is not None:
                 steps.append(made)
             self.pass_time(steps[-1] if steps else None)
         cancel = chance.random() < self.profile.cancel
@@ -164,6 +218,8 @@ class _Maker:
             max_unconfirmed=chance.choice((1, 1, 1, 2, 3)),
             slow_handlers_secs=chance.choice((0.0, 0.0, 0.0, 0.5)),
             await_ready=chance.random() < (0.3 if late else 0.7),
+            session_secs=chance.choice((4.0, 12.0, 90.0)) if self.happens(profile.expiry) else 0.0,
+            recorded=self.happens(profile.recorded),
         )
 
     def time(self) -> float:
@@ -186,6 +242,10 @@ class _Maker:
         if most < 1:
             return None
         count = 0 if chance.random() < 0.2 * self.profile.odd else chance.randint(1, most)
+        cut_ms = None
+        if self.happens(self.profile.tiny):
+            count = chance.choice((0, 1, 1, 1))
+            cut_ms = chance.choice((1, 2, 3, 5, 7, 9, 10, 11, 15, 20, 25, 30)) if count else None
         if self.named:
             if self.names and self.odd():
                 context: str | None = chance.choice(self.names)
@@ -198,21 +258,37 @@ class _Maker:
         # Whoever times words announces them, or nobody knows to what they belong.
         announces = self.texts.startswith("words")
         started = announces or not self.odd() or chance.random() < 0.5
-        return Say(
+        if announces and self.last_stopped and self.happens(self.profile.unannounced):
+            started = False
+        texts = self.texts
+        if not announces and self.happens(self.profile.last):
+            texts = "sentence last"
+        other = None
+        # Times of words mean nothing where each service counts its own audio and both are heard.
+        may_weave = context is not None and count > 1 and started and not announces
+        if may_weave and self.happens(self.profile.woven):
+            self.contexts += 1
+            other = f"c{self.contexts}"
+        say = Say(
             self.time(),
             words=tuple(self.word() for _ in range(count)),
             rate=chance.choice(self.rates),
             channels=self.channels,
             frame_ms=chance.choice(_FRAMES_MS),
             delivery="stalled" if self.odd() else self.delivery,
-            texts=self.texts,
+            texts=texts,
             context=context,
             started=started,
             stopped=started and not (self.odd() and chance.random() < 0.5),
             turn=chance.random() < 0.8,
             kept=chance.random() < self.profile.kept,
-            deaf=started and context is not None and self.odd(),
+            deaf=started and context is not None and other is None and self.odd(),
+            other=other,
+            cut_ms=cut_ms,
         )
+        # Amid speech that has no end yet, times of words that nobody announced mean nothing.
+        self.last_stopped = say.stopped
+        return say
 
     def sound(self) -> Sound | None:
         if self.next_word >= tones.MOST_WORDS - 1:
@@ -237,6 +313,36 @@ class _Maker:
 
     def interrupt(self) -> Interrupt:
         return Interrupt(self.time(), up=self.chance.random() < 0.4)
+
+    def flurry(self) -> tuple[Interrupt, ...]:
+        """Several at almost the same moment."""
+        found: list[Interrupt] = []
+        for _ in range(self.chance.randint(2, 4)):
+            found.append(Interrupt(round(self.at, 3), up=self.chance.random() < 0.5))
+            self.at += self.chance.choice((0.0, 0.001, 0.003, 0.005))
+        return tuple(found)
+
+    def turn(self) -> tuple[Step, ...]:
+        """The user begins to speak, and so interrupts, and stops."""
+        up = self.chance.random() < 0.7
+        began = Passer(round(self.at, 3), up=up, user=True)
+        self.at += self.chance.choice((0.0, 0.001, 0.02))
+        cut = Interrupt(round(self.at, 3), up=up)
+        self.at += self.chance.choice((0.0, 0.002, 0.3))
+        return began, cut, Passer(round(self.at, 3), up=up, user=False)
+
+    def halt(self) -> Halt:
+        return Halt(self.time())
+
+    def absence(self) -> tuple[Step, ...]:
+        """The avatar leaves, and comes back."""
+        left = Leave(self.time())
+        secs = self.chance.choice((0.0, 0.05, 0.4, 1.5, 4.0, 5.0, 7.0))
+        return left, Return(round(self.at + secs, 2))
+
+    def wait(self) -> None:
+        """Nothing happens for so long that something expires."""
+        self.at += self.chance.choice((1.0, 4.0, 12.0, 60.0))
 
     def update(self) -> Update:
         if self.chance.random() < 0.5:

@@ -20,6 +20,7 @@ from pipecat.frames.frames import (
     LLMFullResponseStartFrame,
     OutputAudioRawFrame,
     StartFrame,
+    StopFrame,
     SystemFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
@@ -36,6 +37,7 @@ from tests.support.fuzz.script import (
     Setup,
     Step,
 )
+
 
 @dataclass
 class SayFrame(DataFrame):
@@ -127,11 +129,15 @@ class Tts(FrameProcessor):
         await self._deliver(say, by_word=by_word)
         if say.texts == "sentence":
             await self._put_sentence(say)
+        if say.other is not None and len(say.words) > 1:
+            await self._put(TTSStoppedFrame(context_id=say.other), say)
         if say.stopped:
             stopped = TTSStoppedFrame(context_id=say.context)
             if by_word:
                 stopped.pts = self._last_pts
             await self._put(stopped, say)
+        if say.texts == "sentence last":
+            await self._put_sentence(say)
         if say.turn:
             end = LLMFullResponseEndFrame()
             if by_word:
@@ -146,18 +152,14 @@ class Tts(FrameProcessor):
     async def _deliver(self, say: Say, *, by_word: bool) -> None:
         if not say.words:
             return
-        audio = speech(say.words, say.rate)
+        audio = sound_of(say)
         size = round(say.rate * say.frame_ms / 1000)
         frame_secs = say.frame_ms / 1000
         origin = max(self._last_pts, self.get_clock().get_time())
         self._interruptions_before = self._interruptions
-        words: list[tuple[float, int]] = []
-        offset = 0.0
-        for number, cells in say.words:
-            words.append((offset, number))
-            offset += cells * tones.CELL_SECS
-        if not by_word:
-            words = []
+        begins = onsets_in(say)
+        words = list(begins) if by_word else []
+        is_other_open = False
         pieces = [audio[first : first + size] for first in range(0, len(audio), size)]
         stall_after = len(pieces) // 2
         for position, piece in enumerate(pieces):
@@ -170,9 +172,12 @@ class Tts(FrameProcessor):
             if say.delivery == "stalled" and position == stall_after:
                 await asyncio.sleep(3.5 if len(say.words) % 3 == 0 else 1.0)
             pcm = np.repeat(piece, say.channels).astype("<i2").tobytes()
-            await self._put(
-                TTSAudioRawFrame(pcm, say.rate, say.channels, context_id=say.context), say
-            )
+            sounding = [number for at, number in begins if at <= position * frame_secs][-1]
+            context = context_of(say, sounding)
+            if say.other is not None and context == say.other and not is_other_open:
+                is_other_open = True
+                await self._put(TTSStartedFrame(context_id=context), say)
+            await self._put(TTSAudioRawFrame(pcm, say.rate, say.channels, context_id=context), say)
             if say.delivery == "real time":
                 await asyncio.sleep(frame_secs)
             elif say.delivery == "slow":
@@ -181,7 +186,7 @@ class Tts(FrameProcessor):
             await self._put_word(*words.pop(0), origin, say)
 
     async def _put_word(self, at_secs: float, number: int, origin: int, say: Say) -> None:
-        frame = TTSTextFrame(f"w{number}", "word", context_id=say.context)
+        frame = TTSTextFrame(f"w{number}", "word", context_id=context_of(say, number))
         frame.pts = origin + round(at_secs * 1e9)
         if say.kept or self._interruptions == self._interruptions_before:
             self._last_pts = frame.pts
@@ -190,6 +195,29 @@ class Tts(FrameProcessor):
         if say.kept:
             self._last_kept_pts = frame.pts
         await self._put(frame, say)
+
+
+def onsets_in(say: Say) -> list[tuple[float, int]]:
+    """When each word begins, in seconds of the audio, and its number."""
+    found: list[tuple[float, int]] = []
+    offset = 0.0
+    for number, cells in say.words:
+        found.append((offset, number))
+        offset += cells * tones.CELL_SECS
+    return found
+
+
+def context_of(say: Say, number: int) -> str | None:
+    """To which context a word belongs: with two of them they take turns."""
+    if say.other is None or (number - say.words[0][0]) % 2 == 0:
+        return say.context
+    return say.other
+
+
+def sound_of(say: Say) -> tones.Samples:
+    """All that is said."""
+    audio = speech(say.words, say.rate)
+    return audio if say.cut_ms is None else audio[: round(say.rate * say.cut_ms / 1000)]
 
 
 def speech(words: tuple[tuple[int, int], ...], rate: int) -> tones.Samples:
@@ -207,10 +235,15 @@ class Seen:
 
 
 class Tap(FrameProcessor):
-    """Keeps what comes by, but for sound."""
+    """Notes what comes by.
+
+    Attributes:
+        keeps_stops: Whether it lets no ``StopFrame`` get to the worker, which would end.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
+        self.keeps_stops = False
         self.seen: list[Seen] = []
         self.started = asyncio.Event()
 
@@ -219,7 +252,8 @@ class Tap(FrameProcessor):
         self.seen.append(Seen(time.monotonic(), frame, direction is FrameDirection.UPSTREAM))
         if isinstance(frame, StartFrame):
             self.started.set()
-        await self.push_frame(frame, direction)
+        if not (self.keeps_stops and isinstance(frame, StopFrame)):
+            await self.push_frame(frame, direction)
 
 
 class Background(BaseAudioMixer):
@@ -241,9 +275,9 @@ class Background(BaseAudioMixer):
 class Card(BaseOutputTransport):
     """A transport that plays in real time: a write returns when its sound is over."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, *, is_loud: bool = True) -> None:
         params = TransportParams(
-            audio_out_enabled=True,
+            audio_out_enabled=is_loud,
             audio_out_sample_rate=setup.out_rate,
             audio_out_10ms_chunks=setup.chunks,
             audio_out_end_silence_secs=0,

@@ -10,9 +10,11 @@ from tests.support.fuzz import tones
 Delivery = Literal["burst", "real time", "stalled", "slow"]
 """All at once; as fast as it sounds; with one long pause; slower than it sounds."""
 
-Texts = Literal["words", "words ahead", "words late", "sentence", "sentence first", "none"]
+Texts = Literal[
+    "words", "words ahead", "words late", "sentence", "sentence first", "sentence last", "none"
+]
 """By the word, each with its audio, all before the audio or all behind it; or the whole, behind
-the audio or before it."""
+the audio, before it, or behind its stop."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Say(Step):
         kept: Whether no interruption cuts it.
         deaf: Whether the service goes on with it when it is interrupted, as one does whose
             speech comes from a socket.
+        other: A second context that is said at the same time: the words take turns.
+        cut_ms: Only so much of its one word is said at all.
     """
 
     words: tuple[tuple[int, int], ...] = ()
@@ -58,11 +62,20 @@ class Say(Step):
     turn: bool = True
     kept: bool = False
     deaf: bool = False
+    other: str | None = None
+    cut_ms: int | None = None
 
     @property
     def secs(self) -> float:
         """How long it sounds."""
+        if self.cut_ms is not None:
+            return self.cut_ms / 1000
         return sum(cells for _, cells in self.words) * tones.CELL_SECS
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it is too short for its words to be read."""
+        return self.cut_ms is not None
 
 
 @dataclass(frozen=True)
@@ -97,9 +110,20 @@ class Mark(Step):
 
 @dataclass(frozen=True)
 class Passer(Step):
-    """A system frame, up or down the pipeline: nothing holds it up."""
+    """A frame that nothing holds up.
+
+    Attributes:
+        up: Whether it goes up; else it is a system frame that goes down.
+        user: Whether it tells that the user began to speak, or stopped: True or False.
+    """
 
     up: bool = False
+    user: bool | None = None
+
+
+@dataclass(frozen=True)
+class Halt(Step):
+    """A ``StopFrame``, of a worker whose pipeline goes on with another one."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +157,11 @@ class Expire(Step):
 @dataclass(frozen=True)
 class Leave(Step):
     """The avatar leaves the room."""
+
+
+@dataclass(frozen=True)
+class Return(Step):
+    """The avatar comes back to the room, if it is out of it and its session is up."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +200,8 @@ class Setup:
         max_unconfirmed: Messages under way.
         slow_handlers_secs: What the event handlers of the application take.
         await_ready: Whether the script begins when the avatar is ready.
+        session_secs: When each session expires; 0 for never.
+        recorded: Whether what was heard is passed on, and the transport plays nothing.
     """
 
     out_rate: int = 24_000
@@ -184,6 +215,8 @@ class Setup:
     max_unconfirmed: int = 1
     slow_handlers_secs: float = 0.0
     await_ready: bool = True
+    session_secs: float = 0.0
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,7 +257,7 @@ def parse(text: str) -> Script:
         kind.__name__: kind
         for kind in (
             Script, Setup, Say, Sound, Tone, Message, Mark, Passer, Interrupt, Update, Lose,
-            Expire, Leave, Break, End,
+            Expire, Leave, Return, Break, End, Halt,
         )
     }  # fmt: skip
     script = eval(text.strip(), {"__builtins__": {}}, names)

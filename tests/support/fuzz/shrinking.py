@@ -58,7 +58,7 @@ def _smaller(script: Script) -> Iterator[Script]:
         for name, value in (
             ("channels", 1), ("frame_ms", 40), ("delivery", "burst"),
             ("texts", "none"), ("context", None), ("started", True), ("stopped", True),
-            ("turn", False), ("kept", False), ("deaf", False),
+            ("turn", False), ("kept", False), ("deaf", False), ("other", None), ("cut_ms", None),
         ):  # fmt: skip
             if getattr(step, name) != value:
                 simpler.append(replace(step, **{name: value}))

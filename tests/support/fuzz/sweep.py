@@ -9,6 +9,7 @@ from tests.support.fuzz.script import (
     Break,
     End,
     Expire,
+    Halt,
     Interrupt,
     Leave,
     Lose,
@@ -47,6 +48,7 @@ EVENTS: dict[str, Callable[[float], Step]] = {
     "a slow frame": lambda at: Mark(at, secs=0.2),
     "another avatar": lambda at: Update(at, avatar="avat_2"),
     "another lead": lambda at: Update(at, max_lead_secs=1.0),
+    "a stop frame": lambda at: Halt(at),
     "frames that pass": lambda at: Passer(at, up=True),
 }
 

@@ -6,7 +6,7 @@ wrong there, too, is Pipecat's own.
 
 ``evidence`` says what was heard and seen, ``circumstances`` what that excuses, ``tolerances`` by
 how much things may be off; the rules stand in ``ends``, ``sounds``, ``texts``, ``bot_frames``,
-``frames``, ``floor`` and ``calm``.
+``frames``, ``floor``, ``calm`` and ``recorded``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.support.fuzz.oracle.ends import end, leftovers
 from tests.support.fuzz.oracle.finding import Finding
 from tests.support.fuzz.oracle.floor import floor, passers
 from tests.support.fuzz.oracle.frames import frames
+from tests.support.fuzz.oracle.recorded import recorded
 from tests.support.fuzz.oracle.sounds import cuts, one_voice, sound
 from tests.support.fuzz.oracle.texts import context, texts
 from tests.support.fuzz.script import Script
@@ -27,6 +28,7 @@ __all__ = ["Finding", "examine", "judge"]
 
 _RULES = (
     end, leftovers, sound, cuts, one_voice, texts, context, bot, frames, passers, floor, calm,
+    recorded,
 )  # fmt: skip
 
 

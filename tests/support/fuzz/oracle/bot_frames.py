@@ -53,6 +53,8 @@ def bot(known: Circumstances) -> Iterator[Finding]:
             break
     for start, stop in down:
         within = [one for one in cells if start - BOT_SECS <= one.at <= stop + BOT_SECS]
+        if _begins_unread(known, start) and (not within or within[0].at > start + BOT_SECS):
+            continue
         if not within:
             if stop - start > BOT_SECS and not (known.setup.drop or known.losses or known.may_miss):
                 yield Finding("bot silent", known.rel(start), f"until {known.rel(stop)}")
@@ -68,10 +70,19 @@ def bot(known: Circumstances) -> Iterator[Finding]:
         due = max([last.until, *(at + answer_secs for at in stopped)])
         if stopped and stopped[0] - last.until > NO_STOP_SECS:
             due = last.until + NO_STOP_SECS
+        # What is too short to be read sounds, too.
+        silence += sum(one.secs for one in known.says if one.is_tiny)
         limit = due + silence + known.slack_secs + known.delay_secs
         if stop > limit and not known.losses and stop < math.inf:
             yield Finding("bot late", f"w{last.cell.word}", f"{stop - due:.3f} s after its sound")
     yield from _stop_before_text(known, down)
+
+
+def _begins_unread(known: Circumstances, at: float) -> bool:
+    """Whether it begins with so little sound that nobody can read it."""
+    if not any(say.is_tiny for say in known.says):
+        return False
+    return any(abs(begun - at) < BOT_SECS for begun, _ in known.call.avatar_pcm)
 
 
 def _spans(seen: list[Seen]) -> list[tuple[float, float]]:
@@ -115,7 +126,9 @@ def _stop_before_text(known: Circumstances, spans: list[tuple[float, float]]) ->
         if isinstance(s.frame, BotStoppedSpeakingFrame) and not s.up
     ]
     for say in known.says:
-        if known.cut_at(say) != math.inf or say.texts == "sentence first":
+        if say.texts in ("sentence first", "sentence last") or say.is_tiny:
+            continue
+        if known.cut_at(say) != math.inf:
             continue
         heard = known.heard_of.get(say)
         if not heard:

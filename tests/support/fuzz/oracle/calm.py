@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.support.fuzz.oracle.circumstances import Circumstances
 from tests.support.fuzz.oracle.finding import Finding
-from tests.support.fuzz.parts import speech
+from tests.support.fuzz.parts import sound_of
 from tests.support.fuzz.script import (
     Say,
 )
@@ -44,7 +44,7 @@ def _exact(known: Circumstances) -> Iterator[Finding]:
         return
     if known.interruptions or known.cancelled_at < math.inf:
         return
-    wanted = [speech(say.words, say.rate) for say in known.says if say.words]
+    wanted = [sound_of(say) for say in known.says if say.words]
     heard = [samples for _, samples in known.call.avatar_pcm]
     if not wanted and not heard:
         return

@@ -24,6 +24,7 @@ from tests.support.fuzz.script import (
     Expire,
     Leave,
     Lose,
+    Return,
     Say,
     Sound,
     Step,
@@ -50,6 +51,7 @@ class Circumstances(Evidence):
             self.faults
             or any(isinstance(s, Lose | Expire | Leave | Break | Update) for s in self.steps)
             or self.setup.join_secs
+            or self.setup.session_secs
         )
 
     @cached_property
@@ -58,7 +60,16 @@ class Circumstances(Evidence):
         some = sum(isinstance(step, Lose | Expire | Leave | Update) for step in self.steps)
         # To silence what follows uninterruptible speech, that is begun anew.
         some += len(self.interruptions) if any(say.kept for say in self.says) else 0
+        some += max(self.expired - sum(isinstance(step, Expire) for step in self.steps), 0)
         return some + sum(not fault.endswith("delay") for fault in self.faults)
+
+    @cached_property
+    def expired(self) -> int:
+        """How many sessions the server ended because their time was over."""
+        return sum(
+            entry["what"] == "session.ended" and entry["reason"] == "expired"
+            for entry in self.call.sandbox_log
+        )
 
     @cached_property
     def is_deaf(self) -> bool:
@@ -170,7 +181,10 @@ class Circumstances(Evidence):
     @property
     def most_cells(self) -> int:
         """How many cells a change of mouths may cost."""
-        return math.ceil((LOSS_SECS + self.slack_secs) / tones.CELL_SECS)
+        secs = LOSS_SECS + self.slack_secs
+        if any(isinstance(step, Return) for step in self.steps):
+            secs += self.delay_secs  # It comes back before a slow server has silenced it.
+        return math.ceil(secs / tones.CELL_SECS)
 
     def is_crumb(self, one: Heard) -> bool:
         """Whether it is the end of a sound, which a transport may keep for the next audio."""

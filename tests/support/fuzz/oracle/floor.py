@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from pipecat.frames.frames import UserStartedSpeakingFrame, UserStoppedSpeakingFrame
+
 from tests.support.fuzz.oracle.circumstances import Circumstances
 from tests.support.fuzz.oracle.finding import Finding
 from tests.support.fuzz.oracle.tolerances import (
@@ -22,23 +24,24 @@ from tests.support.fuzz.script import (
 
 def passers(known: Circumstances) -> Iterator[Finding]:
     for seen in known.call.gate:
-        if isinstance(seen.frame, PasserFrame):
+        is_passer = isinstance(seen.frame, PasserFrame) or (
+            isinstance(seen.frame, UserStartedSpeakingFrame | UserStoppedSpeakingFrame)
+            and not seen.up
+        )
+        if is_passer:
             at = known.behind_at.get(seen.frame.id)
             if at is None:
                 if known.cancelled_at == math.inf and seen.at < known.end_at:
                     yield Finding("passer late", known.subject_of(seen), "never came")
             elif at > seen.at + PASS_SECS:
                 yield Finding("passer late", known.subject_of(seen), f"{at - seen.at:.3f} s")
-    at_gate = {
-        s.frame.metadata["step"]: s.at for s in known.call.gate if isinstance(s.frame, UpFrame)
-    }
     for step in known.steps:
         if not (isinstance(step, Passer) and step.up):
             continue
         fed = known.call.fed[step]
         if fed > min(known.end_at, known.cancelled_at) - PASS_SECS:
             continue
-        at = at_gate.get(step)
+        at = _came_up(known, step)
         if at is None:
             yield Finding(
                 "passer late", f"UpFrame of step {known.script.steps.index(step)}", "never came"
@@ -49,6 +52,17 @@ def passers(known: Circumstances) -> Iterator[Finding]:
                 f"UpFrame of step {known.script.steps.index(step)}",
                 f"{at - fed:.3f} s",
             )
+
+
+def _came_up(known: Circumstances, step: Passer) -> float | None:
+    """When a frame that goes up came out in front of the service."""
+    if step.user is None:
+        ups = (one for one in known.call.gate if isinstance(one.frame, UpFrame))
+        return next((one.at for one in ups if one.frame.metadata["step"] is step), None)
+    kind = UserStartedSpeakingFrame if step.user else UserStoppedSpeakingFrame
+    fed = known.call.fed[step]
+    ups = (one for one in known.call.gate if isinstance(one.frame, kind) and one.up)
+    return next((one.at for one in ups if one.at >= fed), None)
 
 
 def floor(known: Circumstances) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from pipecat.frames.frames import (
     HeartbeatFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
+    StopFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
@@ -34,7 +35,7 @@ from tests.support.fuzz.script import (
 )
 
 _IN_ORDER = (
-    TTSStartedFrame, TTSStoppedFrame, LLMFullResponseStartFrame, MarkFrame,
+    TTSStartedFrame, TTSStoppedFrame, LLMFullResponseStartFrame, MarkFrame, StopFrame,
 )  # fmt: skip
 
 
@@ -99,7 +100,7 @@ def _when(known: Circumstances) -> Iterator[Finding]:
         step = seen.frame.metadata.get("step")
         if isinstance(step, Say | Sound | Tone | Message) and step not in previous:
             previous.append(step)
-        if not isinstance(seen.frame, MarkFrame | HeartbeatFrame):
+        if not isinstance(seen.frame, MarkFrame | StopFrame | HeartbeatFrame):
             continue
         at = known.behind_at.get(seen.frame.id)
         if at is None:
@@ -128,8 +129,12 @@ def _when(known: Circumstances) -> Iterator[Finding]:
         if any(isinstance(one, Say) and not one.stopped for one in previous):
             # The tail of it, maybe too little to be read, comes with what follows.
             waits += known.setup.latency_secs + known.setup.round_trip_secs
+        # A word waits with its first milliseconds for the rest, and what is behind it does, too.
+        awaits_rest = any(
+            isinstance(one, Say) and one.is_tiny and not one.stopped for one in previous
+        )
         late = at > waits + own_secs + LATE_SECS + known.slack_secs and not is_cut
-        if late and not (known.may_miss or known.losses):
+        if late and not (known.may_miss or known.losses or awaits_rest):
             yield Finding(f"{name} late", subject, f"{at - waits - own_secs:.3f} s")
         latest = max(latest, at)
 

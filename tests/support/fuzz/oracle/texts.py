@@ -32,11 +32,22 @@ def texts(known: Circumstances) -> Iterator[Finding]:
             continue
         seen = [s for s in known.gate_of.get(say, []) if isinstance(s.frame, TTSTextFrame)]
         for text in seen:
+            if say.is_tiny:
+                yield from _of_tiny(known, say, text)
+                continue
             numbers = [int(word[1:]) for word in text.frame.text.split()]
             if say.texts.startswith("words"):
                 yield from _word(known, say, text, numbers[0])
             else:
                 yield from _sentence(known, say, text)
+
+
+def _of_tiny(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
+    """Of what is too short to be read, the text comes, in its place among other frames."""
+    is_cut = known.cut_at(say) < math.inf or known.cancelled_at < math.inf
+    if text.frame.id in known.behind_at or is_cut or known.may_miss or known.setup.drop:
+        return
+    yield Finding("text lost", text.frame.text.split()[0], "no interruption, and it never came")
 
 
 def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[Finding]:
@@ -48,7 +59,8 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
         if not cells:
             return
         length_secs = dict(say.words)[number] * tones.CELL_SECS
-        if known.may_miss and cells[-1].until - cells[0].at < length_secs - HIDDEN_SECS:
+        heard_secs = sum(one.until - one.at for one in cells)
+        if known.may_miss and heard_secs < length_secs - HIDDEN_SECS:
             return  # A piece of it was refused, or never said.
         due = max(known.onsets(number)[-1], text.at)
         if due < min(cut, known.cancelled_at) - TEXT_SECS:
@@ -71,6 +83,9 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
     if not say.started and (not audio_at or text.at <= audio_at[0]):
         # It belongs to no utterance yet: then it waits for its own time.
         early = text.frame.metadata["due"] - at
+        # Or to what is said still: nobody announced anything else.
+        if any(one.at < text.at + known.slack_secs < one.until + TEXT_SECS for one in known.heard):
+            early = 0.0
     # It was told of at the very moment at which nobody went on.
     is_cut = say.kept and any(abs(cut - at) <= READING_SECS for cut in known.interruptions)
     if early > (-TEXT_SECS if known.call.plain else TEXT_SECS + known.unknown_secs) and not (
