@@ -19,7 +19,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 
 from pipecat_agenthuman import AgentHumanVideoService
-from pipecat_agenthuman.pipeline import backlog
+from pipecat_agenthuman.pipeline import gate
 from pipecat_agenthuman.pipeline.in_transit import THROUGH_SECS, URGENT_SECS
 from pipecat_agenthuman.service import DRAIN_GRACE_SECS, TEARDOWN_SECS
 from tests.support.calls import avatars, calling
@@ -72,7 +72,7 @@ async def test_a_sound_in_the_middle_of_an_utterance_holds_nothing_up(words_firs
 
 @virtually
 async def test_more_words_than_may_be_held_do_not_lock_out_their_own_audio(monkeypatch):
-    monkeypatch.setattr(backlog, "HELD_FRAMES", 100)
+    monkeypatch.setattr(gate, "HELD_FRAMES", 100)
     async with avatars() as sandbox, calling(sandbox) as call:
         await call.feed(TTSStartedFrame(context_id="a"))
         await call.feed(TTSAudioRawFrame(numbered(range(RATE // 2)), RATE, 1, context_id="a"))
