@@ -7,8 +7,8 @@ LiveKit's protobuf over a WebSocket, and media are Opus in SRTP after a DTLS han
 server.
 
 What it does not prove: anything of LiveKit's own server. There is no SFU that forwards or adapts,
-no permission is enforced (a token is read for its identity only), nobody reconnects, and the
-order in which a real server tells things may differ.
+no permission is enforced (a token is read for its identity only), nobody reconnects, no place in
+the offer is used again, and the order in which a real server tells things may differ.
 
 Tests use it through ``livekit_room.py`` beside this file. What was found out on the way:
 
@@ -17,7 +17,9 @@ Tests use it through ``livekit_room.py`` beside this file. What was found out on
 - With ``MAX_BUNDLE`` nothing connects, and of two new tracks of a kind in one offer ``aiortc``
   sends the second into a transport that is closed. So they are offered one by one.
 - A track that is offered before the connection stands is never sent, on a busy machine.
-- A place in the offer must be empty once before another track takes it, or nobody notices.
+- A place in the offer belongs to one track for good. ``aiortc`` keeps the SSRC of a place, where
+  LiveKit's server begins a new one, so that what the client has buffered of the former track
+  would be heard as the first of the next one: a moment of the avatar in the voice of a person.
 - A track that is no longer subscribed is taken out by a new offer, as LiveKit's server does.
 """
 
@@ -39,7 +41,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCPeerConnection,
-    RTCRtpSender,
+    RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
@@ -124,9 +126,9 @@ class Seat:
         self._socket = socket
         self._outgoing: asyncio.Queue[rtc.SignalResponse] = asyncio.Queue()
         self._published: dict[str, models.TrackInfo] = {}
-        # What is to be sent, by the track's id, and what is.
+        # What is to be sent, by the track's id, and its place in the offer, if it is.
         self._wanted: dict[str, Participant] = {}
-        self._senders: dict[str, RTCRtpSender] = {}
+        self._places: dict[str, RTCRtpTransceiver] = {}
         self._tracks_changed = asyncio.Event()
         self._answered = asyncio.Event()
         self._connected = asyncio.Event()
@@ -170,7 +172,7 @@ class Seat:
     def receives(self, participant: Participant) -> set[str]:
         """Which of ``audio`` and ``video`` is being sent to the client of a participant."""
         tracks = participant.tracks.items()
-        return {models.TrackType.Name(kind).lower() for sid, kind in tracks if sid in self._senders}
+        return {models.TrackType.Name(kind).lower() for sid, kind in tracks if sid in self._places}
 
     def wants(self, participant: Participant) -> set[str]:
         """Which of ``audio`` and ``video`` the client has not unsubscribed."""
@@ -242,12 +244,16 @@ class Seat:
 
     def _change_tracks(self) -> bool:
         """Take out what is no longer wanted, else put in one track; whether there was any."""
-        unwanted = self._senders.keys() - self._wanted.keys()
-        missing = [] if unwanted else [sid for sid in self._wanted if sid not in self._senders]
+        unwanted = self._places.keys() - self._wanted.keys()
+        missing = [] if unwanted else [sid for sid in self._wanted if sid not in self._places]
         for track_sid in unwanted:
-            self._take_out(self._senders.pop(track_sid))
+            place = self._places.pop(track_sid)
+            place.direction = "inactive"
+            # The place loses the track's id with it. The track may come back in another place, and
+            # LiveKit's client aborts if two places have one id.
+            place.sender.replaceTrack(None)
         for track_sid in missing[:1]:
-            self._senders[track_sid] = self._put_in(self._wanted[track_sid], track_sid)
+            self._places[track_sid] = self._put_in(self._wanted[track_sid], track_sid)
         return bool(unwanted or missing)
 
     async def _offer(self) -> None:
@@ -258,18 +264,13 @@ class Seat:
         async with asyncio.timeout(_ANSWER_SECS):
             await self._answered.wait()
 
-    def _put_in(self, participant: Participant, track_sid: str) -> RTCRtpSender:
+    def _put_in(self, participant: Participant, track_sid: str) -> RTCRtpTransceiver:
         is_sound = participant.tracks[track_sid] == models.TrackType.AUDIO
-        sender = self._down.addTrack(Microphone(participant) if is_sound else Camera())
-        sender._stream_id = f"{participant.sid}|{track_sid}"
-        sender._track_id = track_sid
-        return sender
-
-    def _take_out(self, sender: RTCRtpSender) -> None:
-        sender.replaceTrack(None)
-        for transceiver in self._down.getTransceivers():
-            if transceiver.sender is sender:
-                transceiver.direction = "inactive"
+        track = Microphone(participant) if is_sound else Camera()
+        place = self._down.addTransceiver(track, direction="sendonly")
+        place.sender._stream_id = f"{participant.sid}|{track_sid}"
+        place.sender._track_id = track_sid
+        return place
 
     async def _listen(self, track: MediaStreamTrack) -> None:
         with contextlib.suppress(MediaStreamError):
