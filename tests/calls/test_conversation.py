@@ -28,16 +28,19 @@ from pipecat.workers.runner import WorkerRunner
 from pipecat_agenthuman import AgentHumanDailyTransport, AgentHumanVideoService, DailyRoom
 from pipecat_agenthuman.sandbox import Fault
 from tests.support.calls import LATENCY_SECS
-from tests.support.conversation import Conversation, ScriptedLLM, bot_speech, loud, make_tts
+from tests.support.conversation import (
+    LONG_ANSWER,
+    Conversation,
+    ScriptedLLM,
+    bot_speech,
+    loud,
+    make_tts,
+)
 from tests.support.inside import transport_is_busy
 from tests.support.sandbox_client import request
 from tests.support.waiting import LIMIT_SECS
 
 GREETING = "Hello, I am here."
-LONG_ANSWER = (
-    "First we take a bowl and flour and water and yeast and salt and then we mix it all by hand "
-    "until the dough is smooth and soft and warm and then we let it rest for an hour."
-)
 LAST_ANSWER = "All right, I stop."
 ROUNDING_SECS = 0.02
 """The voice is resampled twice on its way."""
@@ -237,7 +240,7 @@ async def test_there_is_no_session_before_the_first_person_and_none_after_the_la
 
 
 async def test_a_confirmation_that_an_interruption_overtakes_is_nothing_to_warn_of(monkeypatch):
-    late = Fault(on="agent.speak", kind="delay", delay_secs=0.3, delayed="answer")
+    late = Fault(on="agent.speak", kind="delay", delay_secs=1.0, delayed="answer")
     async with Conversation(monkeypatch, faults=[late]) as call:
         bot = TalkingBot(call, GREETING)
         running = call.start(bot)
@@ -350,7 +353,7 @@ async def test_the_transport_speaks_until_a_renewed_avatar_is_in_the_room(
 
 async def test_a_plain_transport_waits_for_nobody_and_hears_the_avatar(monkeypatch):
     """The control: without the avatar's transport the tests above would find its voice."""
-    held = {"before_join": "held", "join_delay_secs": 0.5}
+    held = {"before_join": "held", "join_delay_secs": 1.0}
     async with Conversation(monkeypatch, **held) as call:
         ada = call.person("Ada")
         bot = TalkingBot(call, GREETING, plain=True)

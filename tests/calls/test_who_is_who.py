@@ -9,11 +9,16 @@ import pytest
 from pipecat.frames.frames import EndFrame
 
 from pipecat_agenthuman.identity import AVATAR_USER_NAME, fresh_avatar_id
-from tests.calls.test_conversation import GREETING, LAST_ANSWER, LONG_ANSWER, TalkingBot, at_secs
+from tests.calls.test_conversation import GREETING, LAST_ANSWER, TalkingBot, at_secs
 from tests.support.conversation import Conversation, bot_speech, loud
 from tests.support.daily_rest import holder_of
 from tests.support.inside import is_ending
 from tests.support.waiting import LIMIT_SECS
+
+ANSWER = (
+    "First we take a bowl and flour and water and yeast and salt and then we mix it all by hand "
+    "until the dough is smooth and soft and warm and then we let it rest for an hour."
+)
 
 
 def anothers_avatar(call: Conversation) -> Any:
@@ -81,7 +86,7 @@ async def test_an_avatar_that_leaves_while_the_call_ends_is_not_replaced(monkeyp
     """The last person has left, so the avatar's service ends the session by itself."""
     async with Conversation(monkeypatch) as call:
         call.person("Ada")
-        bot = TalkingBot(call, LONG_ANSWER)
+        bot = TalkingBot(call, ANSWER)
         running = call.start(bot)
         await call.until(lambda: call.heard_secs > 0.5)
         await bot.worker.queue_frame(EndFrame())
@@ -92,7 +97,7 @@ async def test_an_avatar_that_leaves_while_the_call_ends_is_not_replaced(monkeyp
         assert not call.complaints
         # The rest of it was said all the same.
         heard_secs = bot.service.stats.heard_secs + bot.service.stats.fallback_secs
-        assert heard_secs > bot_speech(LONG_ANSWER).duration_secs - 0.5
+        assert heard_secs > bot_speech(ANSWER).duration_secs - 0.5
 
 
 # --- a bot that is not in the room ------------------------------------------------------------

@@ -33,6 +33,7 @@ from pipecat_agenthuman import (
     AgentHumanErrorFrame,
 )
 from tests.support.conversation import (
+    LONG_ANSWER,
     Conversation,
     ScriptedLLM,
     bot_speech,
@@ -54,10 +55,6 @@ NAMES = tuple(TRANSPORTS)
 
 GREETING = "Hello, I am here."
 ANSWER = "With flour and water."
-LONG_ANSWER = (
-    "First we take a bowl and flour and water and yeast and salt and then we mix it all by hand "
-    "until the dough is smooth and soft and warm."
-)
 
 
 @pytest.fixture

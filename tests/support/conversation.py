@@ -68,6 +68,17 @@ Bot = Callable[[RunnerArguments], Awaitable[None]]
 BOT_PACE = 290
 """Words per minute: brisk, because tests wait for it."""
 
+LONG_ANSWER = (
+    "First we take a bowl and flour and water and yeast and salt and then we mix it all by hand "
+    "until the dough is smooth and soft and warm and then we let it rest for one hour and when it "
+    "has grown to twice its size we fold it and turn it and press it and shape it into a loaf and "
+    "put it on a board and cover it with a cloth and while it grows again we heat the oven and "
+    "boil some water and sharpen a long knife and then we cut the top and bake it all until the "
+    "crust is brown and hard and the room is full of its smell."
+)
+"""For who is to be interrupted. Nobody waits for its end, and it goes on in real time: so long that
+an interruption comes in its first half on the slowest machine."""
+
 
 @cache
 def bot_speech(text: str) -> SynthesizedSpeech:
