@@ -358,7 +358,7 @@ async def test_a_plain_transport_waits_for_nobody_and_hears_the_avatar(monkeypat
         ada = call.person("Ada")
         bot = TalkingBot(call, GREETING, plain=True)
         running = call.start(bot)
-        await call.until(lambda: call.heard_secs > 0.5)
+        # Not for more: what it hears of the avatar it takes for a person who interrupts.
         await call.until(lambda: len(loud(call.stt.heard)) > 1600)
 
         assert at_secs(call, "agent.speak") < at_secs(call, "avatar.joined")
