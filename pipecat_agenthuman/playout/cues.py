@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
 from pipecat_agenthuman.playout.marks import Mark, Marks, Phase
+from pipecat_agenthuman.playout.utterances import Utterances
 from pipecat_agenthuman.wire.pcm import to_secs
 
 ItemT = TypeVar("ItemT")
@@ -92,16 +93,18 @@ class CueSheet(Generic[ItemT]):
         expects_more: Whether more is to sound behind all that stands on the clock.
     """
 
-    def __init__(self, marks: Marks[ItemT], clock: PlayoutClock) -> None:
+    def __init__(self, marks: Marks[ItemT], clock: PlayoutClock, utterances: Utterances) -> None:
         """Create a sheet before any speech.
 
         Args:
             marks: What is held, and where.
             clock: Turns positions into times.
+            utterances: Where speech begins and ends.
         """
         self.expects_more = False
         self._marks = marks
         self._clock = clock
+        self._utterances = utterances
         self._speaking = False
         self._stopped_at = 0  # position; what sounds behind it starts speech again
         self._struck: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_STRUCK)
@@ -217,7 +220,7 @@ class CueSheet(Generic[ItemT]):
             return True
         if mark.phase == Phase.WITH:
             # A word is what follows its beginning, which is known to some milliseconds.
-            onset = mark.position + ONSET_SAMPLES
+            onset = self._onset_of(mark.position)
             return any(start <= onset < end for start, end in self._struck)
         if mark.since is None or mark.since == mark.position:
             return False
@@ -259,13 +262,20 @@ class CueSheet(Generic[ItemT]):
 
     def _begins_at(self, position: int) -> float | None:
         """When what begins at a position is heard to begin; None while that is unknown."""
+        onset = self._onset_of(position)
         begins_at = self._clock.start_time(position)
-        goes_on_at = self._clock.start_time(position + ONSET_SAMPLES)
+        goes_on_at = self._clock.start_time(onset)
         if begins_at is None or (goes_on_at is None and self.expects_more):
             return None
-        if goes_on_at is None or goes_on_at - begins_at < 2 * _ONSET_SECS:
+        onset_secs = to_secs(onset - position)
+        if goes_on_at is None or goes_on_at - begins_at - onset_secs < _ONSET_SECS:
             return begins_at
-        return goes_on_at - _ONSET_SECS  # There was a pause between.
+        return goes_on_at - onset_secs  # There was a pause between.
+
+    def _onset_of(self, position: int) -> int:
+        """Which sample tells of what begins at a position: some behind it, of the same speech."""
+        onset = position + ONSET_SAMPLES
+        return max(min(onset, self._utterances.end_at(position, onset + 1) - 1), position)
 
     def _make_appointments(self) -> None:
         """What is due after its place holds up nothing there, once it is known when that is."""

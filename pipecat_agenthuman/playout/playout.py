@@ -50,7 +50,7 @@ class Playout(Generic[ItemT]):
         self._clock = PlayoutClock()
         self._utterances = Utterances(pace or Pace())
         self._marks: Marks[ItemT] = Marks()
-        self._cues = CueSheet(self._marks, self._clock)
+        self._cues = CueSheet(self._marks, self._clock, self._utterances)
         self.outgoing = Outgoing(
             tape=self._tape,
             clock=self._clock,

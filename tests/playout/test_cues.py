@@ -340,3 +340,45 @@ def test_a_word_whose_sound_has_hardly_come_waits_for_more_of_it(stage):
     stage.write(0.5)
     stage.send_all()
     assert [name for _, name in stage.until(3.0)] == ["word"]
+
+
+def test_a_word_of_speech_of_milliseconds_does_not_wait_for_the_speech_behind_it(stage):
+    """A pause behind it is none in it."""
+    stage.playout.open_utterance()
+    stage.write(0.01, origin=100.0)
+    stage.playout.hold_timed("crumb", 100.0)
+    stage.playout.hold_timed("its end", 100.0)
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=101.0)
+    stage.playout.hold_timed("word", 101.0)
+    stage.playout.outgoing.take_portion(stage.now, RATE // 100)
+    stage.playout.outgoing.sounds(RATE // 100, 0.0)
+    stage.playout.outgoing.take_portion(stage.now, RATE // 2)
+    stage.playout.outgoing.sounds(RATE // 2, 0.04)
+    assert stage.until(0.3) == [
+        (0.0, "started"),
+        (0.0, "crumb"),
+        (0.0, "its end"),
+        (0.04, "word"),
+    ]
+
+
+@pytest.mark.parametrize("refused", ["crumb", "word"])
+def test_a_word_of_speech_of_milliseconds_is_unheard_if_that_was_refused(stage, refused):
+    stage.playout.open_utterance()
+    stage.write(0.01, origin=100.0)
+    stage.playout.hold_timed("crumb", 100.0)
+    stage.playout.close_utterance()
+    stage.send()
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=101.0)
+    stage.playout.hold_timed("word", 101.0)
+    stage.playout.close_utterance()
+    stage.send()
+    for item in ("crumb", "word"):
+        if item == refused:
+            stage.playout.outgoing.rejected(0.0)
+        else:
+            stage.playout.outgoing.confirmed(0.0)
+    names = [name for _, name in stage.until(2.0) if "started" not in name and name != "stopped"]
+    assert names == [f"{one} (unheard)" if one == refused else one for one in ("crumb", "word")]
