@@ -236,7 +236,7 @@ class Intake:
             if getattr(frame, "context_id", None) == utterance.context_id:
                 origin_secs = min(origin_secs, at_secs)
             self._playout.begin_timestamps(origin_secs)
-        if self._playout.has_timeline:
+        if self._playout.has_timeline(self._now()):
             follows_sound = isinstance(frame, _TIMED_AS_WORDS)
             self._playout.hold_timed(
                 frame, at_secs, interruptible=interruptible, follows_sound=follows_sound

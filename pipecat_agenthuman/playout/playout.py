@@ -358,11 +358,12 @@ class Playout(Generic[ItemT]):
 
     # --- timestamps --------------------------------------------------------------------
 
-    @property
-    def has_timeline(self) -> bool:
-        """Whether there is unheard speech whose timestamps mean positions."""
+    def has_timeline(self, now: float) -> bool:
+        """Whether there is unheard speech, or more to come, whose timestamps mean positions."""
         utterance = self._utterances.latest
-        return utterance is not None and utterance.origin_secs is not None
+        if utterance is None or utterance.origin_secs is None:
+            return False
+        return utterance.end is None or utterance.end > self._clock.heard(now)
 
     # --- inside ------------------------------------------------------------------------
 

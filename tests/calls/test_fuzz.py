@@ -40,6 +40,30 @@ SHOWN = 3
 
 
 FOUND = {
+    "words of what nobody announced are none of what was heard before its stop": Script(
+        33,
+        Setup(),
+        (
+            Say(
+                3.42,
+                ((8, 9),),
+                16_000,
+                frame_ms=1000,
+                delivery="slow",
+                texts="none",
+                turn=False,
+            ),
+            Say(
+                3.78,
+                ((15, 9), (16, 6)),
+                16_000,
+                texts="words ahead",
+                started=False,
+                turn=False,
+            ),
+            End(9.78),
+        ),
+    ),
     "what is heard at the drain's limit is not begun anew": Script(
         57,
         Setup(),

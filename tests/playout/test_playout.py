@@ -1094,3 +1094,17 @@ def test_heard_audio_is_forgotten_and_handed_out_once(stage):
     assert stage.playout.take_heard(0.75) == b""
     assert stage.playout.take_heard(1.0) == pcm(0.25, RATE // 4)
     assert stage.playout.unheard_secs(1.0) == 0.5
+
+
+def test_timestamps_behind_speech_that_was_heard_before_it_ended_mean_no_positions(stage):
+    """Its stop comes when all of it was heard: what comes then is of speech to come."""
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=100.0)
+    stage.send_all()
+    stage.until(0.9)
+    assert stage.playout.has_timeline(0.9)
+    stage.now = 1.5
+    assert stage.playout.has_timeline(1.5), "more of it may come"
+    stage.playout.close_utterance()
+    assert not stage.playout.has_timeline(1.5)
+    assert stage.playout.has_timeline(0.9)

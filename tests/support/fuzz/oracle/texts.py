@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from pipecat.frames.frames import InterruptionFrame, TTSTextFrame
+from pipecat.frames.frames import InterruptionFrame, TTSStoppedFrame, TTSTextFrame
 
 from tests.support.fuzz import tones
 from tests.support.fuzz.oracle.circumstances import Circumstances
@@ -84,7 +84,10 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
         # It belongs to no utterance yet: then it waits for its own time.
         early = text.frame.metadata["due"] - at
         # Or to what is said still: nobody announced anything else.
-        if any(one.at < text.at + known.slack_secs < one.until + TEXT_SECS for one in known.heard):
+        is_amid = any(
+            one.at < text.at + known.slack_secs < one.until + TEXT_SECS for one in known.heard
+        )
+        if is_amid or _rest_is_unheard(known, text.at):
             early = 0.0
     # It was told of at the very moment at which nobody went on.
     is_cut = say.kept and any(abs(cut - at) <= READING_SECS for cut in known.interruptions)
@@ -95,6 +98,17 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
     if at > max(onsets[-1], text.at) + LATE_SECS:
         late = at - max(onsets[-1], text.at)
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
+
+
+def _rest_is_unheard(known: Circumstances, at: float) -> bool:
+    """Whether the rest that a resampler held of earlier speech went out with its stop just now."""
+    unheard_secs = known.setup.latency_secs + known.setup.round_trip_secs + HELD_SECS
+    return any(
+        isinstance(seen.frame, TTSStoppedFrame) and at - unheard_secs <= seen.at <= at
+        for say in known.says
+        if say.rate != 16_000
+        for seen in known.gate_of.get(say, [])
+    )
 
 
 def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
