@@ -40,6 +40,21 @@ SHOWN = 3
 
 
 FOUND = {
+    "what a resampler held through a stall starts no speech": Script(
+        33,
+        Setup(),
+        (
+            Say(
+                7.08,
+                ((50, 4), (51, 4), (52, 4)),
+                48_000,
+                texts="none",
+                stopped=False,
+                turn=False,
+            ),
+            End(21.43),
+        ),
+    ),
     "words of what nobody announced are none of what was heard before its stop": Script(
         33,
         Setup(),
