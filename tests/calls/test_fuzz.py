@@ -20,9 +20,11 @@ from tests.support.fuzz.oracle import Finding, examine
 from tests.support.fuzz.script import (
     Break,
     End,
+    Halt,
     Interrupt,
     Lose,
     Mark,
+    Passer,
     Say,
     Script,
     Setup,
@@ -40,6 +42,17 @@ SHOWN = 3
 
 
 FOUND = {
+    "what goes up while a stop waits for the last word waits with it": Script(
+        38,
+        Setup(latency_secs=0.5),
+        (
+            Say(0.1, ((0, 8), (1, 9)), 16_000, texts="none", turn=False),
+            Halt(0.2),
+            Passer(0.4, up=True),
+            Passer(0.5, up=True, user=True),
+            End(2.0),
+        ),
+    ),
     "what a resampler held through a stall starts no speech": Script(
         33,
         Setup(),
