@@ -119,7 +119,8 @@ class CueSheet(Generic[ItemT]):
         """Take what stands before a position, for somebody who keeps its order with the sound.
 
         What ends speech stays, and what stands behind it; so does what stands behind a beginning
-        that was not told yet.
+        that was not told yet. Words stay, too: they come by their time. But where speech is over
+        within milliseconds of a word, what stands behind it would come before it.
 
         Args:
             position: The position.
@@ -128,13 +129,20 @@ class CueSheet(Generic[ItemT]):
         if sound is not None:
             position = min(position, sound[0] + 1)
         taken: list[Mark[ItemT]] = []
+        words: list[Mark[ItemT]] = []  # of what is over at once
+        keeps_words = False
         for mark in self._marks.on_axis():
             if mark.position >= position or mark.ends_speech:
                 break
             if mark.bars_sound and mark.position > self._clock.end:
                 break  # The sound before it has to be complete.
             if not mark.timed:
-                taken.append(mark)
+                taken += [*words, mark]
+                words.clear()
+            elif keeps_words or not self._is_over_at_once(mark):
+                keeps_words = True  # Words keep their order.
+            else:
+                words.append(mark)
             if mark.bars_sound:
                 break
         self._marks.remove(taken)
@@ -271,6 +279,11 @@ class CueSheet(Generic[ItemT]):
         if goes_on_at is None or goes_on_at - begins_at - onset_secs < _ONSET_SECS:
             return begins_at
         return goes_on_at - onset_secs  # There was a pause between.
+
+    def _is_over_at_once(self, mark: Mark[ItemT]) -> bool:
+        """Whether a word comes with the last milliseconds of its speech."""
+        is_word = mark.phase is Phase.WITH and mark.beyond_secs is None
+        return is_word and self._onset_of(mark.position) < mark.position + ONSET_SAMPLES
 
     def _onset_of(self, position: int) -> int:
         """Which sample tells of what begins at a position: some behind it, of the same speech."""

@@ -42,6 +42,16 @@ SHOWN = 3
 
 
 FOUND = {
+    "the turn of speech of milliseconds ends before the next begins": Script(
+        0,
+        Setup(),
+        (
+            Break(0.0, on="create", kind="refuse", times=None, status=429),
+            Say(0.93, ((14, 7),), 16_000, stopped=False, cut_ms=10),
+            Say(1.03, ((15, 6),), 16_000, turn=False),
+            End(1.08),
+        ),
+    ),
     "what goes up while a stop waits for the last word waits with it": Script(
         38,
         Setup(latency_secs=0.5),

@@ -841,6 +841,31 @@ def test_items_in_the_next_samples_are_taken_in_front_of_them_in_order(stage):
     assert before(9.0) == ["third"], "what ends speech stays, and what stands behind it"
 
 
+def test_the_word_of_speech_of_milliseconds_is_taken_in_front_of_the_speech_behind_it(stage):
+    """Else the next would begin before the word, which comes with its sound."""
+    stage.playout.open_utterance()
+    stage.write(0.1, origin=100.0)
+    stage.playout.hold_timed("word", 100.0)
+    stage.playout.hold("in it")
+    stage.playout.open_utterance()
+    stage.write(0.01, origin=101.0)
+    stage.playout.hold_timed("crumb", 101.0)
+    stage.playout.hold_timed("its end", 101.0)
+    stage.playout.close_utterance()
+    stage.playout.hold("<next")
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=102.0)
+    stage.playout.hold_timed("next", 102.0)
+
+    def before(secs: float) -> list[str]:
+        return [release.item for release in stage.playout.outgoing.take_before(round(secs * RATE))]
+
+    assert before(0.105) == ["in it"]
+    stage.give(0.1)
+    assert stage.until(0.0) == [(0.0, "started"), (0.0, "word")]
+    assert before(0.04) == ["crumb", "its end", "<next"]
+
+
 def test_a_sound_is_taken_when_what_comes_before_it_was_given_whole(stage):
     stage.playout.open_utterance()
     stage.write(0.1)

@@ -191,11 +191,6 @@ def context(known: Circumstances) -> Iterator[Finding]:
         say = known.step_of_word[int(word[1:])]
         assert isinstance(say, Say)
         opens = say.started or say.turn
-        before = [one for one in known.says if one.at < say.at]
-        if before and before[-1].is_tiny and not before[-1].stopped:
-            # Its word waits with its first milliseconds for the rest, and so does the end of its
-            # turn: that may close the turn of this one.
-            opens = False
         closed = any(at >= known.gate_of[say][0].at - PASS_SECS for at in known.interruptions)
         if not opens or (say.kept and closed) or word in at_cut:
             continue  # No turn of the assistant is open then, also with a transport.
