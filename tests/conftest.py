@@ -5,6 +5,7 @@ Imports stand inside: who tests the client does not wait for Pipecat to be loade
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,12 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.support.daily_room import DailyStandIn, Room
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what runs in the background, and a program that a test starts and
+    # interrupts would be deaf, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
