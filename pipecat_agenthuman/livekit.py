@@ -28,12 +28,12 @@ from pipecat.transports.livekit.transport import (
 from pipecat_agenthuman._arguments import check_kind
 from pipecat_agenthuman.frames import AgentHumanBotLeftFrame, AgentHumanServerEventFrame
 from pipecat_agenthuman.identity import AvatarIdentity
-from pipecat_agenthuman.pipeline.avatar_transport import (
+from pipecat_agenthuman.pipeline.surroundings.avatar_transport import (
     AvatarRoomOutput,
     push_to_service,
     with_voice,
 )
-from pipecat_agenthuman.pipeline.presence import (
+from pipecat_agenthuman.pipeline.surroundings.presence import (
     AVATAR_CONNECTED,
     AVATAR_DISCONNECTED,
     Presence,

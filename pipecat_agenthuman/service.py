@@ -51,10 +51,10 @@ from pipecat_agenthuman.pipeline.fallback import Fallback
 from pipecat_agenthuman.pipeline.frame_traits import HandedOnFrame, Reading, Role, read
 from pipecat_agenthuman.pipeline.gate import Gate
 from pipecat_agenthuman.pipeline.metrics import Meter, ServiceStats
-from pipecat_agenthuman.pipeline.placement import misplacement
 from pipecat_agenthuman.pipeline.readiness import Readiness
 from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
-from pipecat_agenthuman.pipeline.switching import SwitchWatch
+from pipecat_agenthuman.pipeline.surroundings.placement import misplacement
+from pipecat_agenthuman.pipeline.surroundings.switching import SwitchWatch
 from pipecat_agenthuman.pipeline.tracing import CallTracer
 from pipecat_agenthuman.pipeline.transport_output import output_transport
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom

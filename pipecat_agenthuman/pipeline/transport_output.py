@@ -22,7 +22,6 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_output import BaseOutputTransport
 
-from pipecat_agenthuman.pipeline.floor import Floor, floor_of
 from pipecat_agenthuman.pipeline.frame_traits import (
     SOUNDS,
     StandInAudioFrame,
@@ -32,6 +31,7 @@ from pipecat_agenthuman.pipeline.frame_traits import (
 )
 from pipecat_agenthuman.pipeline.in_transit import THROUGH_SECS, InTransit
 from pipecat_agenthuman.pipeline.sounds import SoundFitter
+from pipecat_agenthuman.pipeline.surroundings.floor import Floor, floor_of
 from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE
 
 UNTOLD_SECS: Final = 1.0

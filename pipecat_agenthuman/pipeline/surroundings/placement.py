@@ -15,8 +15,8 @@ from pipecat.transports.base_output import BaseOutputTransport
 
 from pipecat_agenthuman.client.requests import Room
 from pipecat_agenthuman.errors import AgentHumanError, WrongPlaceError, WrongRoomError
-from pipecat_agenthuman.pipeline.same_room import room_mismatch
-from pipecat_agenthuman.pipeline.transport_output import output_transport
+from pipecat_agenthuman.pipeline.surroundings.same_room import room_mismatch
+from pipecat_agenthuman.pipeline.transport_output import all_within, output_transport
 
 _Around = tuple[list[FrameProcessor], list[FrameProcessor]]
 
@@ -100,4 +100,4 @@ def _all(parts: Iterable[FrameProcessor]) -> Iterator[FrameProcessor]:
     """Processors, and all that are within them."""
     for part in parts:
         yield part
-        yield from _all(part.processors)
+        yield from all_within(part)

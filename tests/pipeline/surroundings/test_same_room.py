@@ -11,7 +11,7 @@ from pipecat.transports.base_transport import TransportParams
 from pipecat.transports.daily.transport import DailyParams, DailyTransport
 
 from pipecat_agenthuman import AgentHumanDailyTransport, DailyRoom, LiveKitRoom
-from pipecat_agenthuman.pipeline.same_room import room_mismatch
+from pipecat_agenthuman.pipeline.surroundings.same_room import room_mismatch
 from tests.support.pipelines import SoundCard
 from tests.support.web_tokens import web_token
 

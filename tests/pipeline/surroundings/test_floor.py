@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipecat_agenthuman.pipeline.floor import Floor, floor_of
+from pipecat_agenthuman.pipeline.surroundings.floor import Floor, floor_of
 from tests.support.pipelines import SoundCard
 
 

@@ -14,7 +14,7 @@ from pipecat_agenthuman.frames import (
     AgentHumanServerEventFrame,
 )
 from pipecat_agenthuman.identity import AVATAR_USER_ID, AVATAR_USER_NAME, AvatarIdentity
-from pipecat_agenthuman.pipeline.presence import Presence
+from pipecat_agenthuman.pipeline.surroundings.presence import Presence
 
 
 class Told:
