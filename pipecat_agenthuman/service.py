@@ -366,9 +366,6 @@ class AgentHumanVideoService(AIService):
         match reading.role:
             case Role.PASSER:
                 await self.push_frame(reading.frame)
-            case Role.PAUSE:
-                await self._fallback.drain(self._drain_grace_secs)
-                await self.push_frame(reading.frame)
             case Role.HANDED_ON:
                 self._output.intake.hand_on(cast("HandedOnFrame", reading.frame))
             case Role.SETTINGS if self._is_addressed(reading.frame):

@@ -24,7 +24,6 @@ from pipecat.frames.frames import (
     ServiceSwitcherRequestMetadataFrame,
     ServiceUpdateSettingsFrame,
     SpriteFrame,
-    StopFrame,
     SystemFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
@@ -43,7 +42,6 @@ class Role(StrEnum):
     STOP = "ends an utterance"
     SOUND = "makes a sound that is no speech of a TTS service: the transport plays it"
     FOLLOWER = "has its place behind the speech before it"
-    PAUSE = "stops the pipeline for a while, when all was heard"
     SETTINGS = "changes settings of a service"
     HANDED_ON = "says that another service goes on from here"
     PASSER = "has nothing to do with speech"
@@ -107,8 +105,6 @@ def _role_of(frame: Frame) -> Role:
             return Role.STOP
         case OutputAudioRawFrame() | OutputDTMFFrame():  # SOUNDS
             return Role.SOUND
-        case StopFrame():
-            return Role.PAUSE
         case ServiceUpdateSettingsFrame():
             return Role.SETTINGS
         case _:

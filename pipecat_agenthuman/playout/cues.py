@@ -119,8 +119,8 @@ class CueSheet(Generic[ItemT]):
         """Take what stands before a position, for somebody who keeps its order with the sound.
 
         What ends speech stays, and what stands behind it; so does what stands behind a beginning
-        that was not told yet. Words stay, too: they come by their time. But where speech is over
-        within milliseconds of a word, what stands behind it would come before it.
+        that was not told yet. Words stay, too: they come by their time. But where their speech
+        ends in these very samples, too, what stands behind it would come before them.
 
         Args:
             position: The position.
@@ -129,8 +129,7 @@ class CueSheet(Generic[ItemT]):
         if sound is not None:
             position = min(position, sound[0] + 1)
         taken: list[Mark[ItemT]] = []
-        words: list[Mark[ItemT]] = []  # of what is over at once
-        keeps_words = False
+        words: list[Mark[ItemT]] = []
         for mark in self._marks.on_axis():
             if mark.position >= position or mark.ends_speech:
                 break
@@ -139,9 +138,7 @@ class CueSheet(Generic[ItemT]):
             if not mark.timed:
                 taken += [*words, mark]
                 words.clear()
-            elif keeps_words or not self._is_over_at_once(mark):
-                keeps_words = True  # Words keep their order.
-            else:
+            elif self._clock.end <= mark.position and self._ends_before(position, mark):
                 words.append(mark)
             if mark.bars_sound:
                 break
@@ -280,10 +277,10 @@ class CueSheet(Generic[ItemT]):
             return begins_at
         return goes_on_at - onset_secs  # There was a pause between.
 
-    def _is_over_at_once(self, mark: Mark[ItemT]) -> bool:
-        """Whether a word comes with the last milliseconds of its speech."""
+    def _ends_before(self, position: int, mark: Mark[ItemT]) -> bool:
+        """Whether the speech with which a word comes is over before a position."""
         is_word = mark.phase is Phase.WITH and mark.beyond_secs is None
-        return is_word and self._onset_of(mark.position) < mark.position + ONSET_SAMPLES
+        return is_word and self._utterances.end_at(mark.position, position) < position
 
     def _onset_of(self, position: int) -> int:
         """Which sample tells of what begins at a position: some behind it, of the same speech."""

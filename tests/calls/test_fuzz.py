@@ -52,7 +52,7 @@ FOUND = {
             End(1.08),
         ),
     ),
-    "what goes up while a stop waits for the last word waits with it": Script(
+    "what goes up passes a stop that waits for the last word": Script(
         38,
         Setup(latency_secs=0.5),
         (

@@ -484,7 +484,7 @@ class Bench:
         item.released = True
         if chunk:
             assert np.count_nonzero(self.model.unsent < item.behind) < chunk
-            assert not item.timed or self._is_over_at_once(item)
+            assert not item.timed or self._is_over_in(chunk, item)
             assert not item.ends_speech
         else:
             assert self._is_due(item)
@@ -494,17 +494,15 @@ class Bench:
             earlier = self.items[: item.number]
             assert all(other.released or other.dropped or other.timed for other in earlier)
 
-    def _is_over_at_once(self, item: Item) -> bool:
-        """Whether a word stands in the last milliseconds of its speech: its order counts then."""
+    def _is_over_in(self, chunk: int, item: Item) -> bool:
+        """Whether a word and the end of its speech stand in the next chunk: its order counts."""
         ends = [spoken.first for spoken in self.spoken[1:]]
         if self.spoken and not self.spoken[-1].is_open:
             ends.append(len(self.model.state))
         end = next((end for end in ends if end > item.behind), None)
         if end is None or not item.with_sound:
             return False
-        numbers = np.arange(item.behind, end)
-        left = np.count_nonzero(self.model.state[numbers] != DROPPED)
-        return left <= ONSET_SAMPLES
+        return np.count_nonzero(self.model.unsent < end) < chunk
 
     def _next_sound(self) -> int:
         """The sample that sounded since the last stop, or is the next to sound."""

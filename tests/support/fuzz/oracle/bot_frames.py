@@ -51,7 +51,7 @@ def bot(known: Circumstances) -> Iterator[Finding]:
                 continue
             if known.after_cut(one) or (one.by_avatar and known.on_its_way(one)):
                 continue
-            if _is_rest_behind_stall(known, one):
+            if _is_rest_behind_stop(known, one):
                 continue
             yield Finding("speech unannounced", f"w{one.cell.word}", known.rel(one.at))
             break
@@ -74,26 +74,31 @@ def bot(known: Circumstances) -> Iterator[Finding]:
         due = max([last.until, *(at + answer_secs for at in stopped)])
         if stopped and stopped[0] - last.until > NO_STOP_SECS:
             due = last.until + NO_STOP_SECS
-        # What is too short to be read sounds, too.
-        silence += sum(one.secs for one in known.says if one.is_tiny)
+        # What is too short to be read sounds, too, and may have no end.
+        tiny = [one for one in known.says if one.is_tiny]
+        silence += sum(one.secs + (0.0 if one.stopped else NO_STOP_SECS) for one in tiny)
         limit = due + silence + known.slack_secs + known.delay_secs
         if stop > limit and not known.losses and stop < math.inf:
             yield Finding("bot late", f"w{last.cell.word}", f"{stop - due:.3f} s after its sound")
     yield from _stop_before_text(known, down)
 
 
-def _is_rest_behind_stall(known: Circumstances, one: Heard) -> bool:
-    """Whether it is what a resampler held of speech that had no end and counts as stopped.
+def _is_rest_behind_stop(known: Circumstances, one: Heard) -> bool:
+    """Whether it is what a resampler held of speech that counts as stopped without its end.
 
     It comes with what ends the speech after all, and starts none.
     """
     say = known.step_of_word[one.cell.word]
     assert isinstance(say, Say)
     heard = known.heard_of[say]
-    if say.stopped or say.rate == 16_000 or one in known.core(say, heard):
+    if say.rate == 16_000 or not known.is_rest(say, one):
         return False
     return any(
-        next_one.at <= one.at and next_one.at - before.until > NO_STOP_SECS - TEXT_SECS
+        next_one.at <= one.at
+        and (
+            next_one.at - before.until > NO_STOP_SECS - TEXT_SECS
+            or any(before.at <= cut <= next_one.at for cut in known.interruptions)
+        )
         for before, next_one in pairwise(heard)
     )
 

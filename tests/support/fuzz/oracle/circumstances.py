@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, takewhile
+
+from pipecat.frames.frames import BotStartedSpeakingFrame
 
 from tests.support.fuzz import tones
 from tests.support.fuzz.oracle.evidence import Evidence, Heard
@@ -130,6 +132,12 @@ class Circumstances(Evidence):
             -READING_SECS <= at - gone <= self.slack_secs + READING_SECS for gone in self.gone_at
         )
 
+    def began_as_news(self, step: Step) -> bool:
+        """Whether speech seemed to begin when nobody could know yet that the avatar had gone."""
+        seen = self.gate_of.get(step)
+        begun = (s.at for s in self.call.behind if isinstance(s.frame, BotStartedSpeakingFrame))
+        return bool(seen) and any(at >= seen[0].at and self.is_news(at) for at in begun)
+
     def onsets(self, number: int) -> list[float]:
         """When a word is heard to begin: mostly once.
 
@@ -202,17 +210,15 @@ class Circumstances(Evidence):
         """What was heard of it, without the tail that waits for an end that is missing."""
         if say.stopped:
             return heard
-        secs = 0.0
-        core: list[Heard] = []
-        offsets: dict[int, float] = {}
-        for number, cells in say.words:
-            offsets[number] = secs
-            secs += cells * tones.CELL_SECS
-        for one in heard:
-            at = offsets[one.cell.word] + one.cell.index * tones.CELL_SECS
-            if at < secs - HELD_SECS - 2 * tones.CELL_SECS:
-                core.append(one)
+        core = [one for one in heard if not self.is_rest(say, one)]
         return core or heard[:1]
+
+    def is_rest(self, say: Say, one: Heard) -> bool:
+        """Whether it is of the last of speech, which a resampler may hold until its end."""
+        before = takewhile(lambda word: word[0] != one.cell.word, say.words)
+        at = (sum(cells for _, cells in before) + one.cell.index) * tones.CELL_SECS
+        secs = sum(cells for _, cells in say.words) * tones.CELL_SECS
+        return at >= secs - HELD_SECS - 2 * tones.CELL_SECS
 
     def on_its_way(self, one: Heard) -> bool:
         """Whether an interruption was on its way to the avatar: then it may have just begun."""

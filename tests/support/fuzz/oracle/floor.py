@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from pipecat.frames.frames import StopFrame, UserStartedSpeakingFrame, UserStoppedSpeakingFrame
+from pipecat.frames.frames import UserStartedSpeakingFrame, UserStoppedSpeakingFrame
 
 from tests.support.fuzz.oracle.circumstances import Circumstances
 from tests.support.fuzz.oracle.finding import Finding
@@ -46,29 +46,12 @@ def passers(known: Circumstances) -> Iterator[Finding]:
             yield Finding(
                 "passer late", f"UpFrame of step {known.script.steps.index(step)}", "never came"
             )
-        elif at > _may_pass_at(known, step) + PASS_SECS:
+        elif at > fed + PASS_SECS:
             yield Finding(
                 "passer late",
                 f"UpFrame of step {known.script.steps.index(step)}",
                 f"{at - fed:.3f} s",
             )
-
-
-def _may_pass_at(known: Circumstances, step: Passer) -> float:
-    """When a frame that goes up may pass: at once, if it did not come while a stop waits.
-
-    A ``StopFrame`` waits in the service for the last word, as an ``EndFrame`` does, and what is no
-    system frame waits behind it: Pipecat gives a processor one such frame at a time.
-    """
-    fed = known.call.fed[step]
-    if step.user is not None:
-        return fed
-    waits = (
-        known.behind_at.get(seen.frame.id, math.inf)
-        for seen in known.call.gate
-        if isinstance(seen.frame, StopFrame) and not seen.up and seen.at <= fed
-    )
-    return max([fed, *waits])
 
 
 def _came_up(known: Circumstances, step: Passer) -> float | None:

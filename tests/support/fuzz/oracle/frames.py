@@ -126,8 +126,8 @@ def _when(known: Circumstances) -> Iterator[Finding]:
         if early and not (known.losses or known.is_disturbed or known.call.plain):
             yield Finding("frame early", subject, f"{last - at:.3f} s before the sound's end")
         waits = max([seen.at, last_at_all, latest, _busy_before(known, at)])
-        if any(isinstance(one, Say) and not one.stopped for one in previous):
-            # The tail of it, maybe too little to be read, comes with what follows.
+        if any(isinstance(one, Say) and (one.is_tiny or not one.stopped) for one in previous):
+            # It, or the tail of it, is too little to be read, and may come with what follows.
             waits += known.setup.latency_secs + known.setup.round_trip_secs
         # A word waits with its first milliseconds for the rest, and what is behind it does, too.
         awaits_rest = any(

@@ -14,7 +14,6 @@ from tests.support.fuzz.oracle.finding import Finding
 from tests.support.fuzz.oracle.tolerances import (
     ANSWER_SECS,
     HELD_SECS,
-    HIDDEN_SECS,
     LATE_SECS,
     PASS_SECS,
     READING_SECS,
@@ -58,9 +57,7 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
     if at is None:
         if not cells:
             return
-        length_secs = dict(say.words)[number] * tones.CELL_SECS
-        heard_secs = sum(one.until - one.at for one in cells)
-        if known.may_miss and heard_secs < length_secs - HIDDEN_SECS:
+        if known.may_miss and len({one.cell for one in cells}) < dict(say.words)[number]:
             return  # A piece of it was refused, or never said.
         due = max(known.onsets(number)[-1], text.at)
         if due < min(cut, known.cancelled_at) - TEXT_SECS:
@@ -71,24 +68,14 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
         boundary = before and abs(before[-1].until - at) < TEXT_SECS
         lengths = dict(say.words)
         was_due = before[0].at + lengths.get(number - 1, 0) * tones.CELL_SECS if before else at
-        is_news = known.is_news(at) or known.is_news(was_due)
-        if not (boundary or is_news) and not (
+        is_news = known.is_news(at) or known.is_news(was_due) or known.began_as_news(say)
+        if not (boundary or is_news or _belongs_to_nothing(known, say)) and not (
             known.call.plain or (at > cut - TEXT_SECS > 0 and cut < math.inf)
         ):
             yield Finding("text unheard", subject, f"at {known.rel(at)}, and it was never said")
         return
     onsets = known.onsets(number)
-    early = onsets[0] - at
-    audio_at = known.audio_at(say)
-    if not say.started and (not audio_at or text.at <= audio_at[0]):
-        # It belongs to no utterance yet: then it waits for its own time.
-        early = text.frame.metadata["due"] - at
-        # Or to what is said still: nobody announced anything else.
-        is_amid = any(
-            one.at < text.at + known.slack_secs < one.until + TEXT_SECS for one in known.heard
-        )
-        if is_amid or _rest_is_unheard(known, text.at):
-            early = 0.0
+    early = 0.0 if _belongs_to_nothing(known, say) else onsets[0] - at
     # It was told of at the very moment at which nobody went on.
     is_cut = say.kept and any(abs(cut - at) <= READING_SECS for cut in known.interruptions)
     if early > (-TEXT_SECS if known.call.plain else TEXT_SECS + known.unknown_secs) and not (
@@ -100,15 +87,16 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
 
 
-def _rest_is_unheard(known: Circumstances, at: float) -> bool:
-    """Whether the rest that a resampler held of earlier speech went out with its stop just now."""
-    unheard_secs = known.setup.latency_secs + known.setup.round_trip_secs + HELD_SECS
-    return any(
-        isinstance(seen.frame, TTSStoppedFrame) and at - unheard_secs <= seen.at <= at
-        for say in known.says
-        if say.rate != 16_000
-        for seen in known.gate_of.get(say, [])
-    )
+def _belongs_to_nothing(known: Circumstances, say: Say) -> bool:
+    """Whether words came before speech that nobody announced.
+
+    Then they belong to what is being said, or to nothing, and wait for their own time.
+    """
+    if say.started:
+        return False
+    texts_at = [s.at for s in known.gate_of[say] if isinstance(s.frame, TTSTextFrame)]
+    audio_at = known.audio_at(say)
+    return bool(texts_at) and (not audio_at or texts_at[0] <= audio_at[0])
 
 
 def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
@@ -137,11 +125,11 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
             yield Finding("text lost", subject, f"all was heard by {known.rel(heard[-1].until)}")
         return
     if not heard:
-        if not known.call.plain:
+        if not (known.call.plain or known.began_as_news(say) or _is_held(say)):
             yield Finding("text unheard", subject, f"at {known.rel(at)}, and it was never said")
         return
     due = known.core(say, heard)[-1].until
-    if _is_held(known, say):
+    if _is_held(say):
         due = at
     tolerance = known.unknown_secs + (HELD_SECS if say.rate <= 8_000 else TEXT_SECS)
     if say.delivery != "burst":
@@ -151,12 +139,17 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
     may_be_less = known.may_miss or known.losses or known.call.plain
     if not whole and at < cut and not may_be_less:
         yield Finding("text unheard", subject, f"{len(heard)} of {wanted} cells were heard")
-    late = at - max(heard[-1].until, text.at)
+    due = max(heard[-1].until, text.at)
+    if say.rate != 16_000:  # The last of it comes with its end, and is too short to be read.
+        answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
+        stopped = (s.at for s in known.gate_of[say] if isinstance(s.frame, TTSStoppedFrame))
+        due = max([due, *(stopped_at + answer_secs for stopped_at in stopped)])
+    late = at - due
     if late > LATE_SECS + (ANSWER_SECS if known.is_deaf else 0.0):
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
 
 
-def _is_held(known: Circumstances, say: Say) -> bool:
+def _is_held(say: Say) -> bool:
     """Whether all of it waits in a resampler for an end that is missing.
 
     Then its text goes ahead, as with a transport: that keeps such audio for ever.
