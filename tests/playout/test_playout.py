@@ -860,9 +860,11 @@ def test_the_word_of_speech_of_milliseconds_is_taken_in_front_of_the_speech_behi
     def before(secs: float) -> list[str]:
         return [release.item for release in stage.playout.outgoing.take_before(round(secs * RATE))]
 
-    assert before(0.105) == ["in it"]
-    stage.give(0.1)
+    assert before(0.04) == []
+    stage.give(0.04)
     assert stage.until(0.0) == [(0.0, "started"), (0.0, "word")]
+    assert before(0.065) == ["in it"]
+    stage.give(0.06)
     assert before(0.04) == ["crumb", "its end", "<next"]
 
 

@@ -252,7 +252,7 @@ class _Maker:
             else:
                 self.contexts += 1
                 context = f"c{self.contexts}"
-                self.names.append(context)
+            self.names.append(context)
         else:
             context = None
         # Whoever times words announces them, or nobody knows to what they belong.
@@ -260,6 +260,8 @@ class _Maker:
         started = announces or not self.odd() or chance.random() < 0.5
         if announces and self.last_stopped and self.happens(self.profile.unannounced):
             started = False
+        # Without a start nothing tells a name that is used again from what was interrupted of it.
+        started = started or self.names.count(context or "") > 1
         texts = self.texts
         if not announces and self.happens(self.profile.last):
             texts = "sentence last"

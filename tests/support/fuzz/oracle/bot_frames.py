@@ -72,15 +72,26 @@ def bot(known: Circumstances) -> Iterator[Finding]:
         silence = STOP_SECS if stopped else NO_STOP_SECS + STOP_SECS
         answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
         due = max([last.until, *(at + answer_secs for at in stopped)])
+        if not stopped and say.rate != 16_000:
+            # What a resampler holds of it comes with the start of the next, and sounds, too.
+            later = [known.call.fed[one] for one in known.says if one.at > say.at]
+            due = max([due, *(at + answer_secs for at in later[:1])])
         if stopped and stopped[0] - last.until > NO_STOP_SECS:
             due = last.until + NO_STOP_SECS
         # What is too short to be read sounds, too, and may have no end.
         tiny = [one for one in known.says if one.is_tiny]
-        silence += sum(one.secs + (0.0 if one.stopped else NO_STOP_SECS) for one in tiny)
+        silence += sum(_delivery_secs(one) for one in tiny)
         limit = due + silence + known.slack_secs + known.delay_secs
         if stop > limit and not known.losses and stop < math.inf:
             yield Finding("bot late", f"w{last.cell.word}", f"{stop - due:.3f} s after its sound")
     yield from _stop_before_text(known, down)
+
+
+def _delivery_secs(tiny: Say) -> float:
+    """From the first sound of what is too short to be read to its end."""
+    if not tiny.stopped:
+        return NO_STOP_SECS
+    return max(tiny.secs, 1.3 * tiny.frame_ms / 1000)
 
 
 def _is_rest_behind_stop(known: Circumstances, one: Heard) -> bool:

@@ -148,11 +148,13 @@ class Circumstances(Evidence):
         if not cells:
             return []
         found = [cells[0].at]
+        returns = any(isinstance(step, Return) for step in self.steps)
         if (hidden := self._hidden_onset(number, cells[0])) is not None:
             found.insert(0, hidden)
         for one, next_one in pairwise(cells):
             is_crumb = one.until - cells[0].at < 2 * READING_SECS
-            if next_one.at - one.until > TEXT_SECS and (is_crumb or self.on_its_way(one)):
+            is_cut = is_crumb or returns or self.on_its_way(one)
+            if next_one.at - one.until > TEXT_SECS and is_cut:
                 found.append(next_one.at)
         return found
 

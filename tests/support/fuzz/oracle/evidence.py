@@ -54,13 +54,22 @@ class Evidence:
 
     @cached_property
     def heard(self) -> list[Heard]:
-        """All cells that were heard, in order of time."""
+        """All cells that were heard, in order of time.
+
+        What is heard before it came is a few milliseconds of something else, misread.
+        """
         both = [(sighted, True) for sighted in self.call.avatar]
         both += [(sighted, False) for sighted in self.call.transport]
         cells = [
             Heard(sighted.at, sighted.until, sighted.cell, by_avatar)
             for sighted, by_avatar in both
             if sighted.cell.word in self.step_of_word
+        ]
+        came_at = {step: seen[0].at for step, seen in self.gate_of.items()}
+        cells = [
+            one
+            for one in cells
+            if one.at >= came_at.get(self.step_of_word[one.cell.word], -math.inf)
         ]
         return sorted(cells, key=lambda one: (one.at, one.cell))
 

@@ -57,8 +57,13 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
     if at is None:
         if not cells:
             return
-        if known.may_miss and len({one.cell for one in cells}) < dict(say.words)[number]:
-            return  # A piece of it was refused, or never said.
+        lengths = dict(say.words)
+        if known.may_miss and any(
+            len({one.cell for one in known.heard_word.get(piece, [])}) < lengths[piece]
+            for piece in (number - 1, number)
+            if piece in lengths
+        ):
+            return  # A piece of it was refused, or never said, and maybe its very beginning.
         due = max(known.onsets(number)[-1], text.at)
         if due < min(cut, known.cancelled_at) - TEXT_SECS:
             yield Finding("text lost", subject, f"heard at {known.rel(due)}, cut {known.rel(cut)}")
@@ -120,12 +125,14 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
         if (
             whole
             and is_over
-            and max(heard[-1].until, text.at) < min(cut, known.cancelled_at) - TEXT_SECS
+            and _over_at(known, say, text) < min(cut, known.cancelled_at) - TEXT_SECS
         ):
             yield Finding("text lost", subject, f"all was heard by {known.rel(heard[-1].until)}")
         return
     if not heard:
-        if not (known.call.plain or known.began_as_news(say) or _is_held(say)):
+        # Where two take turns and nobody says them, nothing tells whose text it is.
+        is_nobodys = known.setup.drop and say.other is not None
+        if not (known.call.plain or known.began_as_news(say) or _is_held(say) or is_nobodys):
             yield Finding("text unheard", subject, f"at {known.rel(at)}, and it was never said")
         return
     due = known.core(say, heard)[-1].until
@@ -139,14 +146,19 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
     may_be_less = known.may_miss or known.losses or known.call.plain
     if not whole and at < cut and not may_be_less:
         yield Finding("text unheard", subject, f"{len(heard)} of {wanted} cells were heard")
-    due = max(heard[-1].until, text.at)
-    if say.rate != 16_000:  # The last of it comes with its end, and is too short to be read.
-        answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
-        stopped = (s.at for s in known.gate_of[say] if isinstance(s.frame, TTSStoppedFrame))
-        due = max([due, *(stopped_at + answer_secs for stopped_at in stopped)])
-    late = at - due
+    late = at - _over_at(known, say, text)
     if late > LATE_SECS + (ANSWER_SECS if known.is_deaf else 0.0):
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
+
+
+def _over_at(known: Circumstances, say: Say, text: Seen) -> float:
+    """When all of it was heard, and its text there: the last of it may come with its end."""
+    over_at = max(known.heard_of[say][-1].until, text.at)
+    if say.rate == 16_000:
+        return over_at
+    answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
+    stops = (s.at for s in known.gate_of[say] if isinstance(s.frame, TTSStoppedFrame))
+    return max([over_at, *(at + answer_secs for at in stops)])
 
 
 def _is_held(say: Say) -> bool:
@@ -185,7 +197,7 @@ def context(known: Circumstances) -> Iterator[Finding]:
         assert isinstance(say, Say)
         opens = say.started or say.turn
         closed = any(at >= known.gate_of[say][0].at - PASS_SECS for at in known.interruptions)
-        if not opens or (say.kept and closed) or word in at_cut:
+        if not opens or _belongs_to_nothing(known, say) or (say.kept and closed) or word in at_cut:
             continue  # No turn of the assistant is open then, also with a transport.
         yield Finding("context", word, "came by, and is not in the context")
     for word in stands - at_most:
