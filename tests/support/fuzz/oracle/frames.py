@@ -126,8 +126,8 @@ def _when(known: Circumstances) -> Iterator[Finding]:
         if early and not (known.losses or known.is_disturbed or known.call.plain):
             yield Finding("frame early", subject, f"{last - at:.3f} s before the sound's end")
         waits = max([seen.at, last_at_all, latest, _busy_before(known, at)])
-        if any(isinstance(one, Say) and (one.is_tiny or not one.stopped) for one in previous):
-            # It, or the tail of it, is too little to be read, and may come with what follows.
+        if any(isinstance(one, Say) and _comes_with_its_end(one) for one in previous):
+            # The last of it is too little to be read, and may come with what follows.
             waits += known.setup.latency_secs + known.setup.round_trip_secs
         # A word waits with its first milliseconds for the rest, and what is behind it does, too.
         awaits_rest = any(
@@ -137,6 +137,11 @@ def _when(known: Circumstances) -> Iterator[Finding]:
         if late and not (known.may_miss or known.losses or awaits_rest):
             yield Finding(f"{name} late", subject, f"{at - waits - own_secs:.3f} s")
         latest = max(latest, at)
+
+
+def _comes_with_its_end(say: Say) -> bool:
+    """Whether something of it waits for its end, or for what comes behind it."""
+    return say.is_tiny or not say.stopped or say.rate != 16_000
 
 
 def _busy_before(known: Circumstances, at: float) -> float:
