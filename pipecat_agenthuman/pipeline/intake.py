@@ -159,8 +159,11 @@ class Intake:
         Raises:
             ValueError: If the frame's format is impossible.
         """
-        audio = self._converter.convert(frame.audio, frame.sample_rate, frame.num_channels)
         utterance = self._utterance
+        if utterance is not None and utterance.said and utterance.interruptible != interruptible:
+            # What the resampler holds is of the other kind: an interruption must find it apart.
+            self._write(self._converter.flush())
+        audio = self._converter.convert(frame.audio, frame.sample_rate, frame.num_channels)
         if utterance is None:
             utterance = self._open(frame.context_id, announced=False, interruptible=interruptible)
             self._playout.open_utterance(interruptible=interruptible)

@@ -42,6 +42,25 @@ SHOWN = 3
 
 
 FOUND = {
+    "what a resampler held of interrupted speech goes with it, not with what must be said": Script(
+        887,
+        Setup(),
+        (
+            Say(5.86, ((22, 7),), 8_000, texts="none", stopped=False, turn=False),
+            Say(
+                7.84,
+                ((25, 6),),
+                8_000,
+                texts="none",
+                started=False,
+                stopped=False,
+                turn=False,
+                kept=True,
+            ),
+            Interrupt(7.87, up=True),
+            End(8.12),
+        ),
+    ),
     "the turn of speech of milliseconds ends before the next begins": Script(
         0,
         Setup(),
