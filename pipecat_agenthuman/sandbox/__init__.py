@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipecat_agenthuman.sandbox.faults import Fault, parse_fault
+    from pipecat_agenthuman.sandbox.room.talk import MemoryMessage, Talk, TalkPartner, TalkTerms
     from pipecat_agenthuman.sandbox.sandbox import DEFAULT_API_KEY, Sandbox
     from pipecat_agenthuman.sandbox.sessions import Ending, SandboxSession
     from pipecat_agenthuman.sandbox.sound import Gap, Heard, Segment
@@ -26,9 +27,13 @@ __all__ = [
     "Fault",
     "Gap",
     "Heard",
+    "MemoryMessage",
     "Sandbox",
     "SandboxSession",
     "Segment",
+    "Talk",
+    "TalkPartner",
+    "TalkTerms",
     "parse_fault",
 ]
 
@@ -38,9 +43,13 @@ _HOMES = {
     "Fault": "faults",
     "Gap": "sound",
     "Heard": "sound",
+    "MemoryMessage": "room.talk",
     "Sandbox": "sandbox",
     "Segment": "sound",
     "SandboxSession": "sessions",
+    "Talk": "room.talk",
+    "TalkPartner": "room.talk",
+    "TalkTerms": "room.talk",
     "parse_fault": "faults",
 }
 

@@ -7,13 +7,17 @@ import math
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, get_args
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, get_args
 
 from pipecat_agenthuman.sandbox.log import EventLog
 from pipecat_agenthuman.sandbox.playback import BeforeJoin, Playback
 from pipecat_agenthuman.sandbox.sessions import Ending, LiveSession, SandboxSession, SessionWish
 from pipecat_agenthuman.sandbox.sound import Heard, Samples
+from pipecat_agenthuman.wire.pcm import to_secs
+
+_KEPT_SOUND_SECS: Final = 7200
+"""So much sound of ended sessions is kept (some 230 MB); that of the oldest goes first."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,24 @@ class SessionObserver(Protocol):
         ...
 
 
+class Audience(Protocol):
+    """Who watches and listens in the room; told in the sandbox's event loop, at once."""
+
+    def session_changed(self, session: LiveSession) -> None:
+        """A session was created, connected or ended, or its avatar came or left."""
+        ...
+
+    def speech_queued(
+        self, session: LiveSession, audio: Samples, starts_at: float, lead_secs: float
+    ) -> None:
+        """Speech will sound from ``starts_at`` on; it came ``lead_secs`` before it had to."""
+        ...
+
+    def speech_cut(self, session: LiveSession, at: float, dropped_samples: int) -> None:
+        """Nothing that was to sound after ``at`` will."""
+        ...
+
+
 class Account:
     """The sessions of one API key, within its limits.
 
@@ -118,6 +140,7 @@ class Account:
         self._clock = clock
         self._log = log
         self.observer: SessionObserver | None = None
+        self._audience: list[Audience] = []
         self._sessions: dict[str, LiveSession] = {}
         self._peak = 0
         self._lock = threading.RLock()
@@ -166,6 +189,12 @@ class Account:
         with self._lock:
             return [session.playback.heard(now) for session in self._chosen(session_id)]
 
+    def between(self, session_id: str, first: float, last: float) -> Samples:
+        """Return what is heard of a session between two moments; raises like ``heard``."""
+        with self._lock:
+            (session,) = self._chosen(session_id)
+            return session.playback.between(first, last)
+
     def heard_samples(self, session_id: str | None, now: float) -> int:
         """Count what was heard of one session, or of all; raises like ``heard``."""
         with self._lock:
@@ -198,7 +227,25 @@ class Account:
             raise LookupError(f"There is no session {session_id!r}.")
         return [self._sessions[session_id]]
 
+    def speaking(self, now: float) -> list[str]:
+        """Return the sessions whose avatar has something to say, or says it."""
+        with self._lock:
+            return [one.id for one in self._sessions.values() if one.playback.quiet_at > now]
+
+    def heard_between(self, session_id: str, since: float, until: float) -> int:
+        """Count the samples heard of a session in a stretch of time."""
+        with self._lock:
+            return self._sessions[session_id].playback.heard_samples(until, since)
+
     # --- changing, in the sandbox's event loop ---
+
+    def admit(self, listener: Audience) -> None:
+        """Let somebody into the audience, for ever."""
+        self._audience.append(listener)
+
+    def _tell_change(self, session: LiveSession) -> None:
+        for listener in self._audience:
+            listener.session_changed(session)
 
     def create(self, wish: SessionWish) -> LiveSession:
         """Create and start a session.
@@ -230,6 +277,7 @@ class Account:
             aspect_ratio=wish.aspect_ratio,
             platform=wish.room.platform,
         )
+        self._tell_change(session)
         self._set_timers(session)
         return session
 
@@ -242,7 +290,15 @@ class Account:
             before_join=self.terms.before_join,
         )
         server = secrets.token_hex(4) if self.terms.assigns_servers else None
-        return LiveSession(wish, playback, created_at=now, joins_at=joins_at, server=server)
+        life_secs = self.terms.session_secs
+        return LiveSession(
+            wish,
+            playback,
+            created_at=now,
+            joins_at=joins_at,
+            expires_at=None if life_secs is None else now + life_secs,
+            server=server,
+        )
 
     def _set_timers(self, session: LiveSession) -> None:
         loop, terms = asyncio.get_running_loop(), self.terms
@@ -263,12 +319,14 @@ class Account:
     def _join(self, session: LiveSession) -> None:
         session.avatar_in_room = True
         self._log.add("room", "avatar.joined", session.id)
+        self._tell_change(session)
         if self.observer is not None:
             self.observer.avatar_joined(session)
 
     def connect(self, session: LiveSession) -> None:
         """Note that a socket has taken the session."""
         session.connected_at = self._clock()
+        self._tell_change(session)
 
     def orphan(self, session: LiveSession) -> None:
         """Note that a session has no client any more and does not know; it will be swept."""
@@ -278,8 +336,9 @@ class Account:
 
     def speak(self, session: LiveSession, audio: Samples) -> None:
         """Queue audio that is being confirmed, 16-bit samples at 16 kHz."""
+        now = self._clock()
         with self._lock:
-            starts_at = session.playback.confirm(audio, self._clock())
+            starts_at = session.playback.confirm(audio, now)
         self._log.add(
             "room",
             "speech.queued",
@@ -287,12 +346,28 @@ class Account:
             samples=len(audio),
             sounds_at_secs=round(starts_at - self._log.started_at, 6),
         )
+        lead_secs = session.playback.lead_secs(starts_at, now)
+        for listener in self._audience:
+            listener.speech_queued(session, audio, starts_at, lead_secs)
+
+    def change_render_latency(self, secs: float) -> None:
+        """Change how late what is confirmed from now on sounds; raises ValueError."""
+        self.terms = replace(self.terms, render_latency_secs=secs)
+        with self._lock:
+            for session in self._sessions.values():
+                session.playback.render_latency_secs = secs
 
     def interrupt(self, session: LiveSession) -> None:
         """Silence the avatar at once."""
+        now = self._clock()
         with self._lock:
-            dropped = session.playback.interrupt(self._clock())
+            dropped = session.playback.interrupt(now)
         self._log.add("room", "speech.cut", session.id, dropped_samples=dropped)
+        self._tell_cut(session, now, dropped)
+
+    def _tell_cut(self, session: LiveSession, at: float, dropped: int) -> None:
+        for listener in self._audience:
+            listener.speech_cut(session, at, dropped)
 
     def leave(self, session: LiveSession) -> None:
         """Take the avatar out of the room while the session goes on."""
@@ -302,6 +377,7 @@ class Account:
         with self._lock:
             session.playback.leave(self._clock())
         self._log.add("room", "avatar.left", session.id)
+        self._tell_change(session)
         if self.observer is not None:
             self.observer.avatar_left(session)
 
@@ -328,12 +404,24 @@ class Account:
             session.ended_at = self._clock()
             session.ended_by = by
             dropped = session.playback.interrupt(session.ended_at)
+            self._forget_old_sound()
         self._log.add(
             "sandbox", "session.ended", session.id, reason=str(by), dropped_samples=dropped
         )
+        self._tell_cut(session, session.ended_at, dropped)
+        self._tell_change(session)
         self.leave(session)
         if self.observer is not None:
             self.observer.session_ended(session)
+
+    def _forget_old_sound(self) -> None:
+        """Let go of the oldest sound, so that a sandbox that runs for days does not grow."""
+        kept = 0
+        for session in reversed(self._sessions.values()):
+            if not session.is_live:
+                kept += session.playback.samples
+                if to_secs(kept) > _KEPT_SOUND_SECS:
+                    session.playback.forget()
 
     def end_all(self) -> None:
         """End every live session because the sandbox closes."""

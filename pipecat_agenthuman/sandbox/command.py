@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import shutil
 import signal
 import sys
 from collections.abc import Generator
@@ -13,14 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from pipecat_agenthuman.sandbox.fault_help import fault_help
 from pipecat_agenthuman.sandbox.faults import Fault, parse_fault
 from pipecat_agenthuman.sandbox.log import Entry
-from pipecat_agenthuman.sandbox.narration import narrate
+from pipecat_agenthuman.sandbox.narration import digest, narrate
+from pipecat_agenthuman.sandbox.options import add_options, sandbox_arguments
 from pipecat_agenthuman.sandbox.sandbox import Sandbox
 from pipecat_agenthuman.sandbox.sound import Heard
-
-DEFAULT_PORT: Final = 8760
-"""Fixed, so that the lines in ``.env`` stay right from run to run."""
 
 _LONGEST_GAP_SECS: Final = 5.0
 """Longer silences, such as those between two calls, are shortened to this in the WAV file."""
@@ -33,35 +33,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sandbox's arguments to a parser.
 
     Args:
-        parser: The parser of ``pipecat-agenthuman sandbox``.
+        parser: The parser of ``pipecat-agenthuman sandbox``, which has ``--verbose`` as all its
+            commands have: the sandbox then tells of every message.
     """
+    add_options(parser)
     add = parser.add_argument
-    add("--host", default="127.0.0.1", help="loopback address to listen on (%(default)s)")
-    add("--port", type=int, default=DEFAULT_PORT, help="port, 0 for a free one (%(default)s)")
-    add("--log", type=Path, metavar="FILE", help="write every event as a line of JSON")
     add("--wav", type=Path, metavar="FILE", help="write what was heard in the room, at the end")
-    add(
-        "--render-latency",
-        type=float,
-        default=0.5,
-        metavar="SECS",
-        help="from a confirmation to its sound in the room (%(default)s)",
-    )
-    add(
-        "--round-trip",
-        type=float,
-        default=0.0,
-        metavar="SECS",
-        help="simulated network, half of it each way (%(default)s)",
-    )
     add(
         "--fault",
         action="append",
         default=[],
         metavar="JSON",
         help='something that goes wrong, for example \'{"on": "agent.speak", "kind": "missing"}\'; '
-        "may be repeated",
+        "may be repeated; see --help-faults",
     )
+    add("--help-faults", action="store_true", help="explain the faults, and exit")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
         Exit status: 0 at an orderly end, 1 if it cannot listen or write its files, 2 for
         arguments that make no sense.
     """
+    if args.help_faults:
+        _say(fault_help(shutil.get_terminal_size().columns))
+        return 0
     try:
         faults = [parse_fault(text) for text in args.fault]
     except ValueError as error:
@@ -89,17 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(args: argparse.Namespace, faults: list[Fault]) -> int:
-    sandbox = Sandbox(
-        host=args.host,
-        port=_port(args.port),
-        render_latency_secs=args.render_latency,
-        round_trip_secs=args.round_trip,
-        faults=faults,
-        log_path=args.log,
-    )
+    sandbox = Sandbox(**sandbox_arguments(args), faults=faults)
     if args.wav is not None:
         Heard().write_wav(args.wav)  # finds out now whether the file can be written
-    sandbox.listen(_tell)
+    sandbox.listen(_tell_all if args.verbose else _tell_news)
     stop = asyncio.Event()
     with _stop_signals(asyncio.get_running_loop(), stop):
         async with sandbox:
@@ -110,12 +92,6 @@ async def _serve(args: argparse.Namespace, faults: list[Fault]) -> int:
     return 0
 
 
-def _port(port: int) -> int:
-    if not 0 <= port <= 65535:
-        raise ValueError(f"--port must be between 0 and 65535, got {port}.")
-    return port
-
-
 def _welcome(sandbox: Sandbox) -> str:
     lines = [f"{name}={value}" for name, value in sandbox.environment.items()]
     return "\n".join(
@@ -124,6 +100,7 @@ def _welcome(sandbox: Sandbox) -> str:
             "",
             *lines,
             "",
+            f"See and hear it: {sandbox.room_url}",
             f"Control: {sandbox.api_url.removesuffix('/v1')}/sandbox/state. Ctrl-C ends it.",
         ]
     )
@@ -157,15 +134,18 @@ def _explain(error: OSError, args: argparse.Namespace) -> str:
     return f"Cannot listen on {args.host}, port {args.port}: {error.strerror or error}."
 
 
-def _tell(entry: Entry) -> None:
-    line = narrate(entry)
-    if line is not None:
-        _say(line)
+def _tell_news(entry: Entry) -> None:
+    _say(digest(entry))
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def _tell_all(entry: Entry) -> None:
+    _say(narrate(entry))
+
+
+def _say(text: str | None) -> None:
+    if text is not None:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
 
 def _complain(text: str, status: int) -> int:

@@ -1,17 +1,20 @@
 """The sandbox's own REST: look at its state, order faults, fetch what was heard.
 
-======  ======================  ==============================================================
-method  path                    what
-======  ======================  ==============================================================
-GET     ``/sandbox/state``      addresses, sessions (without tokens), limits, seconds heard
-GET     ``/sandbox/faults``     the injected faults, each with how often it came up and struck
-POST    ``/sandbox/faults``     inject one fault (a JSON object) or several (an array)
-DELETE  ``/sandbox/faults``     disarm all
-GET     ``/sandbox/heard.wav``  what was heard; ``?session_id=``, ``?longest_gap_secs=``
-GET     ``/sandbox/log``        the log as a JSON array; ``?after=`` an entry's number
-======  ======================  ==============================================================
+======  ============================  ========================================================
+method  path (``/sandbox/…``)         what
+======  ============================  ========================================================
+GET     ``state``                     addresses, sessions (without tokens), limits, seconds heard
+GET     ``faults``                    the injected faults, how often each came up and struck
+POST    ``faults``                    inject one fault (a JSON object) or several (an array)
+DELETE  ``faults``                    disarm all
+GET     ``troubles``                  faults and actions to choose from, each with a sentence
+POST    ``sessions/{id}/{action}``    ``end``, ``drop``, ``abort``, ``remove_avatar`` or
+                                      ``return_avatar``, without being asked by the client
+GET     ``heard.wav``                 what was heard; ``?session_id=``, ``?longest_gap_secs=``
+GET     ``log``                       the log as a JSON array; ``?after=`` an entry's number
+======  ============================  ========================================================
 
-None of it needs a key: the sandbox listens on loopback only.
+None of it needs a key: the sandbox listens on loopback only, and no foreign page gets in.
 """
 
 from __future__ import annotations
@@ -27,14 +30,18 @@ from pydantic import TypeAdapter, ValidationError
 from pipecat_agenthuman.sandbox.bodies import Refusal
 from pipecat_agenthuman.sandbox.faces import Gallery
 from pipecat_agenthuman.sandbox.faults import Fault, FaultBook, describe_problem
+from pipecat_agenthuman.sandbox.intervention import Intervention
 from pipecat_agenthuman.sandbox.log import EventLog
-from pipecat_agenthuman.sandbox.sessions import SandboxSession
 from pipecat_agenthuman.sandbox.sound import Heard
+from pipecat_agenthuman.sandbox.troubles import Action, describe_trouble, troubles
 
 _FAULTS: TypeAdapter[list[Fault]] = TypeAdapter(list[Fault])
 
 _ENTRY_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 """More digits than any log has entries, and few enough for every use of an integer."""
+
+_MOST_FAULTS: Final = 1000
+"""Each is looked at whenever its point comes up; a flood of them must not slow the avatar."""
 
 
 class ControlApi:
@@ -48,6 +55,7 @@ class ControlApi:
         faults: FaultBook,
         log: EventLog,
         gallery: Gallery,
+        intervention: Intervention,
     ) -> None:
         """Prepare the API.
 
@@ -57,12 +65,14 @@ class ControlApi:
             faults: The faults to show and change.
             log: The log to show.
             gallery: Whose placeholder pictures are served.
+            intervention: What can be made to happen to sessions.
         """
         self._state = state
         self._heard = heard
         self._faults = faults
         self._log = log
         self._gallery = gallery
+        self._intervention = intervention
 
     def routes(self) -> list[web.RouteDef]:
         """Return the API's routes."""
@@ -71,6 +81,8 @@ class ControlApi:
             web.get("/sandbox/faults", self._get_faults),
             web.post("/sandbox/faults", self._post_faults),
             web.delete("/sandbox/faults", self._delete_faults),
+            web.get("/sandbox/troubles", self._get_troubles),
+            web.post("/sandbox/sessions/{id}/{action}", self._act),
             web.get("/sandbox/heard.wav", self._get_heard),
             web.get("/sandbox/log", self._get_log),
             web.get("/sandbox/avatars/{name}", self._get_picture),
@@ -91,13 +103,50 @@ class ControlApi:
             faults = _FAULTS.validate_json(many)
         except ValidationError as error:
             raise Refusal(400, describe_problem(error)) from None
-        for fault in faults:
-            self._faults.inject(fault)
+        if len(self._faults.armed()) + len(faults) > _MOST_FAULTS:
+            raise Refusal(
+                400,
+                f"There can be {_MOST_FAULTS} faults at a time",
+                suggestion="DELETE /sandbox/faults disarms all.",
+            )
+        self._faults.inject(*faults)
         return web.json_response(self._faults.armed(), status=201)
 
     async def _delete_faults(self, request: web.Request) -> web.Response:
         self._faults.clear()
         return web.json_response(self._faults.armed())
+
+    async def _get_troubles(self, request: web.Request) -> web.Response:
+        return web.json_response([describe_trouble(trouble) for trouble in troubles()])
+
+    async def _act(self, request: web.Request) -> web.Response:
+        session_id, action = request.match_info["id"], request.match_info["action"]
+        described = self._described(session_id)
+        if described is None or described["status"] == "ended":
+            raise Refusal(404, "No such session is live")
+        do = self._intervention
+        try:
+            match action:
+                case Action.END:
+                    await do.end_session(session_id)
+                case Action.DROP:
+                    await do.drop(session_id=session_id)
+                case Action.ABORT:
+                    await do.drop(session_id=session_id, abort=True)
+                case Action.REMOVE_AVATAR:
+                    await do.remove_avatar(session_id)
+                case Action.RETURN_AVATAR:
+                    await do.return_avatar(session_id)
+                case _:
+                    known = ", ".join(Action)
+                    raise Refusal(404, f"No action is called {action}", suggestion=f"Use {known}.")
+        except LookupError as error:
+            raise Refusal(409, str(error)) from None
+        return web.json_response(self._described(session_id))
+
+    def _described(self, session_id: str) -> dict[str, Any] | None:
+        sessions: list[dict[str, Any]] = self._state()["sessions"]
+        return next((one for one in sessions if one["session_id"] == session_id), None)
 
     async def _get_heard(self, request: web.Request) -> web.Response:
         try:
@@ -114,7 +163,11 @@ class ControlApi:
         return web.json_response(self._log.entries(int(after)))
 
     async def _get_picture(self, request: web.Request) -> web.Response:
-        return web.Response(text=self._gallery.picture(), content_type="image/svg+xml")
+        return web.Response(
+            text=self._gallery.picture(),
+            content_type="image/svg+xml",
+            headers={"Cross-Origin-Resource-Policy": "cross-origin"},  # made to be shown elsewhere
+        )
 
 
 def _seconds(text: str | None) -> float | None:
@@ -127,30 +180,3 @@ def _seconds(text: str | None) -> float | None:
     if not 0 <= seconds < math.inf:
         raise Refusal(400, "longest_gap_secs must be a number of seconds, 0 or more")
     return seconds
-
-
-def describe_session(session: SandboxSession, since: float) -> dict[str, Any]:
-    """Return a session as JSON values, without its tokens.
-
-    Args:
-        session: The session.
-        since: When the sandbox started; times are given relative to it.
-    """
-
-    def relative(at: float | None) -> float | None:
-        return None if at is None or math.isinf(at) else round(at - since, 6)
-
-    return {
-        "session_id": session.id,
-        "status": session.status,
-        "created_at_secs": relative(session.created_at),
-        "joins_at_secs": relative(session.joins_at),
-        "connected_at_secs": relative(session.connected_at),
-        "ended_at_secs": relative(session.ended_at),
-        "ended_by": session.ended_by,
-        "end_requests": session.end_requests,
-        "avatar": session.avatar[:80],
-        "aspect_ratio": session.aspect_ratio,
-        "room": {"platform": session.room_platform, "url": session.room_url.split("?")[0]},
-        "metadata": session.metadata,
-    }

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Any, Final
 
 from pipecat_agenthuman.sandbox import messages
 from pipecat_agenthuman.sandbox.account import Account, check_secs
@@ -65,6 +65,21 @@ class SocketManners:
         check_secs(round_trip_secs=self.round_trip_secs, init_deadline_secs=self.init_deadline_secs)
 
 
+@dataclass(frozen=True)
+class _Received:
+    """A command, and its entry in the log.
+
+    Attributes:
+        command: The command.
+        number: Number of the entry.
+        at: When it arrived, in seconds on the sandbox's clock.
+    """
+
+    command: messages.ClientMessage
+    number: int
+    at: float
+
+
 class _SocketPhase(Enum):
     AWAITING_INIT = auto()
     ESTABLISHED = auto()
@@ -108,7 +123,7 @@ class SocketConversation:
         self._session: LiveSession | None = None
         self._deaf = False
         self._is_cut = False
-        self._held_up: deque[messages.ClientMessage] | None = None
+        self._held_up: deque[_Received] | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
     @property
@@ -143,7 +158,8 @@ class SocketConversation:
     def send(self, payload: str | bytes) -> None:
         """Send a message that no command asked for; a silent server sends nothing."""
         if not self._wire.is_silent:
-            self._note("out", **messages.summary(payload), unsolicited=True)
+            shown = messages.shown(payload)
+            self._note("out", **messages.summary(payload), unsolicited=True, message=shown)
             self._wire.send(SocketMessage(payload))
 
     def close(self, code: int, reason: str, by: Ending = Ending.SERVER_CLOSED) -> None:
@@ -186,39 +202,39 @@ class SocketConversation:
             self.close(_MESSAGE_TOO_BIG, "message too big")
             return
         command = messages.read(payload)
-        self._note_command(command)
+        received = _Received(command, self._note_command(command, payload), self._log.now())
         if self._held_up is not None:
-            self._held_up.append(command)
+            self._held_up.append(received)
         else:
-            self._start(command)
+            self._start(received)
 
-    def _start(self, command: messages.ClientMessage) -> None:
+    def _start(self, received: _Received) -> None:
         if self._deaf:
             return
-        point = _POINTS.get(command.type)
+        point = _POINTS.get(received.command.type)
         fault = None if point is None else self._strike(point)
         if fault is not None and fault.delay_secs and fault.delayed == "command":
             self._held_up = deque()
-            self._later(fault.delay_secs, lambda: self._catch_up(command, fault))
+            self._later(fault.delay_secs, lambda: self._catch_up(received, fault))
         else:
-            self._carry_out(command, fault)
+            self._carry_out(received, fault)
 
-    def _catch_up(self, command: messages.ClientMessage, fault: Fault) -> None:
+    def _catch_up(self, received: _Received, fault: Fault) -> None:
         """Carry out a command that was held up, then those that waited behind it."""
         waiting, self._held_up = self._held_up or deque(), None
-        self._carry_out(command, fault)
+        self._carry_out(received, fault)
         while waiting and not self.is_over:
             if self._held_up is not None:  # one of them is held up in its turn
                 self._held_up.extend(waiting)
                 return
             self._start(waiting.popleft())
 
-    def _carry_out(self, command: messages.ClientMessage, fault: Fault | None) -> None:
-        answers = [self._execute(command)] if fault is None or fault.carries_out else []
+    def _carry_out(self, received: _Received, fault: Fault | None) -> None:
+        answers = [self._execute(received.command)] if fault is None or fault.carries_out else []
         if fault is not None and fault.delay_secs and fault.delayed == "answer":
-            self._later(fault.delay_secs, lambda: self._answer(answers, fault))
+            self._later(fault.delay_secs, lambda: self._answer(answers, fault, received))
         else:
-            self._answer(answers, fault)
+            self._answer(answers, fault, received)
 
     def _take_ping(self, payload: bytes) -> None:
         self._note("in", "ping")
@@ -291,11 +307,13 @@ class SocketConversation:
 
     # --- outward ---
 
-    def _answer(self, answers: list[Outgoing], fault: Fault | None) -> None:
+    def _answer(
+        self, answers: list[Outgoing], fault: Fault | None, received: _Received | None = None
+    ) -> None:
         if self.is_over or self._wire.is_silent:
             return
         for outgoing in answers if fault is None else self._spoilt(answers, fault):
-            self._send(outgoing)
+            self._send(outgoing, received)
 
     def _spoilt(self, answers: list[Outgoing], fault: Fault) -> list[Outgoing]:
         """Return what is sent in place of the right answers."""
@@ -327,7 +345,7 @@ class SocketConversation:
             case "delay" | "refuse" | "wrong_server":  # the last two are a request's
                 return answers
 
-    def _send(self, outgoing: Outgoing) -> None:
+    def _send(self, outgoing: Outgoing, received: _Received | None) -> None:
         match outgoing:
             case Close(code, reason):
                 self.close(code, reason)
@@ -335,7 +353,9 @@ class SocketConversation:
                 self.abort()
             case SocketMessage(payload):
                 summary = messages.summary(payload)
-                self._note("out", **summary)
+                self._note(
+                    "out", **summary, **self._answered(received), message=messages.shown(payload)
+                )
                 self._wire.send(outgoing)
                 if summary["what"] == "error" and self._manners.error_close_code is not None:
                     self.close(self._manners.error_close_code, "error")
@@ -371,19 +391,25 @@ class SocketConversation:
         if session is not None:
             self._account.orphan(session)
 
-    def _note_command(self, command: messages.ClientMessage) -> None:
-        match command:
-            case Speak():
-                self._note(
-                    "in", command.type, samples=command.samples, sample_rate=command.sample_rate
-                )
-            case Rejected(error):
-                self._note("in", command.type, rejected=error)
-            case _:
-                self._note("in", command.type)
+    def _answered(self, received: _Received | None) -> dict[str, Any]:
+        """Say for the log what an answer is the answer to."""
+        if received is None:
+            return {}
+        after_secs = round(self._log.now() - received.at, 6)
+        return {"answers": received.number, "after_secs": after_secs}
 
-    def _note(self, direction: Direction, what: str, **details: object) -> None:
-        self._log.add(direction, what, self.session_id, **details)
+    def _note_command(self, command: messages.ClientMessage, payload: str | bytes) -> int:
+        match command:
+            case Speak(samples=samples, sample_rate=rate):
+                details = {"samples": samples, "sample_rate": rate}
+            case Rejected(error):
+                details = {"rejected": error}
+            case _:
+                details = {}
+        return self._note("in", command.type, **details, message=messages.shown(payload))
+
+    def _note(self, direction: Direction, what: str, **details: object) -> int:
+        return self._log.add(direction, what, self.session_id, **details)["number"]
 
 
 def _error(code: ServerErrorCode) -> SocketMessage:

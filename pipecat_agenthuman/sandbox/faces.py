@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 import secrets
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,9 @@ MAX_IMAGE_BYTES: Final = 10_000_000
 """A picture is at most 10 MB (documented)."""
 
 DEFAULT_AVATAR: Final = "avat_sandbox_ada"
+
+_KEPT_UPLOADS: Final = 1000
+"""Older ones are forgotten, so that a sandbox that runs for days does not grow."""
 
 _DATA_URI: Final = re.compile(r"data:image/[\w.+-]+;base64,")
 _ACCEPTED: Final = "JPEG, PNG, GIF or WebP"
@@ -67,7 +71,7 @@ class Gallery:
             SandboxAvatar(DEFAULT_AVATAR, ("woman", "studio", "friendly")),
             SandboxAvatar("avat_sandbox_alan", ("man", "office", "calm")),
         )
-        self._mine: list[SandboxAvatar] = []
+        self._mine: deque[SandboxAvatar] = deque(maxlen=_KEPT_UPLOADS)
 
     def listing(self, pictures_url: str) -> dict[str, JsonValue]:
         """Return the answer of ``GET /v1/avatars``.
@@ -80,6 +84,22 @@ class Gallery:
             "public_avatars": [_described(avatar, pictures_url) for avatar in self._public],
             "my_avatars": [_described(avatar, pictures_url) for avatar in self._mine],
         }
+
+    def preview(self, avatar_id: object, pictures_url: str) -> dict[str, JsonValue]:
+        """Return the answer of ``POST /v1/avatars/preview``: here, the placeholder picture.
+
+        Args:
+            avatar_id: The avatar that is to be seen.
+            pictures_url: Where the placeholder pictures are served.
+
+        Raises:
+            Refusal: 400 without an ID, 404 for an avatar that the account does not have.
+        """
+        if not isinstance(avatar_id, str) or not avatar_id:
+            raise Refusal(400, "Missing required field: avatar_id")
+        if all(avatar.avatar_id != avatar_id for avatar in (*self._public, *self._mine)):
+            raise Refusal(404, "Avatar not found", suggestion="Pass an ID from GET /v1/avatars.")
+        return {"success": True, "url": f"{pictures_url}/{avatar_id}.svg"}
 
     def upload(self, upload: Upload, pictures_url: str) -> dict[str, JsonValue]:
         """Make an avatar of a picture.

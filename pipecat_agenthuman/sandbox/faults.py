@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-RequestPoint = Literal["create", "list", "get", "end", "avatars", "upload-face", "usage"]
+RequestPoint = Literal["create", "list", "get", "end", "avatars", "preview", "upload-face", "usage"]
 SocketPoint = Literal["connect", "session.init", "agent.speak", "agent.interrupt", "ping"]
 Point = Literal[RequestPoint, SocketPoint]
 """Where a fault can strike: a REST request, opening a WebSocket, or a message on it."""
@@ -172,6 +172,14 @@ class Fault(BaseModel):
         return self.payload if self.payload_base64 is None else self.payload_base64
 
 
+def possible_kinds() -> dict[Point, list[Kind]]:
+    """What can go wrong at each point."""
+    return {
+        point: [kind for kind in get_args(Kind) if kind in _POSSIBLE[point]]
+        for point in (*get_args(RequestPoint), *get_args(SocketPoint))
+    }
+
+
 def parse_fault(text: str) -> Fault:
     """Read a fault from JSON text.
 
@@ -246,16 +254,23 @@ class FaultBook:
         """
         self._armed = [ArmedFault(fault) for fault in faults]
         self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
 
-    def inject(self, fault: Fault) -> None:
-        """Arm a fault; its counting starts here."""
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` when a fault is armed, strikes or is disarmed, in whatever thread."""
+        self._listeners.append(listener)
+
+    def inject(self, *faults: Fault) -> None:
+        """Arm faults; their counting starts here."""
         with self._lock:
-            self._armed.append(ArmedFault(fault))
+            self._armed += [ArmedFault(fault) for fault in faults]
+        self._tell()
 
     def clear(self) -> None:
         """Disarm all. What has already struck stays so, for example a silent connection."""
         with self._lock:
             self._armed.clear()
+        self._tell()
 
     def strike(self, point: Point) -> Fault | None:
         """Count an occurrence of a point.
@@ -271,7 +286,12 @@ class FaultBook:
             if not due:
                 return None
             due[0].struck += 1
-            return due[0].fault
+        self._tell()
+        return due[0].fault
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     def armed(self) -> list[dict[str, Any]]:
         """Describe all injected faults, oldest first, spent ones included."""

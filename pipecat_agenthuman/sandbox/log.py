@@ -79,7 +79,7 @@ class EventLog:
 
     def add(
         self, direction: Direction, what: str, session_id: str | None = None, **details: object
-    ) -> None:
+    ) -> Entry:
         """Add an entry.
 
         Args:
@@ -87,6 +87,9 @@ class EventLog:
             what: The message's type, the request, or the event.
             session_id: The session that it belongs to.
             **details: More keys; those that are None are left out. Texts are freed of secrets.
+
+        Returns:
+            The entry.
         """
         with self._lock:
             self._added += 1
@@ -106,6 +109,7 @@ class EventLog:
             self._wake()
         for listener in self._listeners:
             listener(entry)
+        return entry
 
     def entries(self, after: int = 0) -> list[Entry]:
         """Return the entries kept whose number is greater than ``after``, oldest first."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import numpy as np
 import soxr
 
+from pipecat_agenthuman._credentials import REDACTED
 from pipecat_agenthuman.sandbox.sound import Samples
 from pipecat_agenthuman.wire.error_catalogue import ERROR_CATALOGUE, ServerErrorCode
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
@@ -30,6 +32,12 @@ _HIGHEST_RATE: Final = 384_000
 """Sample rates outside these are taken for mistakes."""
 
 _SHOWN_TYPE_CHARS: Final = 60
+_SHOWN_CHARS: Final = 300
+_MOST_SEARCHED_CHARS: Final = 10_000
+"""A token that begins further behind is not shown anyway."""
+
+_AUDIO: Final = '"audio"'
+_TOKEN: Final = re.compile(r'("session_token"\s*:\s*")(?:[^"\\]|\\.)*("|$)')
 
 
 # --- client to server ------------------------------------------------------------------
@@ -203,3 +211,33 @@ def summary(payload: str | bytes) -> dict[str, Any]:
     fields = cast("dict[str, Any]", body)
     shown = {key: fields[key] for key in ("audio_samples", "error") if key in fields}
     return {"what": str(fields.get("type"))[:_SHOWN_TYPE_CHARS], **shown}
+
+
+def shown(payload: str | bytes) -> str:
+    """Return a message, either way, as a person may see it in the log.
+
+    Args:
+        payload: The message.
+
+    Returns:
+        Its text, the audio replaced by its length and the token hidden, shortened if it is
+        long all the same. A binary message is described.
+    """
+    if isinstance(payload, bytes):
+        return f"{len(payload)} bytes: {payload[:20].hex(' ')}"
+
+    text = _without_audio(payload)
+    text = _TOKEN.sub(rf"\1{REDACTED}\2", text[:_MOST_SEARCHED_CHARS])
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+
+
+def _without_audio(payload: str) -> str:
+    """Replace the audio of a message by its length; found by its quotes, as it can be long."""
+    key_ends = payload.find(_AUDIO) + len(_AUDIO)
+    begins = payload.find('"', key_ends) + 1
+    ends = payload.find('"', begins)
+    is_there = key_ends >= len(_AUDIO) and payload[key_ends : begins - 1].strip() == ":"
+    if not is_there or ends < begins:
+        return payload
+    bytes_ = len(payload[begins:ends].rstrip("=")) * 3 // 4
+    return f"{payload[:begins]}… {bytes_} bytes in base64 …{payload[ends:]}"

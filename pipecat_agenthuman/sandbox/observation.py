@@ -9,7 +9,7 @@ from typing import Final
 from pipecat_agenthuman.sandbox.account import Account
 from pipecat_agenthuman.sandbox.log import Entry, EventLog
 from pipecat_agenthuman.sandbox.sessions import SandboxSession
-from pipecat_agenthuman.sandbox.sound import Heard, joined
+from pipecat_agenthuman.sandbox.sound import Heard, Samples, joined
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 DEFAULT_WAIT_SECS: Final = 15.0
@@ -38,6 +38,8 @@ class Observation:
     def heard(self, session_id: str | None = None) -> Heard:
         """Return what a listener in the room has heard until now, to the sample.
 
+        Of sessions that have ended, two hours of sound are kept.
+
         Args:
             session_id: A session; None for all of them, one after the other.
 
@@ -52,6 +54,25 @@ class Observation:
     def heard_samples(self, session_id: str | None = None) -> int:
         """Count the samples of ``heard`` without putting them together; raises like it."""
         return self._account.heard_samples(session_id, self._clock())
+
+    def between(self, session_id: str, first: float, last: float) -> Samples:
+        """Return what a listener in the room heard between two moments, silence included.
+
+        For whoever publishes it: ask for moments that have passed, since an interruption cuts what
+        is still to come.
+
+        Args:
+            session_id: A session.
+            first: The one moment, in seconds on ``clock``.
+            last: The other.
+
+        Returns:
+            Samples at 16 kHz, as many as last from the one to the other.
+
+        Raises:
+            LookupError: If there is no such session.
+        """
+        return self._account.between(session_id, first, last)
 
     @property
     def sessions(self) -> list[SandboxSession]:

@@ -48,6 +48,15 @@ class _Run:
             return self.samples
         return max(0, math.floor(elapsed + _ROUNDING_SAMPLES))
 
+    def part(self, first: int, last: int) -> Iterator[tuple[int, Samples]]:
+        """Find what lies between two of its samples, in pieces, each with its place."""
+        start = 0
+        for piece in self.pieces:
+            lo, hi = max(first - start, 0), min(last - start, len(piece))
+            if lo < hi:
+                yield start + lo, piece[lo:hi]
+            start += len(piece)
+
     def cut(self, samples: int) -> None:
         """Keep only the beginning."""
         audio = np.concatenate(self.pieces)[:samples]
@@ -58,6 +67,8 @@ class Playback:
     """The sound of one avatar: what is queued, what sounds, what was heard.
 
     Attributes:
+        render_latency_secs: From a confirmation to its sound in the room; what was confirmed before
+            a change keeps its place.
         joins_at: When the avatar joins the room; infinity for never.
     """
 
@@ -76,7 +87,7 @@ class Playback:
             before_join: Whether words that are due before that are "lost" (the avatar speaks,
                 nobody hears it) or "held" until then.
         """
-        self._render_latency_secs = render_latency_secs
+        self.render_latency_secs = render_latency_secs
         self.joins_at = joins_at
         self._before_join: BeforeJoin = before_join
         self._absences: list[tuple[float, float]] = []
@@ -92,7 +103,7 @@ class Playback:
         Returns:
             When its first sample sounds.
         """
-        due = at + self._render_latency_secs
+        due = at + self.render_latency_secs
         if self._before_join == "held":
             due = max(due, self.joins_at)
         last = self._runs[-1] if self._runs else None
@@ -134,14 +145,37 @@ class Playback:
         if self._absences and self._absences[-1][1] == math.inf:
             self._absences[-1] = (self._absences[-1][0], at)
 
+    def lead_secs(self, starts_at: float, at: float) -> float:
+        """Return by how much audio confirmed at ``at``, which sounds at ``starts_at``, came early.
+
+        Until then it could have been confirmed without a silence before it.
+        """
+        return max(0.0, starts_at - (at + self.render_latency_secs))
+
+    def forget(self) -> None:
+        """Forget all sound, heard and queued."""
+        self._runs.clear()
+
+    @property
+    def samples(self) -> int:
+        """Number of samples that are kept, heard and queued."""
+        return sum(run.samples for run in self._runs)
+
     @property
     def quiet_at(self) -> float:
         """When the last queued sample has sounded; minus infinity if there never was one."""
         return self._runs[-1].ends_at if self._runs else -math.inf
 
-    def heard_samples(self, now: float) -> int:
-        """Count the samples heard until ``now``."""
-        return sum(last - first for run in self._runs for first, last in self._audible(run, now))
+    def heard_samples(self, now: float, since: float = -math.inf) -> int:
+        """Count the samples heard until ``now``, those heard before ``since`` left out."""
+        count = 0
+        for run in reversed(self._runs):
+            if run.ends_at <= since:
+                break
+            count += sum(last - first for first, last in self._audible(run, now))
+            if run.starts_at < since:
+                count -= sum(last - first for first, last in self._audible(run, since))
+        return count
 
     def heard(self, now: float) -> Heard:
         """Return what a listener in the room has heard until ``now``, to the sample.
@@ -157,6 +191,28 @@ class Playback:
             for run in self._runs
             for first, last in self._audible(run, now)
         )
+
+    def between(self, first: float, last: float) -> Samples:
+        """Return what a listener in the room hears between two moments, silence included.
+
+        Args:
+            first: The one moment.
+            last: The other; what is queued now counts as far as it is to sound by then.
+
+        Returns:
+            As many samples as last from the one to the other.
+        """
+        sound = np.zeros(round((last - first) * WIRE_SAMPLE_RATE), dtype=np.int16)
+        for run in self._runs:
+            if run.ends_at <= first:
+                continue
+            place = round((run.starts_at - first) * WIRE_SAMPLE_RATE)
+            # A sample that lies across the edge belongs to the one side or the other.
+            for begins, ends in self._audible(run, last + 1 / WIRE_SAMPLE_RATE):
+                ends = min(ends, len(sound) - place)
+                for at, piece in run.part(max(begins, -place), ends):
+                    sound[place + at : place + at + len(piece)] = piece
+        return sound
 
     def _heard(self, run: _Run, first: int, last: int) -> Heard:
         starts_at = run.starts_at + first / WIRE_SAMPLE_RATE

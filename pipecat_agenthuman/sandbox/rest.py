@@ -97,6 +97,7 @@ class RestApi:
             web.get("/v1/sessions/{id}", self._handler("get", self._get)),
             web.post("/v1/sessions/{id}/end", self._handler("end", self._end)),
             web.get("/v1/avatars", self._handler("avatars", self._avatars)),
+            web.post("/v1/avatars/preview", self._handler("preview", self._preview)),
             web.post("/v1/avatars/upload-face", self._handler("upload-face", self._upload)),
             web.get("/v1/usage", self._handler("usage", self._usage)),
         ]
@@ -109,9 +110,12 @@ class RestApi:
         async def handle(request: web.Request) -> web.StreamResponse:
             await asyncio.sleep(self._one_way_secs)
             session_id = request.match_info.get("id")
-            self._log.add("in", f"{request.method} {request.path}", session_id)
+            what, asked_at = f"{request.method} {request.path}", self._log.now()
+            number = self._log.add("in", what, session_id)["number"]
             response = await self._serve(request, point, act)
-            self._log.add("out", f"{request.method} {request.path}", session_id, **_seen(response))
+            after_secs = round(self._log.now() - asked_at, 6)
+            seen = _seen(response) | {"answers": number, "after_secs": after_secs}
+            self._log.add("out", what, session_id, **seen)
             await asyncio.sleep(self._one_way_secs)
             return response
 
@@ -211,11 +215,20 @@ class RestApi:
     async def _avatars(self, request: web.Request) -> Reply:
         return Reply(200, self._gallery.listing(_pictures_url(request)))
 
+    async def _preview(self, request: web.Request) -> Reply:
+        wanted = json_object(await _text(request)).get("avatar_id")
+        return Reply(200, self._gallery.preview(wanted, _pictures_url(request)))
+
     async def _upload(self, request: web.Request) -> Reply:
         return Reply(200, self._gallery.upload(await _uploaded(request), _pictures_url(request)))
 
     async def _usage(self, request: web.Request) -> Reply:
-        return Reply(200, {"success": True, "usage": self._usage_view()})
+        usage: dict[str, JsonValue] = {
+            "total_remaining": self._account.minutes_left(),
+            "concurrency": self._usage_view()["concurrency"],
+            "plan": {"name": "Sandbox"},
+        }
+        return Reply(200, {"success": True, "usage": usage})
 
     # --- views ---
 

@@ -9,22 +9,27 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 from aiohttp import web
 
 from pipecat_agenthuman._credentials import is_loopback
 from pipecat_agenthuman.sandbox.account import Account, AccountTerms
-from pipecat_agenthuman.sandbox.control import ControlApi, describe_session
+from pipecat_agenthuman.sandbox.chronicle import Chronicle
+from pipecat_agenthuman.sandbox.control import ControlApi
 from pipecat_agenthuman.sandbox.conversation import SocketManners
 from pipecat_agenthuman.sandbox.faces import DEFAULT_AVATAR, Gallery
 from pipecat_agenthuman.sandbox.faults import Fault, FaultBook
+from pipecat_agenthuman.sandbox.intervention import Intervention
 from pipecat_agenthuman.sandbox.log import EventLog
 from pipecat_agenthuman.sandbox.observation import Observation
 from pipecat_agenthuman.sandbox.playback import BeforeJoin
 from pipecat_agenthuman.sandbox.rest import RestAnswers, RestApi
+from pipecat_agenthuman.sandbox.room.files import PageFiles
+from pipecat_agenthuman.sandbox.room.room import Room
+from pipecat_agenthuman.sandbox.room.talk import Talk
 from pipecat_agenthuman.sandbox.server import AvatarHook, AvatarHooks, Server
-from pipecat_agenthuman.sandbox.sessions import Ending
+from pipecat_agenthuman.sandbox.sessions import describe_session
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 
 DEFAULT_API_KEY: Final = "ah_live_sandbox"
@@ -35,10 +40,8 @@ ServerAddresses = Literal["none", "assigned", "try_again"]
 
 _THREAD_STOP_SECS: Final = 10.0
 
-T = TypeVar("T")
 
-
-class Sandbox(Observation):
+class Sandbox(Observation, Intervention):
     """A stand-in for the Agent Human service: REST, WebSocket, and an avatar that is heard.
 
     In a program's own event loop::
@@ -59,6 +62,7 @@ class Sandbox(Observation):
         # Where it listens
         host: str = "127.0.0.1",
         port: int = 0,
+        beyond_loopback: bool = False,
         api_key: str | None = None,
         # The avatar
         render_latency_secs: float = 0.5,
@@ -89,8 +93,11 @@ class Sandbox(Observation):
         """Describe a sandbox; entering it as a context manager, or ``start``, starts it.
 
         Args:
-            host: Loopback address to listen on.
+            host: Address to listen on, of loopback.
             port: Port to listen on; 0 takes a free one.
+            beyond_loopback: Allow any ``host``, for a container whose port is published to
+                loopback. Whoever reaches the port can read what is said, and order faults;
+                requests must still come under a loopback name.
             api_key: The key that is accepted; None for ``DEFAULT_API_KEY``.
             render_latency_secs: From a confirmation being sent to its sound in the room.
             join_delay_secs: From a session's creation to the avatar's joining the room; None:
@@ -122,10 +129,14 @@ class Sandbox(Observation):
                 always run in real time.
 
         Raises:
-            ValueError: If ``host`` is not loopback or an argument is out of its range.
+            ValueError: If ``host`` is not loopback without ``beyond_loopback``, or an argument is
+                out of its range.
         """
-        if not is_loopback(host):
-            raise ValueError(f"host must be a loopback address, got {host!r}.")
+        if not (beyond_loopback or is_loopback(host)):
+            raise ValueError(
+                f"host must be a loopback address, got {host!r}. In a container, allow another one "
+                "with beyond_loopback=True (--beyond-loopback)."
+            )
         # "localhost" can be two addresses, and each would get a free port of its own.
         self._host = "127.0.0.1" if host.casefold() == "localhost" else host
         self._port = port
@@ -142,7 +153,6 @@ class Sandbox(Observation):
         )
         self._log_path = log_path
         self._faults = FaultBook(faults)
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._own_thread: tuple[threading.Thread, asyncio.Event] | None = None
         terms = AccountTerms(
             max_sessions=max_sessions,
@@ -156,8 +166,21 @@ class Sandbox(Observation):
         )
         log = EventLog(clock)
         log.hide(self.api_key)
+        account = Account(terms, clock=clock, log=log)
+        chronicle = Chronicle(account, log)
+        self.talk = Talk(lambda: round(clock() - log.started_at, 6))
+        """Where a program that runs a bot beside the sandbox takes part in the room's page."""
+        self._room = Room(
+            account=account,
+            chronicle=chronicle,
+            faults=self._faults,
+            log=log,
+            talk=self.talk,
+            introduce=self._introduce,
+        )
+        self._page = PageFiles()
         self._server = Server(
-            account=Account(terms, clock=clock, log=log),
+            account=account,
             manners=SocketManners(
                 round_trip_secs, init_deadline_secs, error_close_code, end_close_code
             ),
@@ -165,7 +188,8 @@ class Sandbox(Observation):
             faults=self._faults,
             log=log,
         )
-        super().__init__(self._server.account, log, clock)
+        Observation.__init__(self, account, log, clock)
+        Intervention.__init__(self, account, self._server, self._faults)
 
     # --- life ---
 
@@ -182,7 +206,13 @@ class Sandbox(Observation):
         if self._log_path is not None:
             self._log.write_to(self._log_path)
         try:
-            self._port = await self._server.start(self._host, self._port, self._routes())
+            self._port = await self._server.start(
+                self._host,
+                self._port,
+                self._routes(),
+                front_page=self._page.front_page,
+                farewell=self._room.close,
+            )
         except OSError:
             self._log.close()
             raise
@@ -199,9 +229,29 @@ class Sandbox(Observation):
             closing=self._server.closing,
         )
         control = ControlApi(
-            state=self.state, heard=self.heard, faults=self._faults, log=self._log, gallery=gallery
+            state=self.state,
+            heard=self.heard,
+            faults=self._faults,
+            log=self._log,
+            gallery=gallery,
+            intervention=self,
         )
-        return [*rest.routes(), *control.routes()]
+        return [
+            *rest.routes(),
+            *control.routes(),
+            *self._room.routes(),
+            *self._page.routes(),
+        ]
+
+    def _introduce(self) -> dict[str, Any]:
+        """Say what a page is told of the sandbox itself, as JSON values."""
+        return {
+            "api_url": self.api_url,
+            "ws_url": self.ws_url,
+            "max_sessions": self._account.terms.max_sessions,
+            "render_latency_secs": self._account.terms.render_latency_secs,
+            "round_trip_secs": self._answers.round_trip_secs,
+        }
 
     async def close(self) -> None:
         """End every session, close every connection, stop listening; idempotent.
@@ -276,19 +326,26 @@ class Sandbox(Observation):
         return f"ws://{self._authority}"
 
     @property
+    def room_url(self) -> str:
+        """Address of the room's page, ``http://127.0.0.1:PORT/``: to be opened in a browser."""
+        return f"http://{self._authority}/"
+
+    @property
     def environment(self) -> dict[str, str]:
-        """The ``AGENTHUMAN_…`` variables that lead a client here."""
+        """The ``AGENTHUMAN_…`` variables that lead a client here, with the latency here."""
         return {
             "AGENTHUMAN_API_KEY": self.api_key,
             "AGENTHUMAN_AVATAR": DEFAULT_AVATAR,
+            "AGENTHUMAN_AVATAR_LATENCY_SECS": f"{self._account.terms.render_latency_secs:g}",
             "AGENTHUMAN_API_URL": self.api_url,
             "AGENTHUMAN_WS_URL": self.ws_url,
         }
 
     @property
     def _authority(self) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{host}:{self._port}"
+        # All addresses of the machine are no address to go to.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
+        return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
 
     def state(self) -> dict[str, Any]:
         """Return the whole state as JSON values, free of tokens."""
@@ -302,102 +359,6 @@ class Sandbox(Observation):
             "minutes_left": self._account.minutes_left(),
             "heard_secs": self.heard_samples() / WIRE_SAMPLE_RATE,
             "faults": self._faults.armed(),
+            "room": self._room.describe(),
+            "speaking": self._account.speaking(self._clock()),
         }
-
-    # --- making things happen ---
-
-    def inject(self, fault: Fault) -> None:
-        """Let something go wrong; its ``nth`` counts from here."""
-        self._faults.inject(fault)
-
-    def clear_faults(self) -> None:
-        """Disarm all faults. What has struck stays so, for example a silent connection."""
-        self._faults.clear()
-
-    async def send(self, payload: str | bytes, session_id: str | None = None) -> None:
-        """Send a message to the client that it did not ask for.
-
-        Args:
-            payload: A text message (str) or a binary one (bytes), as it is.
-            session_id: To which session's socket; None for the newest open socket.
-
-        Raises:
-            LookupError: If there is no such socket.
-        """
-        await self._in_loop(lambda: self._server.conversation(session_id).send(payload))
-
-    async def drop(
-        self,
-        *,
-        code: int = 1011,
-        reason: str = "",
-        abort: bool = False,
-        session_id: str | None = None,
-    ) -> None:
-        """Close a client's WebSocket; its session ends now.
-
-        Args:
-            code: Close code.
-            reason: Close reason.
-            abort: Reset the TCP connection, without a close frame.
-            session_id: Which session's socket; None for the newest open socket.
-
-        Raises:
-            LookupError: If there is no such socket.
-        """
-
-        def drop() -> None:
-            conversation = self._server.conversation(session_id)
-            if abort:
-                conversation.abort()
-            else:
-                conversation.close(code, reason)
-
-        await self._in_loop(drop)
-
-    async def remove_avatar(self, session_id: str | None = None) -> None:
-        """Let the avatar leave the room while its session goes on: nothing more is heard.
-
-        Args:
-            session_id: Which session's avatar; None for the newest live session.
-
-        Raises:
-            LookupError: If there is no such session.
-        """
-        await self._in_loop(lambda: self._account.leave(self._account.live_session(session_id)))
-
-    async def return_avatar(self, session_id: str | None = None) -> None:
-        """Let an avatar that left the room come back: it is heard again.
-
-        Args:
-            session_id: Which session's avatar; None for the newest live session.
-
-        Raises:
-            LookupError: If there is no such session.
-        """
-        await self._in_loop(lambda: self._account.come_back(self._account.live_session(session_id)))
-
-    async def end_session(self, session_id: str | None = None) -> None:
-        """End a session from the service's side, as at its expiration.
-
-        Args:
-            session_id: Which one; None for the newest live session.
-
-        Raises:
-            LookupError: If there is no such session.
-        """
-        await self._in_loop(
-            lambda: self._account.end(self._account.live_session(session_id), Ending.EXPIRED)
-        )
-
-    async def _in_loop(self, call: Callable[[], T]) -> T:
-        """Call something in the sandbox's event loop, wherever the caller is."""
-        if self._loop is None or self._loop.is_closed():
-            raise RuntimeError("The sandbox is not running.")
-        if self._loop is asyncio.get_running_loop():
-            return call()
-
-        async def there() -> T:
-            return call()
-
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(there(), self._loop))

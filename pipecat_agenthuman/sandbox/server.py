@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 from loguru import logger
 
-from pipecat_agenthuman._credentials import is_loopback
 from pipecat_agenthuman.sandbox.account import Account
 from pipecat_agenthuman.sandbox.bodies import Refusal
 from pipecat_agenthuman.sandbox.conversation import SocketConversation, SocketManners
+from pipecat_agenthuman.sandbox.door import add_headers, guard, is_handshake
 from pipecat_agenthuman.sandbox.faults import Fault, FaultBook
 from pipecat_agenthuman.sandbox.log import EventLog
 from pipecat_agenthuman.sandbox.rest import spoilt_response
@@ -38,11 +36,6 @@ _CLOSE_TIMEOUT_SECS: Final = 2.0
 
 _REQUEST_LIMIT_BYTES: Final = 16_000_000
 """Enough for a 10 MB picture in base64."""
-
-_HOST: Final = re.compile(
-    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(?::[0-9]+)?", re.ASCII
-)
-"""A Host header, whole: what ``urlsplit`` makes of a malformed one is a guess."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +83,24 @@ class Server:
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
-    async def start(self, host: str, port: int, routes: list[web.RouteDef]) -> int:
+    async def start(
+        self,
+        host: str,
+        port: int,
+        routes: Iterable[web.RouteDef],
+        *,
+        front_page: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        farewell: Callable[[], Awaitable[None]],
+    ) -> int:
         """Start to listen.
 
         Args:
             host: Loopback address.
             port: Port, 0 for a free one.
-            routes: The REST handlers.
+            routes: All handlers but those of the service's WebSocket.
+            front_page: Answers whoever asks for the WebSocket's address with a browser.
+            farewell: Closes the connections that are no conversation, when all sessions have
+                ended.
 
         Returns:
             The port.
@@ -104,8 +108,18 @@ class Server:
         Raises:
             OSError: If the port is in use or the address is not this machine's.
         """
-        app = web.Application(middlewares=[_guard], client_max_size=_REQUEST_LIMIT_BYTES)
-        app.add_routes([web.get("/", self._connect), web.get("/servers/{name}", self._connect)])
+        app = web.Application(middlewares=[guard], client_max_size=_REQUEST_LIMIT_BYTES)
+        app.on_response_prepare.append(add_headers)
+
+        async def root(request: web.Request) -> web.StreamResponse:
+            answer = self._connect if is_handshake(request) else front_page
+            return await answer(request)
+
+        async def shut_down(_: web.Application) -> None:
+            await farewell()
+
+        app.on_shutdown.append(shut_down)
+        app.add_routes([web.get("/", root), web.get("/servers/{name}", self._connect)])
         app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_FAREWELL_SECS)
         await runner.setup()
@@ -156,7 +170,7 @@ class Server:
     # --- one WebSocket ---
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").casefold() != "websocket":
+        if not is_handshake(request):
             raise Refusal(426, "This is the WebSocket address of the sandbox; REST is under /v1")
         await asyncio.sleep(self._manners.round_trip_secs)
         fault = self._faults.strike("connect")
@@ -219,34 +233,6 @@ class Server:
         except Exception as error:  # noqa: BLE001 - a task's top, around the caller's own code
             logger.exception("An avatar hook of the sandbox failed")
             self._log.add("sandbox", "hook.failed", session.id, error=repr(error))
-
-
-@web.middleware
-async def _guard(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Give every error the service's form, and keep web pages of other hosts out.
-
-    A page in a browser can reach loopback under a host name of its own; it must not be able to
-    read the log or inject faults.
-    """
-    try:
-        if not is_loopback(_host_name(request.host)):
-            raise Refusal(403, "The sandbox answers only under a loopback address")
-        return await handler(request)
-    except Refusal as refusal:
-        reply = refusal.reply
-    except web.HTTPException as error:
-        reply = Refusal(error.status, error.reason).reply
-    return web.Response(
-        status=reply.status, text=json.dumps(reply.body), content_type="application/json"
-    )
-
-
-def _host_name(host: str) -> str:
-    """Take the name out of a Host header; empty if it is malformed."""
-    parts = _HOST.fullmatch(host)
-    return "" if parts is None else parts["address"] or parts["name"]
 
 
 async def _finished(tasks: set[asyncio.Task[None]], limit_secs: float) -> None:

@@ -77,6 +77,8 @@ class SandboxSession:
         wish: What the caller asked for.
         token: The session token; never shown in a ``repr``.
         server: Name of the server that alone knows it; None for the common one.
+        expires_at: When it will end by itself, or None.
+        avatar_in_room: Whether the avatar is in the room, and what it says is heard.
     """
 
     id: str
@@ -90,6 +92,8 @@ class SandboxSession:
     wish: SessionWish
     token: str = field(repr=False)
     server: str | None = None
+    expires_at: float | None = None
+    avatar_in_room: bool = False
 
     @property
     def avatar(self) -> str:
@@ -132,6 +136,7 @@ class LiveSession:
         *,
         created_at: float,
         joins_at: float,
+        expires_at: float | None = None,
         server: str | None = None,
     ) -> None:
         """Create a session; the account starts it.
@@ -141,6 +146,7 @@ class LiveSession:
             playback: The sound of its avatar.
             created_at: Now, in seconds on the sandbox's clock.
             joins_at: When the avatar joins the room, infinity for never.
+            expires_at: When it ends by itself, None for never.
             server: Name of the server that alone knows it; None for the common one.
         """
         self.id = f"sess_{secrets.token_hex(12)}"
@@ -148,6 +154,7 @@ class LiveSession:
         self.wish = wish
         self.created_at = created_at
         self.joins_at = joins_at
+        self.expires_at = expires_at
         self.connected_at: float | None = None
         self.ended_at: float | None = None
         self.ended_by: Ending | None = None
@@ -181,4 +188,35 @@ class LiveSession:
             wish=self.wish,
             token=self.token,
             server=self.server,
+            expires_at=self.expires_at,
+            avatar_in_room=self.avatar_in_room,
         )
+
+
+def describe_session(session: SandboxSession, since: float) -> dict[str, Any]:
+    """Return a session as JSON values, without its tokens.
+
+    Args:
+        session: The session.
+        since: When the sandbox started; times are given relative to it.
+    """
+
+    def relative(at: float | None) -> float | None:
+        return None if at is None or math.isinf(at) else round(at - since, 6)
+
+    return {
+        "session_id": session.id,
+        "status": session.status,
+        "created_at_secs": relative(session.created_at),
+        "joins_at_secs": relative(session.joins_at),
+        "connected_at_secs": relative(session.connected_at),
+        "ended_at_secs": relative(session.ended_at),
+        "expires_at_secs": relative(session.expires_at),
+        "ended_by": session.ended_by,
+        "end_requests": session.end_requests,
+        "avatar": session.avatar[:80],
+        "aspect_ratio": session.aspect_ratio,
+        "room": {"platform": session.room_platform, "url": session.room_url.split("?")[0]},
+        "metadata": session.metadata,
+        "avatar_in_room": session.avatar_in_room,
+    }

@@ -20,6 +20,13 @@ json_values = st.recursive(
 types = st.sampled_from(["session.init", "agent.speak", "agent.interrupt"])
 
 
+def audio_texts() -> st.SearchStrategy[str]:
+    """Texts that are almost messages with audio."""
+    return st.lists(st.sampled_from(['"audio"', ":", '"', "AQA=", " ", "\\", "{", ","])).map(
+        "".join
+    )
+
+
 @given(st.text() | st.binary() | json_values.map(json.dumps))
 def test_no_message_of_a_client_upsets_the_sandbox(message):
     assert isinstance(messages.read(message), Init | Speak | Interrupt | Rejected)
@@ -117,6 +124,29 @@ def test_confirmations_are_written_as_documented():
     }
     assert json.loads(messages.interrupt_confirmed()) == {"type": "agent.interrupt.confirmed"}
     assert json.loads(messages.error("No")) == {"type": "error", "error": "No"}
+
+
+@given(st.text() | st.binary() | json_values.map(json.dumps) | audio_texts())
+def test_every_message_can_be_shown(message):
+    assert len(messages.shown(message)) <= 300
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            speech("AQACAA=="),
+            '{"type": "agent.speak", "audio": "… 4 bytes in base64 …", "sample_rate": 16000}',
+        ),
+        ('{"audio":"AQAC', '{"audio":"AQAC'),
+        ('{"audio" : 7, "x": "y"}', '{"audio" : 7, "x": "y"}'),
+        ('{"session_token": "s\\"cret", "a": 1}', '{"session_token": "[redacted]", "a": 1}'),
+        ('{"session_token":"half a tok', '{"session_token":"[redacted]'),
+        (b"\x01\xff", "2 bytes: 01 ff"),
+    ],
+)
+def test_audio_is_shown_by_its_length_and_a_token_not_at_all(message, shown):
+    assert messages.shown(message) == shown
 
 
 def test_the_misprinted_confirmation_is_not_json():

@@ -72,8 +72,9 @@ steps = st.lists(
     joins=st.integers(0, 600),
     held=st.booleans(),
     asked=st.lists(st.integers(0, 8000), max_size=8),
+    edge=st.floats(0, 0.45),
 )
-def test_every_sample_is_heard_when_the_rules_say_so(steps, latency, joins, held, asked):
+def test_every_sample_is_heard_when_the_rules_say_so(steps, latency, joins, held, asked, edge):
     origin = 123.0  # no clock starts at nought
     playback = Playback(
         render_latency_secs=latency / RATE,
@@ -109,6 +110,18 @@ def test_every_sample_is_heard_when_the_rules_say_so(steps, latency, joins, held
         heard = playback.heard(moment)
         assert heard.audio.tolist() == model.heard(tick + 0.5)
         assert playback.heard_samples(moment) == heard.samples
+    # Bit by bit it is the same sound, with the silences filled in.
+    last = origin + 12_800 / RATE
+    bits = [
+        playback.between(origin + (first - edge) / RATE, origin + (first + 320 - edge) / RATE)
+        for first in range(0, 12_800, 320)
+    ]
+    heard, bit_by_bit = playback.heard(last), np.concatenate(bits)
+    assert bit_by_bit[bit_by_bit != 0].tolist() == heard.audio.tolist()
+    for segment in heard.segments:
+        place = round((segment.starts_at - origin) * RATE + edge)
+        sound = heard.audio[segment.first_sample : segment.first_sample + segment.samples]
+        assert abs(int(np.flatnonzero(bit_by_bit == sound[0])[0]) - place) <= 1
 
 
 @given(samples=st.integers(1, 5000), at=st.floats(0, 1e7), latency=st.floats(0, 3))
@@ -149,6 +162,14 @@ def test_nothing_sounds_of_speech_interrupted_before_it_was_rendered():
     playback.confirm(audio(16_000), at=10.0)
     assert playback.interrupt(at=10.4) == 16_000
     assert playback.heard(now=20.0).segments == ()
+
+
+def test_another_latency_counts_for_what_is_confirmed_from_then_on():
+    playback = Playback(render_latency_secs=0.5)
+    assert playback.confirm(audio(1600), at=10.0) == 10.5
+    playback.render_latency_secs = 1.0
+    assert playback.confirm(audio(1600), at=20.0) == 21.0
+    assert playback.heard(now=10.6).samples == 1600
 
 
 def test_interrupting_silence_changes_nothing():

@@ -255,7 +255,7 @@ async def test_every_minute_begun_of_a_session_is_spent():
 
         async def left() -> float:
             _, body = await request(sandbox, "GET", "/usage")
-            return body["usage"]["minutes"]["total_remaining"]
+            return body["usage"]["total_remaining"]
 
         for lasted_secs, remaining in ((1.0, 3), (60.5, 1)):
             path = f"/sessions/{(await create(sandbox))['session_id']}"
@@ -311,6 +311,18 @@ async def test_avatars_are_listed_with_pictures_that_can_be_fetched():
         assert sandbox.environment["AGENTHUMAN_AVATAR"] in {
             avatar["avatar_id"] for avatar in body["public_avatars"]
         }
+
+
+async def test_a_preview_is_made_of_the_avatars_that_there_are():
+    async with Sandbox() as sandbox, aiohttp.ClientSession() as http:
+        wish = {"avatar_id": "avat_sandbox_ada"}
+        status, body = await request(sandbox, "POST", "/avatars/preview", json=wish)
+        assert (status, body["success"]) == (200, True)
+        async with http.get(body["url"]) as picture:
+            assert picture.status == 200
+        for wrong, refusal in (({}, 400), ({"avatar_id": 5}, 400), ({"avatar_id": "avat_x"}, 404)):
+            status, _ = await request(sandbox, "POST", "/avatars/preview", json=wrong)
+            assert status == refusal
 
 
 @pytest.mark.parametrize("kind", PICTURES)
@@ -377,7 +389,7 @@ async def test_unknown_paths_and_methods_are_refused_in_the_form_of_the_service(
     async with Sandbox() as sandbox:
         assert (await request(sandbox, "GET", "/nothing"))[0] == 404
         assert (await request(sandbox, "PUT", "/sessions"))[0] == 405
-        status, body = await request(sandbox, "GET", "/../")
+        status, body = await request(sandbox, "GET", "/../servers/another")
         assert (status, "WebSocket" in words(body)) == (426, True)
 
 

@@ -35,6 +35,21 @@ def _no_errors_are_logged(caplog):
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+# --- what is kept -------------------------------------------------------------------------
+
+
+async def test_the_oldest_sound_of_ended_sessions_is_forgotten_in_the_end(monkeypatch):
+    monkeypatch.setattr("pipecat_agenthuman.sandbox.account._KEPT_SOUND_SECS", 0.25)
+    async with Sandbox(render_latency_secs=0) as sandbox:
+        for _ in range(4):
+            async with established(sandbox) as socket:
+                await ask(socket, speak(tone(1600)))
+                await sandbox.wait_until_quiet()
+            await sandbox.wait_until_ended()
+        ids = [session.id for session in sandbox.sessions]
+        assert [sandbox.heard_samples(one) for one in ids] == [0, 0, 1600, 1600]
+
+
 # --- the avatar in the room ---------------------------------------------------------------
 
 
