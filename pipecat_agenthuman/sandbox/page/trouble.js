@@ -1,0 +1,141 @@
+// Trouble on demand: every fault as a control, and what came of it.
+
+import { byId, make, onceAFrame, setText } from "./dom.js";
+import { pageNow } from "./sandbox-clock.js";
+import { wordsOf } from "./wire-words.js";
+
+const AFTERMATH_LINES = 20;
+const PLAIN_SPEECH = new Set(["agent.speak", "agent.speak.confirmed", "speech.queued"]);
+
+/** The controls and what happened since the last of them was used. */
+export class Trouble {
+  #room;
+  #clock;
+  #say;
+  #cards = [];
+  #since = null; // the last order: its `title`, its time, the `kinds` of its faults, and whether it `waits`
+  #draw = onceAFrame(() => this.#redraw());
+
+  /** say: tells the person something. */
+  constructor(room, clock, say) {
+    this.#room = room;
+    this.#clock = clock;
+    this.#say = say;
+    for (const topic of ["faults", "entries", "sessions", "hello", "selected"]) room.news.on(topic, this.#draw);
+    byId("clear-faults").onclick = () => this.#ask("DELETE", "/sandbox/faults");
+    this.#load();
+  }
+
+  async #load() {
+    const troubles = await this.#ask("GET", "/sandbox/troubles");
+    if (troubles === null) return;
+    const groups = Map.groupBy(troubles, (trouble) => trouble.group);
+    byId("troubles").replaceChildren(
+      ...[...groups].map(([group, members]) =>
+        make("section", {}, make("h3", {}, group), make("ul", {}, ...members.map((trouble) => this.#card(trouble)))),
+      ),
+    );
+    this.#redraw();
+  }
+
+  #card(trouble) {
+    const status = make("span", { class: "armed" });
+    const button = make("button", { type: "button", class: "quiet", onclick: () => this.#order(trouble, Number(range?.value)) }, trouble.lasting ? "Turn on" : "Do it");
+    const titleId = `trouble-${trouble.id}`;
+    button.setAttribute("aria-describedby", titleId);
+    button.dataset.trouble = trouble.id;
+    let range = null;
+    let adjust = null;
+    if (trouble.adjust) {
+      const { min, max, step, unit, label } = trouble.adjust;
+      const output = make("output", {});
+      range = make("input", { type: "range", min, max, step, "aria-label": label, oninput: () => setText(output, `${range.value} ${unit}`) });
+      range.value = trouble.adjust.default;
+      setText(output, `${range.value} ${unit}`);
+      adjust = make("label", { class: "adjust" }, make("span", {}, label), range, output);
+    }
+    const element = make(
+      "li", { class: "trouble" },
+      make("div", {}, make("h4", { id: titleId }, trouble.title), make("p", {}, trouble.sentence), adjust),
+      make("div", { class: "do" }, button, status),
+    );
+    this.#cards.push({ trouble, status, button });
+    return element;
+  }
+
+  async #order({ title, faults, action, adjust }, value) {
+    const sessionId = this.#room.target?.session_id;
+    const atSecs = this.#clock.at(pageNow());
+    if (faults !== null) {
+      const ordered = faults.map((fault) => (adjust ? { ...fault, [adjust.field]: value } : fault));
+      if ((await this.#ask("POST", "/sandbox/faults", ordered)) === null) return;
+    }
+    // Faults of the next session are armed, session or not; what ends one needs one.
+    if (action !== null && sessionId && (await this.#ask("POST", `/sandbox/sessions/${encodeURIComponent(sessionId)}/${action}`)) === null) return;
+    this.#since = { atSecs, title, waits: action === null, kinds: new Set(faults?.map((fault) => fault.kind)) };
+    this.#redraw();
+  }
+
+  /** Ask the sandbox; null, and a word to the person, if it refuses. */
+  async #ask(method, path, body) {
+    try {
+      const response = await fetch(path, { method, ...(body && { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } }) });
+      const answer = await response.json();
+      if (response.ok) return answer;
+      this.#say(`The sandbox refused it: ${answer.error?.message ?? answer.error ?? response.status}`, "warning");
+    } catch {
+      this.#say("The sandbox does not answer.", "error");
+    }
+    return null;
+  }
+
+  #redraw() {
+    const active = this.#room.faults.filter(({ fault, struck }) => fault.times === null || struck < (fault.times ?? 1));
+    byId("clear-faults").hidden = active.length === 0;
+    setText(byId("trouble-count"), active.length > 0 ? String(active.length) : "");
+    for (const { trouble, status, button } of this.#cards) {
+      if (trouble.faults === null) {
+        button.disabled = this.#room.target === null;
+        setText(status, button.disabled ? "no session lives" : "");
+        continue;
+      }
+      const armed = this.#room.faults.findLast((one) => fits(one.fault, trouble));
+      setText(status, armed ? standing(armed) : "");
+      status.classList.toggle("waiting", armed !== undefined && active.includes(armed));
+    }
+    this.#tellAftermath();
+  }
+
+  #tellAftermath() {
+    byId("aftermath").hidden = this.#since === null;
+    if (this.#since === null) return;
+    const later = this.#room.entries.filter((entry) => entry.at_secs >= this.#since.atSecs);
+    // What is ordered for the next speech, say, begins when it strikes, however long that takes.
+    const struck = later.findIndex((entry) => entry.what === "fault" && this.#since.kinds.has(entry.kind));
+    const begun = this.#since.waits ? later.slice(struck < 0 ? later.length : struck) : later;
+    const news = begun.filter((entry) => !PLAIN_SPEECH.has(entry.what));
+    const lines = news.map((entry) => ({ entry, words: wordsOf(entry) })).filter(({ words }) => words !== null);
+    setText(byId("aftermath-title"), `“${this.#since.title}”, and what happened then`);
+    const first = lines[0]?.entry.at_secs ?? 0;
+    byId("aftermath-lines").replaceChildren(
+      ...lines.slice(0, AFTERMATH_LINES).map(({ entry, words }) =>
+        make("li", { class: words.bad ? "bad" : "" }, make("span", { class: "time" }, `+${(entry.at_secs - first).toFixed(2)}`), make("span", {}, words.text)),
+      ),
+      ...(lines.length === 0 ? [make("li", {}, make("span", { class: "time" }, "…"), make("span", {}, "Nothing yet: it waits for its moment."))] : []),
+    );
+    byId("aftermath").scrollTop = byId("aftermath").scrollHeight;
+  }
+}
+
+/** Whether an armed fault is the one of a control; only what is not the usual is listed of it. */
+function fits(armed, trouble) {
+  const ordered = trouble.faults[0];
+  const names = Object.keys(ordered).filter((name) => name !== trouble.adjust?.field);
+  return names.every((name) => armed[name] === undefined || JSON.stringify(armed[name]) === JSON.stringify(ordered[name]))
+    && armed.on === ordered.on && armed.kind === ordered.kind;
+}
+
+function standing({ fault, struck }) {
+  if (fault.times === null) return struck > 0 ? `on, struck ${struck} ×` : "on";
+  return struck >= (fault.times ?? 1) ? "struck" : "armed";
+}
