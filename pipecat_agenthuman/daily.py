@@ -13,9 +13,13 @@ This is the only module of the package that needs daily-python.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
+import numpy as np
 from loguru import logger
 from pipecat.transports.daily.transport import DailyOutputTransport, DailyParams, DailyTransport
 
@@ -27,6 +31,7 @@ from pipecat_agenthuman.pipeline.surroundings.avatar_transport import (
     push_to_service,
     with_voice,
 )
+from pipecat_agenthuman.pipeline.surroundings.ear import HEARD_SAMPLE_RATE, Ear
 from pipecat_agenthuman.pipeline.surroundings.presence import (
     AVATAR_CONNECTED,
     AVATAR_DISCONNECTED,
@@ -36,7 +41,10 @@ from pipecat_agenthuman.tokens.claims import read_daily_token
 
 _NO_AUDIO: Final = {"microphone": "unsubscribed", "screenAudio": "unsubscribed"}
 _NO_VIDEO: Final = {"camera": "unsubscribed", "screenVideo": "unsubscribed"}
+_HEARD: Final = {"microphone": "subscribed"}
 
+_HEARD_PIECE_MS: Final = 40
+"""How much of the avatar comes at a time: each piece wakes the event loop."""
 
 _MINTED: Final = AvatarIdentity()
 
@@ -82,7 +90,9 @@ class AgentHumanDailyTransport(DailyTransport):
     For the avatar, whenever it joins and as often as it returns:
 
     - its microphone and camera are unsubscribed and never captured, be it in user tracks or
-      in the mixed audio of the room, and what Daily transcribes of it is dropped;
+      in the mixed audio of the room, and what Daily transcribes of it is dropped. Only the service
+      listens to it now and then, to hear how late it is, and never where the room's audio is
+      mixed (``audio_in_user_tracks=False``), for the avatar would be in the mix;
     - ``on_first_participant_joined``, ``on_participant_joined``, ``on_client_connected``,
       ``on_participant_left`` and ``on_client_disconnected`` do not fire, and no
       ``ClientConnectedFrame`` is pushed;
@@ -138,8 +148,13 @@ class AgentHumanDailyTransport(DailyTransport):
         self._avatar = avatar or _MINTED
         self._keep_avatar_video = keep_avatar_video
         self._is_in_room = False
+        self._ear = Ear(begin=self._begin_hearing, end=self._end_hearing)
+        self._rendered: set[str] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         # Daily never uses a participant id again.
-        self._presence = Presence(self, tell=self._tell_service, fire=self._call_event_handler)
+        self._presence = Presence(
+            self, tell=self._tell_service, fire=self._call_event_handler, ear=self._ear
+        )
         self._register_event_handler(AVATAR_CONNECTED)
         self._register_event_handler(AVATAR_DISCONNECTED)
         if self._avatar.is_empty:
@@ -163,6 +178,8 @@ class AgentHumanDailyTransport(DailyTransport):
                 self, self._client, self._params, name=self._output_name
             )
             output.on_started = self._look_for_itself
+            if not (self._params.audio_in_enabled and not self._params.audio_in_user_tracks):
+                output.ear = self._ear
             self._output = output
         return self._output
 
@@ -249,19 +266,20 @@ class AgentHumanDailyTransport(DailyTransport):
     def _without_avatar(self, participant_id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """Correct what is asked for of an avatar."""
         media: Mapping[str, Any] = wanted.get("media") or {}
-        asked = [medium for medium in self._unwanted if _subscribes(media.get(medium))]
+        ours = self._media_of(participant_id)
+        asked = [medium for medium in ours if _subscribes(media.get(medium))]
         if asked:
             logger.warning(
                 f"{self}: not subscribing to {', '.join(asked)} of {participant_id}, which is the "
                 "avatar: the bot would hear itself, or take it for a person. Leave it out of "
                 "update_subscriptions: persons() names everybody else."
             )
-        return {**wanted, "media": {**media, **self._unwanted}}
+        return {**wanted, "media": {**media, **ours}}
 
-    @property
-    def _unwanted(self) -> dict[str, str]:
-        """The media of the avatar that the bot must not receive, unsubscribed."""
-        return _NO_AUDIO if self._keep_avatar_video else _NO_AUDIO | _NO_VIDEO
+    def _media_of(self, participant_id: str) -> dict[str, str]:
+        """The media of an avatar that are not the bot's to choose."""
+        unwanted = _NO_AUDIO if self._keep_avatar_video else _NO_AUDIO | _NO_VIDEO
+        return unwanted | _HEARD if participant_id == self._ear.heard else unwanted
 
     def _refuses(self, medium: str, participant_id: str) -> bool:
         if not self._is_avatar_id(participant_id, self.participants().get(participant_id)):
@@ -286,7 +304,7 @@ class AgentHumanDailyTransport(DailyTransport):
         # The bot may join after the avatar. The pipeline does not start before this returns,
         # so the avatar leaves the mixed audio of the room before any of it is read.
         everyone: Mapping[str, Mapping[str, Any]] = data.get("participants") or {}
-        await self._unsubscribe(
+        await self._settle_media(
             participant["id"]
             for participant in everyone.values()
             if is_avatar(participant, self._avatar)
@@ -296,12 +314,14 @@ class AgentHumanDailyTransport(DailyTransport):
 
     async def _on_before_leave(self) -> None:
         self._is_in_room = False  # by itself: what comes now is no news
+        self._ear.close()
         await super()._on_before_leave()
 
     async def _on_call_state_updated(self, state: str) -> None:
         was_in_room = self._is_in_room
         if state == "left":
             self._is_in_room = False
+            self._ear.close()
             if was_in_room:
                 await self._tell_service(AgentHumanBotLeftFrame(reason="it was put out"))
         await super()._on_call_state_updated(state)
@@ -317,7 +337,7 @@ class AgentHumanDailyTransport(DailyTransport):
             await super()._on_participant_joined(participant)
             return
         # Before the service hears of the avatar and lets it speak.
-        await self._unsubscribe([participant_id])
+        await self._settle_media([participant_id])
         await self._presence.avatar_joined(participant_id, participant)
 
     async def _on_participant_left(self, participant: Mapping[str, Any], reason: str) -> None:
@@ -344,11 +364,43 @@ class AgentHumanDailyTransport(DailyTransport):
         if not self._presence.is_avatar(message.get("participantId", "")):
             await super()._on_transcription_message(message)
 
-    async def _unsubscribe(self, participant_ids: Iterable[str]) -> None:
-        media = {"media": self._unwanted}
-        settings = dict.fromkeys(participant_ids, media)
+    async def _settle_media(self, participant_ids: Iterable[str]) -> None:
+        settings = {one: {"media": self._media_of(one)} for one in participant_ids}
         if settings:
             await super().update_subscriptions(settings)
+
+    # --- hearing the avatar ---------------------------------------------------------------
+
+    async def _begin_hearing(self, participant_id: str) -> None:
+        await self._settle_media([participant_id])
+        self._loop = asyncio.get_running_loop()
+        # Not by Pipecat's client: that would bring it to the queue of what the users say. Daily
+        # keeps every renderer that it is given, and forgets none.
+        render = getattr(getattr(self._client, "_client", None), "set_audio_renderer", None)
+        if render is not None and participant_id not in self._rendered:
+            self._rendered.add(participant_id)
+            render(
+                participant_id,
+                self._render,
+                audio_source="microphone",
+                sample_rate=HEARD_SAMPLE_RATE,
+                callback_interval_ms=_HEARD_PIECE_MS,
+            )
+
+    async def _end_hearing(self, participant_id: str) -> None:
+        await self._settle_media([participant_id])
+
+    def _render(self, participant_id: str, audio: Any, _audio_source: str) -> None:
+        """Take sound of the avatar, in a thread of Daily's that must not wait."""
+        at = time.monotonic()
+        if participant_id != self._ear.heard or self._loop is None:
+            return
+        frames: bytes = audio.audio_frames
+        if audio.num_channels > 1:
+            channels = np.frombuffer(frames, np.int16).reshape(-1, audio.num_channels)
+            frames = channels[:, 0].tobytes()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the call is over
+            self._loop.call_soon_threadsafe(self._ear.take, participant_id, frames, at)
 
     async def _tell_service(self, frame: AgentHumanServerEventFrame) -> None:
         await push_to_service(frame, from_input=self._input, from_output=self._output)

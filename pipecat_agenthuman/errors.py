@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from pipecat_agenthuman._environment import API_URL, WS_URL
 from pipecat_agenthuman.wire.protocol import ServerError
 
 
@@ -33,6 +34,12 @@ class AgentHumanError(Exception):
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
         self.remedy = remedy
+
+
+class MissingVariablesError(AgentHumanError, ValueError):
+    """Variables of the environment are not set that a bot cannot do without."""
+
+    kind = "missing_variables"
 
 
 class ApiError(AgentHumanError):
@@ -219,6 +226,18 @@ class AvatarAbsentError(ConnectError):
     kind = "avatar_absent"
 
 
+class AvatarUnheardError(ConnectError):
+    """Speech was confirmed, and nothing of it was heard in the room."""
+
+    kind = "avatar_unheard"
+
+
+class InterruptIgnoredError(ConnectError):
+    """An interruption was confirmed, and the avatar was heard going on."""
+
+    kind = "interrupt_ignored"
+
+
 class ShortLivedError(ConnectError):
     """Sessions expire almost as soon as they are made."""
 
@@ -239,10 +258,10 @@ class LossKind(StrEnum):
 
 _LOSS_REMEDIES: Final = {
     LossKind.LEFT: "",
-    LossKind.CONNECT_FAILED: "Check the network, the proxy, and that ws_url is right.",
+    LossKind.CONNECT_FAILED: f"Check the network, the proxy, and that {WS_URL} is right.",
     LossKind.CLOSED: "Check the session's minutes and expiration if it happens again.",
     LossKind.SILENT: "Check the network between the bot and Agent Human.",
-    LossKind.SESSION_REFUSED: "Check that api_url and ws_url belong together.",
+    LossKind.SESSION_REFUSED: f"Check that {API_URL} and {WS_URL} belong together.",
     LossKind.SPEECH_REFUSED: "See the server's words; check what the TTS service delivers.",
     LossKind.INTERRUPT_REFUSED: "Update pipecat-agenthuman: the protocol may have changed.",
 }

@@ -12,9 +12,12 @@ This is the only module of the package that needs LiveKit's client: the extra ``
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from livekit import rtc
 from loguru import logger
@@ -33,6 +36,7 @@ from pipecat_agenthuman.pipeline.surroundings.avatar_transport import (
     push_to_service,
     with_voice,
 )
+from pipecat_agenthuman.pipeline.surroundings.ear import HEARD_SAMPLE_RATE, Ear
 from pipecat_agenthuman.pipeline.surroundings.presence import (
     AVATAR_CONNECTED,
     AVATAR_DISCONNECTED,
@@ -40,6 +44,12 @@ from pipecat_agenthuman.pipeline.surroundings.presence import (
 )
 from pipecat_agenthuman.tokens.claims import read_livekit_token
 from pipecat_agenthuman.tokens.livekit import PUBLISH_ON_BEHALF
+
+_HEARD_PIECE_MS: Final = 40
+"""How much of the avatar comes at a time: each piece wakes the event loop."""
+
+_CLOSE_SECS: Final = 2.0
+"""What LiveKit's library may take to end a stream of sound."""
 
 
 class AgentHumanLiveKitOutputTransport(AvatarRoomOutput, LiveKitOutputTransport):
@@ -51,7 +61,8 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
     For the avatar, whenever it joins and as often as it returns:
 
-    - its tracks are unsubscribed and never read, be it as user tracks or in the mixed audio;
+    - its tracks are unsubscribed and never read, be it as user tracks or in the mixed audio; only
+      the service listens to it now and then, to hear how late it is;
     - ``on_first_participant_joined``, ``on_participant_connected``, ``on_client_connected``,
       ``on_participant_disconnected``, ``on_participant_left``, ``on_client_disconnected`` and
       the events of its tracks do not fire, and no ``ClientConnectedFrame`` is pushed;
@@ -112,7 +123,11 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         super().__init__(url, token, room_name, params, input_name, output_name)
         self._avatar = avatar or AvatarIdentity()
         self._keep_avatar_video = keep_avatar_video
-        self._presence = Presence(self, tell=self._tell_service, fire=self._call_event_handler)
+        self._ear = Ear(begin=self._begin_hearing, end=self._end_hearing)
+        self._voices = _Voices(self._ear.take)
+        self._presence = Presence(
+            self, tell=self._tell_service, fire=self._call_event_handler, ear=self._ear
+        )
         self._register_event_handler(AVATAR_CONNECTED)
         self._register_event_handler(AVATAR_DISCONNECTED)
         claims = read_livekit_token(token)
@@ -127,6 +142,8 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         door = _Door(
             is_avatar=self._is_avatar,
             receives=self._receives,
+            hears=self._hears,
+            silenced=self._voices.end,
             joined=self._participant_joined,
             left=self._participant_left,
             avatar_sent=self._avatar_sent,
@@ -140,6 +157,7 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
                 self, self._client, self._params, name=self._output_name
             )
             output.on_started = self._look_for_itself
+            output.ear = self._ear
             self._output = output
         return self._output
 
@@ -203,10 +221,12 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
     async def _on_before_disconnect(self) -> None:
         self._is_in_room = False  # by itself: what comes now is no news
+        await self._hear_nothing()
         await super()._on_before_disconnect()
 
     async def _on_disconnected(self) -> None:
         was_in_room, self._is_in_room = self._is_in_room, False
+        await self._hear_nothing()
         if was_in_room:
             await self._tell_service(AgentHumanBotLeftFrame(reason="it was put out"))
         await super()._on_disconnected()
@@ -226,6 +246,37 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         if not self._is_avatar(participant):
             return True
         return self._keep_avatar_video and track.kind == rtc.TrackKind.KIND_VIDEO
+
+    # --- hearing the avatar -----------------------------------------------------------------
+
+    def _hears(self, track: rtc.Track, participant: rtc.RemoteParticipant) -> bool:
+        """Listen to a track of the avatar, if it is to be heard."""
+        if track.kind != rtc.TrackKind.KIND_AUDIO or participant.sid != self._ear.heard:
+            return False
+        self._voices.begin(track, participant.sid)
+        return True
+
+    async def _begin_hearing(self, sid: str) -> None:
+        for publication in self._sounds_of(sid):
+            publication.set_subscribed(True)
+
+    async def _end_hearing(self, sid: str) -> None:
+        for publication in self._sounds_of(sid):
+            publication.set_subscribed(False)
+
+    def _sounds_of(self, sid: str) -> Iterator[rtc.RemoteTrackPublication]:
+        everyone = list(self._client.room.remote_participants.values())
+        for participant in everyone:
+            if participant.sid == sid:
+                for publication in list(participant.track_publications.values()):
+                    if publication.kind == rtc.TrackKind.KIND_AUDIO:
+                        yield publication
+
+    async def _hear_nothing(self) -> None:
+        self._ear.close()
+        await self._voices.close()
+
+    # --- who comes and goes -----------------------------------------------------------------
 
     async def _participant_joined(self, participant: rtc.RemoteParticipant) -> None:
         """Take note of a participant that is in the room. Told again, it is no news."""
@@ -260,12 +311,52 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         await push_to_service(frame, from_input=self._input, from_output=self._output)
 
 
+class _Voices:
+    """The sound of tracks that are listened to, by the track's sid."""
+
+    def __init__(self, take: Callable[[str, bytes, float], None]) -> None:
+        self._take = take
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, track: rtc.Track, speaker: str) -> None:
+        self.end(track.sid)
+        self._tasks[track.sid] = asyncio.create_task(self._read(track, speaker))
+
+    def end(self, track_sid: str) -> None:
+        task = self._tasks.pop(track_sid, None)
+        if task is not None:
+            task.cancel()
+
+    async def close(self) -> None:
+        tasks = tuple(self._tasks.values())
+        for track_sid in tuple(self._tasks):
+            self.end(track_sid)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, track: rtc.Track, speaker: str) -> None:
+        stream = rtc.AudioStream(
+            track,
+            sample_rate=HEARD_SAMPLE_RATE,
+            num_channels=1,
+            frame_size_ms=_HEARD_PIECE_MS,
+        )
+        try:
+            async for event in stream:
+                self._take(speaker, bytes(event.frame.data), time.monotonic())
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECS):
+                    await stream.aclose()
+
+
 @dataclass(frozen=True)
 class _Door:
     """What the client asks the transport, and tells it."""
 
     is_avatar: Callable[[rtc.RemoteParticipant], bool]
     receives: Callable[[rtc.Track, rtc.RemoteParticipant], bool]
+    hears: Callable[[rtc.Track, rtc.RemoteParticipant], bool]
+    silenced: Callable[[str], None]
     joined: Callable[[rtc.RemoteParticipant], Awaitable[None]]
     left: Callable[[rtc.RemoteParticipant], Awaitable[None]]
     avatar_sent: Callable[[rtc.DataPacket], Awaitable[None]]
@@ -314,7 +405,7 @@ class _Client(LiveKitTransportClient):
     ) -> None:
         if self._door.receives(track, participant):
             super()._on_track_subscribed_wrapper(track, publication, participant)
-        else:
+        elif not self._door.hears(track, participant):
             publication.set_subscribed(False)
 
     def _on_track_unsubscribed_wrapper(
@@ -325,6 +416,8 @@ class _Client(LiveKitTransportClient):
     ) -> None:
         if self._door.receives(track, participant):
             super()._on_track_unsubscribed_wrapper(track, publication, participant)
+        else:
+            self._door.silenced(publication.sid)
 
     async def _async_on_data_received(self, data: rtc.DataPacket) -> None:
         if data.participant and self._door.is_avatar(data.participant):

@@ -50,6 +50,7 @@ from pipecat_agenthuman.pipeline.error_reports import ErrorReport
 from pipecat_agenthuman.pipeline.fallback import Fallback
 from pipecat_agenthuman.pipeline.frame_traits import HandedOnFrame, Reading, Role, read
 from pipecat_agenthuman.pipeline.gate import Gate
+from pipecat_agenthuman.pipeline.listening import Listening
 from pipecat_agenthuman.pipeline.metrics import Meter, ServiceStats
 from pipecat_agenthuman.pipeline.readiness import Readiness
 from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
@@ -58,7 +59,7 @@ from pipecat_agenthuman.pipeline.surroundings.switching import SwitchWatch
 from pipecat_agenthuman.pipeline.tracing import CallTracer
 from pipecat_agenthuman.pipeline.transport_output import output_transport
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
-from pipecat_agenthuman.session_source import choose_source
+from pipecat_agenthuman.session_source import choose_looks, choose_source
 from pipecat_agenthuman.settings import AgentHumanVideoSettings
 
 DRAIN_GRACE_SECS: Final = 5.0
@@ -82,8 +83,8 @@ class AgentHumanVideoService(AIService):
     Event handlers: ``on_connected(service, session_id)``,
     ``on_disconnected(service, reason, will_reconnect)``,
     ``on_speak_confirmed(service, audio_samples)``, ``on_interrupt_confirmed(service)``,
-    ``on_avatar_error(service, error, code)``, ``on_avatar_ready(service)`` and
-    ``on_session_ending(service, left_secs)``.
+    ``on_avatar_error(service, error, code)``, ``on_avatar_ready(service)``,
+    ``on_session_ending(service, left_secs)`` and ``on_minutes_low(service, minutes_left)``.
 
     Example::
 
@@ -213,6 +214,7 @@ class AgentHumanVideoService(AIService):
             renewable=self._source.renewable,
             transport_speaks=transport_speaks,
         )
+        self._listening = Listening(self, output=self._output, announcer=self._announcer)
         self._gate = Gate(
             output=self._output,
             fallback=self._fallback,
@@ -228,6 +230,7 @@ class AgentHumanVideoService(AIService):
             driver=driver,
             announcer=self._announcer,
             readiness=self._readiness,
+            listening=self._listening,
             meter=self._meter,
             options=SupervisorOptions(
                 ws_url=socket_url,
@@ -305,6 +308,7 @@ class AgentHumanVideoService(AIService):
         self._supervisor.start()
         self._fallback.look_for_transport(self._pipeline_rate)
         self._switch_watch.find()
+        self._listening.find(output_transport(self))
         self._output.heard_audio.set_rate(self._pipeline_rate)
         self._misplacement = misplacement(self, kind=AgentHumanVideoService, room=self._room)
         if self._misplacement is not None:
@@ -403,6 +407,7 @@ class AgentHumanVideoService(AIService):
 
     def _bring_up(self) -> None:
         announces = bool(getattr(output_transport(self), "announces_avatar", False))
+        choose_looks(self._source, self.settings, output_transport(self))
         self._supervisor.bring_up(avatar_is_announced=announces)
 
     # --- settings ----------------------------------------------------------------------
@@ -433,13 +438,12 @@ class AgentHumanVideoService(AIService):
         was_usable = self.is_usable
         changed = await super()._update_settings(delta)
         self._output.change_pace(pace)
+        self._listening.look()
         self._warn_unhandled_updated_settings(set(changed) & {"model", *delta.extra})
         names_avatar = getattr(delta, "avatar", NOT_GIVEN) is not NOT_GIVEN
         wants_another = changed.keys() & {"avatar", "aspect_ratio"}
         if self._misplacement is None and (wants_another or (names_avatar and not was_usable)):
-            if isinstance(self._source, OwnSessions):
-                self._source.avatar = wanted.given("avatar")
-                self._source.aspect_ratio = wanted.given("aspect_ratio")
+            choose_looks(self._source, wanted, output_transport(self))
             self._supervisor.renew_at_pause("the avatar changes")
         elif not was_usable:
             await self.set_usable(False)  # Nothing else brings a session.

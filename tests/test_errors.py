@@ -16,10 +16,13 @@ KINDS = {
     "AvatarAbsentError": "avatar_absent",
     "AvatarLeftError": "avatar_left",
     "AvatarUnavailableError": "avatar_unavailable",
+    "AvatarUnheardError": "avatar_unheard",
     "BadRequestError": "bad_request",
     "BotRemovedError": "bot_removed",
     "ConnectError": "connection_failed",
+    "InterruptIgnoredError": "interrupt_ignored",
     "LostConnectionError": "connection_failed",  # of the class; each loss has one of its own
+    "MissingVariablesError": "missing_variables",
     "NotFoundError": "not_found",
     "OutOfMinutesError": "out_of_minutes",
     "PermanentTransportError": "connection_failed",

@@ -5,18 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import shutil
 import signal
 import sys
-import textwrap
 import threading
-from pathlib import Path
+import time
 from types import FrameType
 from typing import Any, Final
 
-from dotenv import dotenv_values
-
+from pipecat_agenthuman._env_file import EnvFileError, add_env_file_argument, read_variables
 from pipecat_agenthuman._environment import (
     DAILY_AVATAR_TOKEN,
     DAILY_ROOM_URL,
@@ -24,11 +20,9 @@ from pipecat_agenthuman._environment import (
     LIVEKIT_ROOM_NAME,
     LIVEKIT_URL,
 )
-from pipecat_agenthuman._terminal import Sign, Signs, takes_colours
+from pipecat_agenthuman._terminal import Sign, Signs, columns, complain, takes_colours, wrapped
 from pipecat_agenthuman.check.diagnosis import Diagnosis, Finding, Status, Step
-from pipecat_agenthuman.check.environment import Environment, read_environment
-
-DEFAULT_ENV_FILE: Final = Path(".env")
+from pipecat_agenthuman.check.environment import read_environment
 
 _EXIT_FAILED: Final = 1
 _EXIT_USAGE: Final = 2
@@ -40,9 +34,12 @@ _TITLES: Final = {
     Step.ACCOUNT: "Account",
     Step.AVATAR: "Avatar",
     Step.ROOM: "Room",
+    Step.LISTENER: "Listener",
     Step.SESSION: "Session",
     Step.CONNECTION: "WebSocket",
+    Step.APPEARANCE: "Appearance",
     Step.SPEECH: "Speech",
+    Step.VOICE: "Voice",
     Step.INTERRUPT: "Interrupt",
     Step.SESSION_END: "Session end",
 }
@@ -53,6 +50,10 @@ _SIGNS: Final = {
     Status.SKIPPED: Sign.SKIPPED,
 }
 _NARROWEST: Final = 30
+"""Columns that a text needs beside its step; with fewer it stands below."""
+
+_SHALLOW: Final = 4
+_TICK_SECS: Final = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,13 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: The parser of ``pipecat-agenthuman check``.
     """
-    add = parser.add_argument
-    add(
-        "--env-file",
-        type=Path,
-        metavar="FILE",
-        help=f"variables that are not set otherwise ({DEFAULT_ENV_FILE}, if it is there)",
+    parser.epilog = (
+        "A session is created, spoken to for a moment and ended. It is billed like any other, "
+        "unless the sandbox answers."
     )
+    add_env_file_argument(parser)
+    add = parser.add_argument
     add(
         "--room",
         metavar="URL",
@@ -79,6 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TOKEN",
         help="the avatar's own token for it (DAILY_AVATAR_TOKEN, LIVEKIT_AVATAR_TOKEN); without, "
         "DAILY_API_KEY, or LIVEKIT_API_KEY and LIVEKIT_API_SECRET, make one",
+    )
+    add(
+        "--listen",
+        action=argparse.BooleanOptionalAction,
+        help="sit in the room and listen whether the avatar appears and is heard (by default, "
+        "unless the service is a sandbox); it needs a key with which to make its own token",
     )
     add("--json", action="store_true", help="print the findings as one JSON document")
 
@@ -95,30 +101,42 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         variables = _variables(args)
-    except OSError as error:
-        sys.stderr.write(f"Cannot read {args.env_file}: {error.strerror}.\n")
-        return _EXIT_USAGE
+    except EnvFileError as error:
+        return complain(str(error), _EXIT_USAGE)
     report = _JsonReport() if args.json else _TextReport()
-    diagnosis = Diagnosis(lambda: read_environment(variables), begin=report.begin, tell=report.tell)
+    diagnosis = Diagnosis(
+        lambda: read_environment(variables),
+        begin=report.begin,
+        tell=report.tell,
+        listens=args.listen,
+    )
     interrupted = False
     try:
         _interrupt_on_sigterm()
-        asyncio.run(diagnosis.run())
+        asyncio.run(_walk(diagnosis, report))
     except KeyboardInterrupt:
         interrupted = True
     status = _EXIT_INTERRUPTED if interrupted else _exit_status(diagnosis.findings)
-    report.conclude(diagnosis.findings, diagnosis.environment, status)
+    report.conclude(diagnosis, status)
     return status
 
 
+async def _walk(diagnosis: Diagnosis, report: _TextReport | _JsonReport) -> None:
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECS)
+            report.tick()
+
+    ticking = asyncio.create_task(tick())
+    try:
+        await diagnosis.run()
+    finally:
+        ticking.cancel()
+
+
 def _variables(args: argparse.Namespace) -> dict[str, str]:
-    """Join the file, the process's variables and the arguments; the latter win."""
-    path: Path = args.env_file or DEFAULT_ENV_FILE
-    variables: dict[str, str] = {}
-    if args.env_file is not None or path.is_file():
-        with path.open(encoding="utf-8") as file:
-            variables |= {name: value or "" for name, value in dotenv_values(stream=file).items()}
-    variables |= {name: value for name, value in os.environ.items() if value.strip()}
+    """What is set, with the arguments before it."""
+    variables = read_variables(args.env_file)
     if args.room:  # the one that is named, and not the other
         rooms = (DAILY_ROOM_URL, LIVEKIT_URL)
         chosen, other = rooms[::-1] if args.room.startswith(("wss:", "ws:")) else rooms
@@ -150,19 +168,29 @@ def _exit_status(findings: list[Finding]) -> int:
 
 
 class _TextReport:
-    """A line for each step, as soon as it is known."""
+    """A line for each step, as soon as it is known, and meanwhile the seconds that it takes."""
 
     def __init__(self) -> None:
         self._signs = Signs(sys.stdout)
         self._is_terminal = takes_colours(sys.stdout)
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-        self._width = width
+        self._width = columns(sys.stdout)
+        self._step: Step | None = None
+        self._began_at = 0.0
 
     def begin(self, step: Step) -> None:
-        if self._is_terminal:  # the line is written over when the step is done
-            self._write(f"     {_TITLES[step]} ...\r")
+        self._step, self._began_at = step, time.monotonic()
+        self._show_waiting("...")
+
+    def tick(self) -> None:
+        self._show_waiting(f"... {time.monotonic() - self._began_at:.0f} s")
+
+    def _show_waiting(self, so_far: str) -> None:
+        if self._is_terminal and self._step is not None:
+            # Written over when the step is done, which is longer.
+            self._write(f"     {_TITLES[self._step]:{_TITLE_WIDTH}} {so_far}\r")
 
     def tell(self, finding: Finding) -> None:
+        self._step = None
         sign = _SIGNS[finding.status]
         took = "" if finding.status is Status.SKIPPED else f"{finding.secs:.2f} s"
         head = f"{_TITLES[finding.step]:{_TITLE_WIDTH}}  {took:>7}  "
@@ -172,25 +200,38 @@ class _TextReport:
 
     def _tell(self, sign: str, head: str, text: str, mark: Sign | None = None) -> None:
         before = "" if mark is None else f"{self._signs.draw(mark)} "
-        indent = (
-            2 + self._signs.width + 2 + len(head) + (0 if mark is None else self._signs.width + 1)
-        )
-        room = max(self._width - indent, _NARROWEST)
-        lines = textwrap.wrap(text, min(room, 10_000), break_long_words=False) or [""]
-        self._write(f"  {sign}  {head}{before}{lines[0]}\n")
-        for line in lines[1:]:
+        shift = 0 if mark is None else self._signs.width + 1
+        indent = 2 + self._signs.width + 2 + len(head) + shift
+        if self._width is not None and self._width - indent < _NARROWEST:
+            # No room beside the head, so the text stands below it.
+            if mark is None:
+                self._write(f"  {sign}  {head.rstrip()}\n")
+            start, indent = " " * _SHALLOW, _SHALLOW + shift
+        else:
+            start = f"  {sign}  {head}"
+        room = None if self._width is None else max(self._width - indent, 1)
+        first, *rest = wrapped(text, room)
+        self._write(f"{start}{before}{first}\n")
+        for line in rest:
             self._write(f"{' ' * indent}{line}\n")
 
-    def conclude(
-        self, findings: list[Finding], environment: Environment | None, status: int
-    ) -> None:
-        failed = [_TITLES[f.step] for f in findings if f.status is Status.FAILED]
+    def conclude(self, diagnosis: Diagnosis, status: int) -> None:
+        failed = [_TITLES[f.step] for f in diagnosis.findings if f.status is Status.FAILED]
         if status == _EXIT_INTERRUPTED:
-            self._write("\nInterrupted.\n")
+            text = "Interrupted."
         elif failed:
-            self._write(f"\nFailed: {', '.join(failed)}.\n")
+            text = f"Failed: {', '.join(failed)}."
+        elif diagnosis.asked_sandbox:
+            text = (
+                "All is well with the sandbox on this machine: a bot with this environment speaks "
+                "through it. The hosted service was not asked, and nothing was billed."
+            )
         else:
-            self._write("\nAll is well: a bot with this environment has an avatar that speaks.\n")
+            text = (
+                "All is well: a bot with this environment has an avatar that speaks. The session "
+                "of this check is billed like any other."
+            )
+        self._write("\n" + "\n".join(wrapped(text, self._width)) + "\n")
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
@@ -206,14 +247,17 @@ class _JsonReport:
     def tell(self, finding: Finding) -> None:
         pass
 
-    def conclude(
-        self, findings: list[Finding], environment: Environment | None, status: int
-    ) -> None:
+    def tick(self) -> None:
+        pass
+
+    def conclude(self, diagnosis: Diagnosis, status: int) -> None:
+        environment = diagnosis.environment
         document: dict[str, Any] = {
             "ok": status == 0,
             "interrupted": status == _EXIT_INTERRUPTED,
             "api_url": environment and environment.api_url,
             "ws_url": environment and environment.ws_url,
+            "sandbox": diagnosis.asked_sandbox,
             "steps": [
                 {
                     "step": finding.step.value,
@@ -222,7 +266,7 @@ class _JsonReport:
                     "detail": finding.detail,
                     "remedy": finding.remedy,
                 }
-                for finding in findings
+                for finding in diagnosis.findings
             ],
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -18,11 +18,14 @@ from typing import Final, TypeVar
 import numpy as np
 
 from pipecat_agenthuman._credentials import redact
+from pipecat_agenthuman._environment import in_variables
 from pipecat_agenthuman.check.environment import Environment
+from pipecat_agenthuman.check.listener import CannotListenError, RoomListener, listening_in
 from pipecat_agenthuman.check.room import find_room
 from pipecat_agenthuman.client.api import (
     NO_RETRY,
     AgentHumanApi,
+    AvatarList,
     CreatedSession,
     RetryPolicy,
     Usage,
@@ -36,6 +39,7 @@ from pipecat_agenthuman.client.events import (
     PlaybackStopped,
     SpeechConfirmed,
 )
+from pipecat_agenthuman.client.faces import avatar_id, check_image_file, is_image_file
 from pipecat_agenthuman.errors import (
     AgentHumanError,
     ConnectError,
@@ -55,6 +59,11 @@ CLOSE_LIMIT_SECS: Final = 2.0
 
 SPEECH_SECS: Final = 1.0
 
+_ATTACK_SECS: Final = 0.02
+"""Soft to the ear, and soon enough loud for whoever measures when it begins."""
+SANDBOX_PLAN: Final = "Sandbox"
+"""The plan of which the sandbox says that its account has it."""
+
 _SHOWN_AVATARS: Final = 3
 
 _EventT = TypeVar("_EventT", Established, SpeechConfirmed, PlaybackStopped)
@@ -68,11 +77,17 @@ class Step(StrEnum):
     ACCOUNT = "account"
     AVATAR = "avatar"
     ROOM = "room"
+    LISTENER = "listener"
     SESSION = "session"
     CONNECTION = "connection"
+    APPEARANCE = "appearance"
     SPEECH = "speech"
+    VOICE = "voice"
     INTERRUPT = "interrupt"
     SESSION_END = "session_end"
+
+
+_BEFORE_A_SESSION: Final = (Step.API_KEY, Step.ACCOUNT, Step.AVATAR, Step.ROOM)
 
 
 class Status(StrEnum):
@@ -115,6 +130,7 @@ class Diagnosis:
         *,
         begin: Callable[[Step], None],
         tell: Callable[[Finding], None],
+        listens: bool | None = None,
     ) -> None:
         """Prepare; ``run`` walks.
 
@@ -122,21 +138,33 @@ class Diagnosis:
             environment: Returns where to look, or raises ``ValueError``: the first step.
             begin: Called with each step that is about to be walked.
             tell: Called with each finding.
+            listens: Whether somebody sits in the room and listens; None for wherever the service
+                is no sandbox, whose avatars join no room.
         """
         self.findings: list[Finding] = []
         self._read_environment = environment
         self._begin = begin
         self._tell = tell
+        self._listens = listens
         self._secrets: set[str] = set()
         self._environment: Environment | None = None
+        self._listener: RoomListener | None = None
         self._room: DailyRoom | LiveKitRoom | None = None
         self._usage = Usage()
+        self._avatar = ""
         self._created: CreatedSession | None = None
 
     @property
     def environment(self) -> Environment | None:
         """Where it looks, once that is known."""
         return self._environment
+
+    @property
+    def asked_sandbox(self) -> bool:
+        """Whether it was a sandbox that answered."""
+        environment = self._environment
+        is_local = environment is not None and environment.is_loopback
+        return is_local and self._usage.plan == SANDBOX_PLAN
 
     async def run(self) -> None:
         """Walk through all steps; what cannot be walked because of a failure is skipped.
@@ -152,12 +180,18 @@ class Diagnosis:
         async with api:
             await self._walk(Step.API_KEY, lambda: self._ask_usage(api, environment))
             await self._walk(Step.ACCOUNT, self._look_at_usage, Step.API_KEY)
-            await self._walk(Step.AVATAR, lambda: _find_avatar(api, environment), Step.API_KEY)
+            await self._walk(
+                Step.AVATAR, lambda: self._find_avatar(api, environment.avatar), Step.API_KEY
+            )
             await self._walk(Step.ROOM, lambda: self._enter_room(environment))
-            try:
-                await self._try_session(api, environment)
-            finally:
-                await self._walk(Step.SESSION_END, lambda: self._end(api), Step.SESSION)
+            async with AsyncExitStack() as seat:
+                await self._walk(
+                    Step.LISTENER, lambda: self._sit_down(environment, seat), Step.ROOM
+                )
+                try:
+                    await self._try_session(api, environment)
+                finally:
+                    await self._walk(Step.SESSION_END, lambda: self._end(api), Step.SESSION)
 
     # --- walking -----------------------------------------------------------------------
 
@@ -173,6 +207,8 @@ class Diagnosis:
         try:
             detail = await look()
             status = Status.PASSED
+        except CannotListenError as reason:
+            status, detail = Status.SKIPPED, f"skipped: {reason}"
         except AgentHumanError as error:
             detail, remedy = error.message, error.remedy
         except ValueError as error:
@@ -185,8 +221,8 @@ class Diagnosis:
             step,
             status,
             secs,
-            redact(detail, *self._secrets),
-            redact(remedy, *self._secrets),
+            in_variables(redact(detail, *self._secrets)),
+            in_variables(redact(remedy, *self._secrets)),
         )
         self.findings.append(finding)
         self._tell(finding)
@@ -215,23 +251,39 @@ class Diagnosis:
                     remedy="Start the sandbox with: pipecat-agenthuman sandbox",
                 ) from None
             raise
-        return "accepted"
+        if self.asked_sandbox:
+            return "accepted by the sandbox on this machine, which bills nothing"
+        return "accepted. The session below is billed like any other, by the minute begun"
 
     async def _look_at_usage(self) -> str:
         usage = self._usage
         minutes, free, most = usage.minutes_remaining, usage.sessions_available, usage.sessions_max
         if minutes is not None and minutes <= 0:
-            raise OutOfMinutesError("No minutes are left.", remedy="Add minutes to the account.")
+            raise OutOfMinutesError(
+                "No minutes are left.",
+                remedy="Add minutes to the account; what is left: pipecat-agenthuman usage.",
+            )
         if free is not None and free <= 0:
             raise RateLimitedError(
                 f"All {'sessions' if most is None else f'{most} session(s)'} are in use.",
                 status=None,
-                remedy="End one; a session that nobody uses ends by itself within 3 minutes.",
+                remedy="See them with: pipecat-agenthuman sessions. End one with --end ID; one "
+                "that nobody uses ends by itself within 3 minutes.",
             )
         told = [] if minutes is None else [f"{minutes:g} minutes left"]
         if free is not None:
             told.append(f"{free} of {'?' if most is None else most} sessions free")
         return ", ".join(told) or "the service does not say what is left"
+
+    async def _find_avatar(self, api: AgentHumanApi, wanted: str) -> str:
+        if is_image_file(wanted):
+            check_image_file(wanted)
+        self._avatar = await avatar_id(api, wanted)
+        if self._avatar != wanted:
+            return f"a picture on this machine, uploaded as {self._avatar}"
+        if wanted.startswith(("https://", "http://", "data:")):
+            return "an image; the service takes it on paid plans"
+        return _found(wanted, await api.list_avatars())
 
     async def _enter_room(self, environment: Environment) -> str:
         self._room, found = await find_room(environment.access)
@@ -239,27 +291,40 @@ class Diagnosis:
             self._secrets.add(self._room.token)
         return found
 
+    async def _sit_down(self, environment: Environment, seat: AsyncExitStack) -> str:
+        listens = not environment.is_loopback if self._listens is None else self._listens
+        if environment.access is None or not listens:
+            raise CannotListenError(
+                "the avatars of a sandbox join no room"
+                if environment.is_loopback
+                else "nobody is to listen"
+            )
+        listening = listening_in(_existing(self._room), environment.access)
+        self._listener = await seat.enter_async_context(listening)
+        return "somebody sits in the room and listens"
+
     # --- the session -------------------------------------------------------------------
 
     async def _try_session(self, api: AgentHumanApi, environment: Environment) -> None:
-        before = (Step.API_KEY, Step.ACCOUNT, Step.AVATAR, Step.ROOM)
-        await self._walk(Step.SESSION, lambda: self._create(api, environment), *before)
+        await self._walk(Step.SESSION, lambda: self._create(api, environment), *_BEFORE_A_SESSION)
         async with AsyncExitStack() as stack:
             conversation = None
             if self._created is not None:
                 init = SessionInit(self._created.session_id, self._created.session_token)
-                conversation = _Trial(environment.ws_url, init)
+                conversation = _Trial(environment.ws_url, init, self._listener)
                 stack.push_async_callback(conversation.close)
             for step, look, needed in (
-                (Step.CONNECTION, _Trial.connect, Step.SESSION),
-                (Step.SPEECH, _Trial.speak, Step.CONNECTION),
-                (Step.INTERRUPT, _Trial.interrupt, Step.SPEECH),
+                (Step.CONNECTION, _Trial.connect, (Step.SESSION,)),
+                (Step.APPEARANCE, _Trial.see, (Step.LISTENER, Step.CONNECTION)),
+                (Step.SPEECH, _Trial.speak, (Step.CONNECTION,)),
+                (Step.VOICE, _Trial.hear, (Step.APPEARANCE, Step.SPEECH)),
+                (Step.INTERRUPT, _Trial.interrupt, (Step.SPEECH,)),
             ):
-                await self._walk(step, lambda look=look: look(_existing(conversation)), needed)
+                await self._walk(step, lambda look=look: look(_existing(conversation)), *needed)
 
     async def _create(self, api: AgentHumanApi, environment: Environment) -> str:
         self._created = await api.create_session(
-            avatar=environment.avatar, room=_existing(self._room), retry=NO_RETRY
+            avatar=self._avatar, room=_existing(self._room), retry=NO_RETRY
         )
         self._secrets.add(self._created.session_token)
         return f"{self._created.session_id} was created"
@@ -275,7 +340,10 @@ class Diagnosis:
 class _Trial:
     """A connection, and waiting for its answers. Its own limits bound every wait."""
 
-    def __init__(self, url: str, init: SessionInit) -> None:
+    def __init__(self, url: str, init: SessionInit, listener: RoomListener | None) -> None:
+        self._listener = listener
+        self._created_at = time.monotonic()
+        self._confirmed_at = 0.0
         self._events: asyncio.Queue[ConnectionEvent | Loss] = asyncio.Queue()
         self._connection = Connection(url, init, on_event=self._events.put_nowait)
         self._running: asyncio.Task[None] | None = None
@@ -285,14 +353,24 @@ class _Trial:
         established = await self._answer(Established)
         return f"established {_ms(established.took_secs)} after session.init"
 
+    async def see(self) -> str:
+        appeared_at = await _existing(self._listener).await_avatar()
+        after_secs = max(appeared_at - self._created_at, 0.0)
+        return f"the avatar appeared {after_secs:.1f} s after its session was created"
+
     async def speak(self) -> str:
         self._connection.speak(_hum(SPEECH_SECS))
         confirmed = await self._answer(SpeechConfirmed)
+        self._confirmed_at = confirmed.at
         told = f"{SPEECH_SECS:g} s confirmed after {_ms(confirmed.took_secs)}"
         counted = confirmed.message.audio_samples
         if counted not in (None, confirmed.samples):
             told += f"; the server counted {counted} samples, {confirmed.samples} were sent"
         return told
+
+    async def hear(self) -> str:
+        heard_at = await _existing(self._listener).await_voice(self._confirmed_at)
+        return f"its voice was heard {heard_at - self._confirmed_at:.2f} s after the confirmation"
 
     async def interrupt(self) -> str:
         self._connection.interrupt()
@@ -322,30 +400,32 @@ class _Trial:
                 raise ConnectError(f"The server says: {event.error.error}.", remedy=entry.remedy)
 
 
-async def _find_avatar(api: AgentHumanApi, environment: Environment) -> str:
-    avatar = environment.avatar
-    if avatar.startswith(("https://", "http://", "data:")):
-        return "an image; the service takes it on paid plans"
-    listed = await api.list_avatars()
-    own = {known.avatar_id for known in listed.my_avatars}
-    public = {known.avatar_id for known in listed.public_avatars}
-    if avatar in own:
-        return f"{avatar} is one of this account's own"
-    if avatar in public:
-        return f"{avatar} is a public one"
+def _found(wanted: str, listed: AvatarList) -> str:
+    """Say whose an avatar is; raises ``ConnectError`` if the key may not use it."""
+    own = {avatar.avatar_id for avatar in listed.my_avatars}
+    public = {avatar.avatar_id for avatar in listed.public_avatars}
+    if wanted in own:
+        return f"{wanted} is one of this account's own"
+    if wanted in public:
+        return f"{wanted} is a public one"
     known = [*sorted(own), *sorted(public)]
     raise ConnectError(
-        f"{avatar} is not one of the {len(known)} avatars that this key may use.",
-        remedy=f"For example {', '.join(known[:_SHOWN_AVATARS])}." if known else "",
+        f"{wanted} is not one of the {len(known)} avatars that this key may use.",
+        remedy=(
+            f"For example {', '.join(known[:_SHOWN_AVATARS])}. See all with: "
+            "pipecat-agenthuman avatars"
+            if known
+            else "Make one with: pipecat-agenthuman avatars --upload FILE"
+        ),
     )
 
 
 def _hum(secs: float) -> bytes:
-    """Make a soft sound that swells and fades: 16 kHz mono PCM."""
+    """Make a soft sound that begins at once and fades: 16 kHz mono PCM."""
     times = np.arange(round(secs * WIRE_SAMPLE_RATE)) / WIRE_SAMPLE_RATE
     hum = np.sin(2 * math.pi * 180 * times) + 0.4 * np.sin(2 * math.pi * 360 * times)
-    swell = np.sin(math.pi * times / secs) ** 2
-    return np.rint(2500 * hum * swell).astype("<i2").tobytes()
+    fade = np.minimum(times / _ATTACK_SECS, 1.0) * (1.0 - times / secs)
+    return np.rint(2500 * hum * fade).astype("<i2").tobytes()
 
 
 _T = TypeVar("_T")

@@ -25,7 +25,7 @@ from pipecat_agenthuman._environment import (
     Variable,
     is_placeholder,
 )
-from pipecat_agenthuman.errors import AgentHumanError
+from pipecat_agenthuman.errors import MissingVariablesError
 
 _MEANINGS: Final = {
     API_KEY: "the key of the Agent Human account",
@@ -36,10 +36,6 @@ _MEANINGS: Final = {
     LIVEKIT_API_KEY: f"to sign its token; or {LIVEKIT_AVATAR_TOKEN.name} or --token",
     LIVEKIT_API_SECRET: "likewise",
 }
-
-
-class MissingVariablesError(AgentHumanError, ValueError):
-    """Something is not set that a bot cannot do without."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from pipecat_agenthuman._credentials import quoted, redact
-from pipecat_agenthuman._environment import DAILY_ROOM_URL, LIVEKIT_ROOM_NAME, LIVEKIT_URL
+from pipecat_agenthuman._environment import (
+    DAILY_API_KEY,
+    DAILY_ROOM_URL,
+    LIVEKIT_API_KEY,
+    LIVEKIT_API_SECRET,
+    LIVEKIT_ROOM_NAME,
+    LIVEKIT_URL,
+)
 from pipecat_agenthuman.check.environment import DailyAccess, LiveKitAccess
 from pipecat_agenthuman.errors import RoomTokenError
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
@@ -58,7 +65,12 @@ async def find_room(
 
 async def _find_daily_room(access: DailyAccess) -> tuple[DailyRoom, str]:
     if access.token:
-        _judge(access.token, read_daily_token, make="await DailyRoom.mint(url)", url=access.url)
+        _judge(
+            access.token,
+            read_daily_token,
+            make=f"set {DAILY_API_KEY.name}, and no token",
+            url=access.url,
+        )
         room = DailyRoom(access.url, access.token)
         return room, f"{room.url}, with the token that was given"
     room = await DailyRoom.mint(access.url, api_key=access.api_key, api_url=access.api_url)
@@ -68,7 +80,9 @@ async def _find_daily_room(access: DailyAccess) -> tuple[DailyRoom, str]:
 async def _find_livekit_room(access: LiveKitAccess) -> tuple[LiveKitRoom, str]:
     if access.token:
         claims = _judge(
-            access.token, read_livekit_token, make="await LiveKitRoom.mint(url, room_name=…)"
+            access.token,
+            read_livekit_token,
+            make=f"set {LIVEKIT_API_KEY.name} and {LIVEKIT_API_SECRET.name}, and no token",
         )
         room, name = LiveKitRoom(access.url, access.token), claims.room_name if claims else None
         if access.room_name and name is not None and name != access.room_name:

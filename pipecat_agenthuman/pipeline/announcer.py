@@ -50,6 +50,7 @@ EVENTS: Final = (
     "on_avatar_error",
     "on_avatar_ready",
     "on_session_ending",
+    "on_minutes_low",
 )
 """Names of the events for which a user may register handlers."""
 
@@ -79,6 +80,13 @@ class AvatarAbsent:
 
 
 @dataclass(frozen=True, slots=True)
+class AvatarDoubtful:
+    """The avatar did not do as it was told; its session goes on."""
+
+    error: AgentHumanError
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnding:
     """The session ends soon, and no other takes over.
 
@@ -89,7 +97,26 @@ class SessionEnding:
     left_secs: float
 
 
-News = ConnectionEvent | SessionLost | AvatarReady | AvatarAbsent | SessionEnding
+@dataclass(frozen=True, slots=True)
+class MinutesLow:
+    """The account has few minutes left.
+
+    Attributes:
+        minutes_left: About how many.
+    """
+
+    minutes_left: float
+
+
+News = (
+    ConnectionEvent
+    | SessionLost
+    | AvatarReady
+    | AvatarAbsent
+    | AvatarDoubtful
+    | SessionEnding
+    | MinutesLow
+)
 
 
 class Announcer:
@@ -183,8 +210,21 @@ class Announcer:
                     f"Until it appears {self._voice}; its session goes on, and minutes with it."
                 )
                 await self.report(session_report(error, meaning, final=False))
+            case AvatarDoubtful(error=error):
+                meaning = (
+                    "Its session goes on, and is replaced if that repeats."
+                    if self._renewable
+                    else "Its session goes on: it was made elsewhere and cannot be replaced."
+                )
+                await self.report(session_report(error, meaning, final=False))
             case SessionEnding(left_secs=left_secs):
                 await self._notify("on_session_ending", left_secs)
+            case MinutesLow(minutes_left=minutes_left):
+                logger.warning(
+                    f"{self._processor}: about {minutes_left:g} minutes are left on the account. "
+                    f"When they are used up there is no avatar, and {self._voice}. Add minutes."
+                )
+                await self._notify("on_minutes_low", minutes_left)
             case SpeechConfirmed(message=message, samples=samples):
                 count = samples if message.audio_samples is None else message.audio_samples
                 await push(AgentHumanSpeakConfirmedFrame(count, event=message.event))

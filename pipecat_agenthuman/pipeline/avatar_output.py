@@ -35,6 +35,7 @@ from pipecat_agenthuman.pipeline.rounds import Rounds
 from pipecat_agenthuman.pipeline.sinks import AvatarSink, Sink
 from pipecat_agenthuman.pipeline.transport_output import TransportOutput
 from pipecat_agenthuman.playout.cues import Cue, Release, Speaking, Started, Stopped
+from pipecat_agenthuman.playout.latency import Latency, LatencySource
 from pipecat_agenthuman.playout.originals import Originals
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
@@ -106,6 +107,7 @@ class AvatarOutput:
         )
         self.heard_at = -math.inf
         self.heard_audio = HeardAudio()
+        self._meter.believes(self.latency)
 
     # --- looking -----------------------------------------------------------------------
 
@@ -143,6 +145,18 @@ class AvatarOutput:
         """Seconds until all that was written is heard, if nothing goes wrong."""
         return self.playout.remaining_secs(self.now())
 
+    @property
+    def measures_latency(self) -> bool:
+        """Whether what is heard of the avatar counts, so that somebody should listen."""
+        return self.playout.pace.measures_latency
+
+    @property
+    def latency(self) -> Latency:
+        """From a confirmation to the sound in the room, as it counts for the next utterance."""
+        if not self.measures_latency:
+            return Latency(self.playout.pace.avatar_latency_secs, LatencySource.SET)
+        return self.playout.hearing.latency
+
     # --- who speaks --------------------------------------------------------------------
 
     def takes_floor(self) -> bool:
@@ -177,6 +191,12 @@ class AvatarOutput:
     def change_pace(self, pace: Pace) -> None:
         """Send at another pace, from the next utterance on."""
         self.playout.pace = pace
+        self._meter.believes(self.latency)
+
+    def adopt_latency(self) -> None:
+        """Let what was heard count from the next utterance on, unless the latency is fixed."""
+        self.playout.adopt_latency()
+        self._meter.believes(self.latency)
 
     # --- frames out --------------------------------------------------------------------
 

@@ -13,7 +13,9 @@ from pipecat_agenthuman.errors import (
     AgentHumanError,
     AvatarAbsentError,
     AvatarLeftError,
+    AvatarUnheardError,
     BotRemovedError,
+    InterruptIgnoredError,
     LostConnectionError,
 )
 from pipecat_agenthuman.wire.protocol import ServerError, ServerErrorCode
@@ -132,4 +134,24 @@ def avatar_absent(wait_secs: float) -> AvatarAbsentError:
         f"No avatar appeared in the room within {wait_secs:g} s, although its session is up.",
         remedy="Check that its token belongs to this room and has not expired, that the room has "
         "a free place, and that the transport knows its identity (avatar=AvatarIdentity(...)).",
+    )
+
+
+# --- somebody does not do as they were told ----------------------------------------------
+
+
+def avatar_unheard() -> AvatarUnheardError:
+    """Nothing came out of the room."""
+    return AvatarUnheardError(
+        "The avatar confirmed speech, and its microphone in the room stayed silent.",
+        remedy="Check whether its microphone is muted in the room, and tell Agent Human the "
+        "session's id if it goes on.",
+    )
+
+
+def interrupt_ignored() -> InterruptIgnoredError:
+    """What was interrupted went on."""
+    return InterruptIgnoredError(
+        "The avatar confirmed an interruption, and was heard going on with what it was to stop.",
+        remedy="Tell Agent Human the session's id if it goes on.",
     )

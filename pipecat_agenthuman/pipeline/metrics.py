@@ -13,13 +13,14 @@ from pipecat.frames.frames import MetricsFrame
 from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 
+from pipecat_agenthuman.playout.latency import ASSUMED_LATENCY_SECS, Latency
 from pipecat_agenthuman.wire.pcm import to_secs
 
 
 class TimeToJoinMetricsData(MetricsData):
     """From bringing a session up to the avatar being ready to speak.
 
-    Parameters:
+    Attributes:
         value: Seconds.
     """
 
@@ -29,7 +30,7 @@ class TimeToJoinMetricsData(MetricsData):
 class InterruptMetricsData(MetricsData):
     """From an interruption to the server's confirmation that playback has stopped.
 
-    Parameters:
+    Attributes:
         value: Seconds.
     """
 
@@ -39,7 +40,7 @@ class InterruptMetricsData(MetricsData):
 class FirstConfirmationMetricsData(MetricsData):
     """From an utterance's first audio frame to the server's first confirmation of it.
 
-    Parameters:
+    Attributes:
         value: Seconds.
     """
 
@@ -49,11 +50,26 @@ class FirstConfirmationMetricsData(MetricsData):
 class RoundTripMetricsData(MetricsData):
     """The latest WebSocket ping, told once for each utterance.
 
-    Parameters:
+    Attributes:
         value: Seconds.
     """
 
     value: float
+
+
+class AvatarLatencyMetricsData(MetricsData):
+    """From a confirmation to the sound in the room, told once for each utterance.
+
+    Parameters:
+        value: Seconds.
+        source: ``heard`` in the room, ``assumed`` where nothing was heard yet, or ``set`` by
+            ``avatar_latency_secs``.
+        quality: If it was heard, how well what was heard fits what was said, from 0 to 1.
+    """
+
+    value: float
+    source: str
+    quality: float | None = None
 
 
 @dataclass
@@ -83,6 +99,12 @@ class ServiceStats:
         time_to_join_secs: Latest time from bringing a session up to the avatar being ready.
         interrupt_secs: Latest time from an interruption to its confirmation.
         round_trip_secs: Latest WebSocket ping.
+        avatar_latency_secs: From a confirmation to the sound in the room, as it counts for the
+            next utterance.
+        avatar_latency_source: Where that comes from: ``heard`` in the room, ``assumed`` where
+            nothing was heard yet, or ``set`` by ``avatar_latency_secs``.
+        avatar_latency_quality: If it was heard, how well what was heard fits what was said,
+            from 0 to 1.
         errors: How often each error code was seen.
     """
 
@@ -102,6 +124,9 @@ class ServiceStats:
     time_to_join_secs: float | None = None
     interrupt_secs: float | None = None
     round_trip_secs: float | None = None
+    avatar_latency_secs: float = ASSUMED_LATENCY_SECS
+    avatar_latency_source: str = "assumed"
+    avatar_latency_quality: float | None = None
     errors: dict[str, int] = field(default_factory=dict[str, int])
 
     def snapshot(self) -> ServiceStats:
@@ -172,7 +197,19 @@ class Meter:
         self._figures += (
             FirstConfirmationMetricsData(processor=name, value=audio_took_secs),
             RoundTripMetricsData(processor=name, value=round_trip_secs),
+            AvatarLatencyMetricsData(
+                processor=name,
+                value=self._stats.avatar_latency_secs,
+                source=self._stats.avatar_latency_source,
+                quality=self._stats.avatar_latency_quality,
+            ),
         )
+
+    def believes(self, latency: Latency) -> None:
+        """The clock counts with a latency, from the next utterance on."""
+        self._stats.avatar_latency_secs = latency.secs
+        self._stats.avatar_latency_source = latency.source.value
+        self._stats.avatar_latency_quality = latency.quality
 
     def rejected(self, samples: int) -> None:
         """The server refused speech."""

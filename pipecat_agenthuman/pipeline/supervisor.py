@@ -28,11 +28,7 @@ from pipecat_agenthuman.client.events import (
 from pipecat_agenthuman.client.retry import RenewalPolicy
 from pipecat_agenthuman.client.session import Session, SessionState
 from pipecat_agenthuman.client.sources import SessionSource
-from pipecat_agenthuman.errors import (
-    AgentHumanError,
-    AvatarUnavailableError,
-    WrongPlaceError,
-)
+from pipecat_agenthuman.errors import AgentHumanError, AvatarUnavailableError, WrongPlaceError
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline.announcer import (
     Announcer,
@@ -47,7 +43,9 @@ from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.pipeline.error_reports import avatar_absent, avatar_left, bot_removed
 from pipecat_agenthuman.pipeline.fallback import Fallback
 from pipecat_agenthuman.pipeline.lifetime import EMPTY_ROOM_SECS, EndKind, Stay, life_end
+from pipecat_agenthuman.pipeline.listening import Listening
 from pipecat_agenthuman.pipeline.metrics import Meter
+from pipecat_agenthuman.pipeline.minutes import watch_minutes
 from pipecat_agenthuman.pipeline.readiness import Readiness
 
 START_WAIT_SECS: Final = 15.0
@@ -59,7 +57,7 @@ RETURN_WAIT_SECS: Final = 5.0
 _EMPTY_ROOM: Final = "everybody has left the room"
 _CAPPED: Final = "max_session_secs is over"
 
-_OF_ONE_SESSION: Final = ("start", "avatar", "life", "renewal")
+_OF_ONE_SESSION: Final = ("start", "avatar", "life", "minutes", "renewal")
 """Background work that ends with the session for which it was begun."""
 
 
@@ -101,6 +99,7 @@ class Supervisor:
         driver: PlayoutDriver,
         announcer: Announcer,
         readiness: Readiness,
+        listening: Listening,
         meter: Meter,
         options: SupervisorOptions,
     ) -> None:
@@ -115,6 +114,7 @@ class Supervisor:
             driver: Runs the speech against the clock.
             announcer: Tells of everything.
             readiness: Is told whether the avatar may come.
+            listening: Hears what the avatar says in the room.
             meter: Counts.
             options: How to keep sessions.
         """
@@ -126,6 +126,7 @@ class Supervisor:
         self._driver = driver
         self._announcer = announcer
         self._readiness = readiness
+        self._listening = listening
         self._meter = meter
         self._options = options
         self._session = Session(
@@ -148,6 +149,8 @@ class Supervisor:
         if not self._background.began("driver"):
             self._background.spawn("driver", self._driver.run)
             self._background.spawn("announcer", self._announcer.run)
+            replace = self._replace if self._session.renewable else None
+            self._background.spawn("listening", partial(self._listening.run, replace))
 
     def bring_up(self, *, avatar_is_announced: bool) -> None:
         """Bring a session up, in the background. Idempotent.
@@ -260,15 +263,16 @@ class Supervisor:
             case SessionLost():
                 self._mourn(event)
             case SpeechConfirmed():
-                now = self._output.now()
-                self._output.avatar.confirmed(event.at, now, overtook=event.overtook)
+                self._output.avatar.confirmed(event.at, self._output.now(), overtook=event.overtook)
             case ErrorReported(speech_rejected=True):
                 self._output.avatar.rejected(self._output.now(), overtook=event.overtook)
             case PlaybackStopped():
+                self._output.playout.hearing.stopped(self._output.now())
                 self._meter.interrupt_confirmed(event.took_secs)
             case _:
                 pass
         self._output.rounds.wake()
+        self._listening.look()
         self._announcer.take(event)
         if isinstance(event, Established) and self._availability.is_there:
             self._welcome_avatar()
@@ -276,12 +280,15 @@ class Supervisor:
     def _welcome(self) -> None:
         """A session is up; its avatar is there, or on its way."""
         self._meter.established()
+        self._listening.expect_another()
         self._background.stop("start")
         connection = self._session.connection
         if connection is not None:
             self._output.avatar.attach(connection)
         self._availability.session_established()
         self._background.spawn("life", self._watch_life)
+        left = self._session.minutes_left
+        self._background.spawn("minutes", partial(watch_minutes, left, self._announcer.take))
         if not self._availability.is_there:
             self._background.spawn("avatar", self._await_avatar)
 

@@ -82,6 +82,13 @@ def changes_audio(transport: BaseOutputTransport) -> bool:
     return getattr(params, "audio_out_filter", None) is not None
 
 
+def video_size(transport: BaseOutputTransport | None) -> tuple[int | None, int | None]:
+    """Width and height of an output transport's video in pixels, as far as it tells."""
+    params: object = getattr(transport, "_params", None)
+    width, height = (getattr(params, f"video_out_{side}", None) for side in ("width", "height"))
+    return width, height
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkFormat:
     """The pieces in which a transport plays.

@@ -2,7 +2,8 @@
 
 The avatar never reports playback. The model is one sentence: a confirmed message of *n*
 samples starts to sound at the later of *confirmation + avatar latency* and *the end of what
-was confirmed before*, and lasts *n* / 16000 seconds.
+was confirmed before*, and lasts *n* / 16000 seconds. Where another latency counts from a message
+on, it counts for what that one follows, too, as far as two sounds do not overlap.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE, to_secs
 
 _ROUNDING_SAMPLES: Final = 0.01
 """So that a sample has been heard at the time that ``time_of`` gives for its end."""
+
+
+_ROUNDING_SECS: Final = 1e-6
+"""Less is no gap between two messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class PlayoutClock:
         self._stretches: deque[Stretch] = deque()
         self._end = 0
         self._ends_at = -math.inf
+        self._queue_ends_at = -math.inf  # when it would all be over without any latency
         self._silent_from = -math.inf
 
     @property
@@ -79,14 +85,20 @@ class PlayoutClock:
         """When the last sound ends: ``ends_at``, but rejected messages do not count."""
         return self._silent_from
 
-    def confirm(self, end: int, earliest: float) -> None:
+    def confirm(self, end: int, at: float, latency_secs: float = 0.0) -> None:
         """Put a confirmed message behind the last one.
 
         Args:
             end: Position behind its last sample.
-            earliest: Confirmation plus latency: it cannot sound before.
+            at: When it was confirmed: it is played then, or behind what was confirmed before.
+            latency_secs: How much later it sounds.
         """
-        self._append(Stretch(self._end, end, max(earliest, self._ends_at)))
+        played_at = max(at, self._queue_ends_at)
+        self._queue_ends_at = played_at + to_secs(end - self._end)
+        starts_at = played_at + latency_secs
+        if starts_at < self._ends_at + _ROUNDING_SECS:
+            starts_at = self._ends_at
+        self._append(Stretch(self._end, end, starts_at))
         self._silent_from = self._ends_at
 
     def skip(self, end: int, now: float) -> None:
@@ -98,6 +110,7 @@ class PlayoutClock:
         self._stretches.clear()
         self._end = position
         self._ends_at = self._silent_from = now
+        self._queue_ends_at = -math.inf
 
     def recall(self, now: float) -> None:
         """Take back what has not sounded yet; what has stays, to the sample."""
@@ -106,6 +119,7 @@ class PlayoutClock:
         self._stretches = deque(replace(one, end=min(one.end, heard)) for one in sounded)
         self._end = heard
         self._ends_at = self._silent_from = min(self._ends_at, now)
+        self._queue_ends_at = -math.inf
 
     def delay(self, now: float, secs: float) -> None:
         """What has not sounded yet sounds later.

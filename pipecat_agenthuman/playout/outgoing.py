@@ -15,6 +15,7 @@ from typing import Final, Generic, TypeVar
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
 from pipecat_agenthuman.playout.cues import CueSheet, Release
+from pipecat_agenthuman.playout.hearing import Hearing
 from pipecat_agenthuman.playout.marks import Marks
 from pipecat_agenthuman.playout.pacing import (
     MIN_MESSAGE_SECS,
@@ -73,6 +74,7 @@ class Outgoing(Generic[ItemT]):
         utterances: Utterances,
         marks: Marks[ItemT],
         cues: CueSheet[ItemT],
+        hearing: Hearing,
     ) -> None:
         """Send nothing yet.
 
@@ -82,6 +84,7 @@ class Outgoing(Generic[ItemT]):
             utterances: Where they begin and end, and at what pace they go.
             marks: What bars the way.
             cues: What else is due.
+            hearing: Is told what is to sound where it can be heard.
         """
         self.confirm_secs = 0.0
         self._tape = tape
@@ -89,6 +92,7 @@ class Outgoing(Generic[ItemT]):
         self._utterances = utterances
         self._marks = marks
         self._cues = cues
+        self._hearing = hearing
         self._sent = 0
         self._in_flight: deque[_InFlight] = deque()
         self._recent_sizes: deque[int] = deque(maxlen=_REMEMBERED_SIZES)
@@ -142,7 +146,7 @@ class Outgoing(Generic[ItemT]):
         self._recent_sizes.append(samples)
         start, self._sent = self._sent, self._sent + samples
         first_audio_at = self._utterances.first_audio_in(start, self._sent)
-        latency_secs = span.pace.avatar_latency_secs
+        latency_secs = span.pace.latency_secs
         self._in_flight.append(_InFlight(self._sent, latency_secs, first_audio_at))
         return SpeechMessage(self._tape.read(start, self._sent))
 
@@ -284,6 +288,7 @@ class Outgoing(Generic[ItemT]):
         self._sent = heard
         self._in_flight.clear()
         self._clock.recall(now)
+        self._hearing.forget()
         return samples
 
     # --- the tape changes --------------------------------------------------------------
@@ -356,7 +361,12 @@ class Outgoing(Generic[ItemT]):
             if message.rejected:
                 self._skip(message.end, now)
             elif message.confirmed_at is not None:
-                self._clock.confirm(message.end, message.confirmed_at + message.latency_secs)
+                self._hearing.confirmed(
+                    self._tape.read(self._clock.end, message.end),
+                    message.confirmed_at,
+                    begins=message.first_audio_at is not None,
+                )
+                self._clock.confirm(message.end, message.confirmed_at, message.latency_secs)
             else:
                 return
             self._in_flight.popleft()
@@ -380,7 +390,7 @@ class Outgoing(Generic[ItemT]):
         """From when on the backlog may be sent; infinity if that needs news."""
         span = self._span()
         available = span.end - self._sent
-        reaches_silence = self._clock.ends_at <= now + span.pace.avatar_latency_secs
+        reaches_silence = self._clock.ends_at <= now + span.pace.latency_secs
         if not self._in_flight and reaches_silence:
             enough = span.pace.first_message_secs(self.confirm_secs, self._piece_secs)
             if span.flushes or to_secs(available) >= enough:
@@ -391,7 +401,7 @@ class Outgoing(Generic[ItemT]):
             # More comes, and goes with it, unless the TTS service stalls just here.
             if self._in_flight:
                 return math.inf
-            until_silence = span.pace.avatar_latency_secs + self.confirm_secs + SLACK_SECS
+            until_silence = span.pace.latency_secs + self.confirm_secs + SLACK_SECS
             return max(self._clock.ends_at - until_silence, now)
         refill = min(available, to_samples(REFILL_SECS))
         if self._room(now) >= refill:

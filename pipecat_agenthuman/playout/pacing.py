@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from pipecat_agenthuman._arguments import check_secs
+from pipecat_agenthuman.playout.latency import ASSUMED_LATENCY_SECS
 from pipecat_agenthuman.wire.pcm import to_samples
 
 REFILL_SECS: Final = 0.25
@@ -39,6 +40,8 @@ class Pace:
 
     Attributes:
         avatar_latency_secs: From a confirmation to the sound in the room.
+        measures_latency: Whether that is what is heard, and not fixed.
+        listener_delay_secs: From the sound in the room to a caller's ear.
         max_lead_secs: Most unheard audio at the server, or None for no limit. Where that
             little would tear a gap, it is raised to what latency and round trip need.
         min_first_message_secs: Least audio in a message that meets an empty queue.
@@ -47,7 +50,9 @@ class Pace:
             avoided: the next message is confirmed only after this one has sounded.
     """
 
-    avatar_latency_secs: float = 0.5
+    avatar_latency_secs: float = ASSUMED_LATENCY_SECS
+    measures_latency: bool = False
+    listener_delay_secs: float = 0.0
     max_lead_secs: float | None = 3.0
     min_first_message_secs: float = 0.04
     max_first_message_secs: float = 0.4
@@ -61,13 +66,16 @@ class Pace:
         """
         for field in fields(self):
             value: object = getattr(self, field.name)
-            if value is not None or field.name != "max_lead_secs":
+            is_unlimited = value is None and field.name == "max_lead_secs"
+            if field.name != "measures_latency" and not is_unlimited:
                 check_secs(field.name, value)
-        if self.avatar_latency_secs > LONGEST_LATENCY_SECS:
-            raise ValueError(
-                f"avatar_latency_secs must be at most {LONGEST_LATENCY_SECS:g} seconds, got "
-                f"{self.avatar_latency_secs}: was it meant in milliseconds?"
-            )
+        for name in ("avatar_latency_secs", "listener_delay_secs"):
+            secs: float = getattr(self, name)
+            if secs > LONGEST_LATENCY_SECS:
+                raise ValueError(
+                    f"{name} must be at most {LONGEST_LATENCY_SECS:g} seconds, got {secs}: was "
+                    "it meant in milliseconds?"
+                )
         if self.min_first_message_secs > self.max_first_message_secs:
             raise ValueError(
                 f"min_first_message_secs ({self.min_first_message_secs}) must not exceed "
@@ -78,6 +86,17 @@ class Pace:
                 f"max_message_secs must be from 0.02 to {LONGEST_MESSAGE_SECS:.0f} seconds, "
                 f"got {self.max_message_secs}."
             )
+
+    @property
+    def latency_secs(self) -> float:
+        """From a confirmation to the sound as a caller hears it."""
+        return self.avatar_latency_secs + self.listener_delay_secs
+
+    def measured(self, latency_secs: float) -> Pace:
+        """The pace at a latency that was heard; the same if the latency is fixed."""
+        if not self.measures_latency:
+            return self
+        return replace(self, avatar_latency_secs=latency_secs)
 
     def first_message_secs(self, confirm_secs: float, piece_secs: float) -> float:
         """Audio for a message that meets an empty queue.
@@ -96,7 +115,7 @@ class Pace:
         """Most unheard audio at the server, never so little that a gap would follow."""
         if self.max_lead_secs is None:
             return math.inf
-        needed = self.avatar_latency_secs + confirm_secs + 2 * REFILL_SECS
+        needed = self.latency_secs + confirm_secs + 2 * REFILL_SECS
         return max(self.max_lead_secs, needed)
 
 

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
 from pipecat_agenthuman.playout.cues import STALL_LIMIT_SECS, Cue, CueSheet
+from pipecat_agenthuman.playout.hearing import Hearing
 from pipecat_agenthuman.playout.marks import Bar, Mark, Marks
 from pipecat_agenthuman.playout.outgoing import Outgoing
 from pipecat_agenthuman.playout.pacing import Pace
@@ -38,6 +39,7 @@ class Playout(Generic[ItemT]):
 
     Attributes:
         outgoing: What is sent next, and what became of it.
+        hearing: What is heard of it in the room, where somebody can listen.
     """
 
     def __init__(self, pace: Pace | None = None) -> None:
@@ -48,6 +50,7 @@ class Playout(Generic[ItemT]):
         """
         self._tape = Tape()
         self._clock = PlayoutClock()
+        self.hearing = Hearing()
         self._utterances = Utterances(pace or Pace())
         self._marks: Marks[ItemT] = Marks()
         self._cues = CueSheet(self._marks, self._clock, self._utterances)
@@ -57,6 +60,7 @@ class Playout(Generic[ItemT]):
             utterances=self._utterances,
             marks=self._marks,
             cues=self._cues,
+            hearing=self.hearing,
         )
         self._written_at = -math.inf
         self._items_before = 0  # the open utterance
@@ -71,7 +75,15 @@ class Playout(Generic[ItemT]):
 
     @pace.setter
     def pace(self, pace: Pace) -> None:
-        self._utterances.pace = pace
+        self._utterances.pace = pace.measured(self.hearing.latency.secs)
+
+    def adopt_latency(self) -> None:
+        """Let the latency that was heard count for the next utterance that opens.
+
+        It never counts within one: what was begun at one latency ends at it, so no moment that
+        was told moves.
+        """
+        self.pace = self.pace
 
     @property
     def start(self) -> int:
@@ -103,7 +115,7 @@ class Playout(Generic[ItemT]):
         unconfirmed = to_secs(self._tape.end - self._clock.end)
         if not unconfirmed:
             return scheduled
-        latency_secs = self._utterances.pace_at(self.outgoing.position).avatar_latency_secs
+        latency_secs = self._utterances.pace_at(self.outgoing.position).latency_secs
         return max(scheduled, self.outgoing.confirm_secs + latency_secs) + unconfirmed
 
     def under_way(self, now: float) -> bool:
@@ -333,6 +345,7 @@ class Playout(Generic[ItemT]):
             self._marks.end_at(tape.end)
         if send_interrupt:
             self.outgoing.restart(relaid.origin, now)
+            self.hearing.cut(now)
         self.outgoing.begin_backlog(now)
         stopped = not keeps and self._cues.cut(tape.end)
         return Interruption(send_interrupt, stopped, heard, relaid.dropped)
@@ -391,3 +404,4 @@ class Playout(Generic[ItemT]):
         self._early.clear()
         self._utterances.clear()
         self.outgoing.restart(self._tape.end, -math.inf)
+        self.hearing.forget()

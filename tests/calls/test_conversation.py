@@ -27,11 +27,11 @@ from pipecat.workers.runner import WorkerRunner
 
 from pipecat_agenthuman import AgentHumanDailyTransport, AgentHumanVideoService, DailyRoom
 from pipecat_agenthuman.sandbox import Fault
+from pipecat_agenthuman.testing import ScriptedLLM
 from tests.support.calls import LATENCY_SECS
 from tests.support.conversation import (
     LONG_ANSWER,
     Conversation,
-    ScriptedLLM,
     bot_speech,
     loud,
     make_tts,

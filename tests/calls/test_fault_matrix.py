@@ -726,7 +726,7 @@ def test_every_kind_of_fault_is_in_the_matrix_at_every_moment_at_which_it_can_st
 
 
 def test_the_documentation_shows_this_matrix() -> None:
-    page = Path(__file__).parents[2] / "docs" / "reliability.md"
+    page = Path(__file__).parents[2] / "docs" / "reliability" / "fault-matrix.md"
     assert overview() in page.read_text(encoding="utf-8"), f"it should be:\n{overview()}"
 
 

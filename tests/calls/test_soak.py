@@ -1,7 +1,7 @@
 """Thousands of utterances: the memory stays flat and the books balance.
 
 Two soaks: thousands of utterances in virtual time through the playout and the ledger of
-commands, and two thousand short ones through real pipelines and sockets. ``AGENTHUMAN_SOAK``
+commands, and a thousand short ones through real pipelines and sockets. ``AGENTHUMAN_SOAK``
 multiplies both, for one ``AGENTHUMAN_SOAK=20 uv run pytest tests/calls/test_soak.py``.
 """
 
@@ -201,9 +201,9 @@ def test_thousands_of_utterances_in_virtual_time(seed: int, rejections: bool):
 # --- whole calls -----------------------------------------------------------------------
 
 UTTERANCES = 250 * LONGER
-CALLS = 8
+CALLS = 4
 UTTERANCES_IN_REAL_TIME = 60
-CALLS_IN_REAL_TIME = 4
+CALLS_IN_REAL_TIME = 2
 
 TIRELESS = RenewalPolicy(
     max_attempts=100_000, max_total_secs=100_000, first_pause_secs=0.01, max_pause_secs=0.05

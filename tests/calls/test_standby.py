@@ -1,4 +1,4 @@
-"""Two avatars in a ``ServiceSwitcher``, as ``docs/reliability.md`` advises: one voice at a time.
+"""Two avatars in a ``ServiceSwitcher``, as ``docs/reference/events.md`` has it: a voice at a time.
 
 Between them, and with the transport that says what the first could not.
 """

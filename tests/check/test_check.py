@@ -31,6 +31,8 @@ from pipecat_agenthuman.check.room import find_room
 from pipecat_agenthuman.cli import main
 from pipecat_agenthuman.errors import RoomTokenError
 from pipecat_agenthuman.sandbox import Fault, Sandbox
+from tests.support.pictures import PNG
+from tests.support.terminals import in_a_terminal
 from tests.support.web_tokens import web_token
 
 ROOM_URL = "https://example.daily.co/room"
@@ -96,7 +98,10 @@ def test_every_step_passes_against_the_sandbox(agenthuman_sandbox: Sandbox, chec
     steps = check()
     assert check.status == 0
     assert list(steps) == [step.value for step in Step]
-    assert {step["status"] for step in steps.values()} == {"passed"}
+    assert skipped(steps) == ["listener", "appearance", "voice"]  # the room is made up
+    assert "sandbox" in steps["listener"]["detail"]
+    rest = [step["status"] for name, step in steps.items() if name not in skipped(steps)]
+    assert set(rest) == {"passed"}
     (session,) = agenthuman_sandbox.sessions
     assert session.status == "ended"
     assert session.end_requests == 1
@@ -119,7 +124,7 @@ def test_a_person_gets_a_line_a_step_with_its_time(check: Check) -> None:
     lines = check.text().splitlines()
     assert check.status == 0
     assert check.err == ""
-    told = [re.fullmatch(r"  \S+  (\w[\w ]+?) +\d+\.\d\d s  \S.*", line) for line in lines[:10]]
+    told = [re.fullmatch(r"  \S+  (\w[\w ]+?) +\d+\.\d\d s  \S.*", line) for line in lines[:13]]
     assert [line[1] for line in told if line] == [
         "Environment",
         "API key",
@@ -133,6 +138,51 @@ def test_a_person_gets_a_line_a_step_with_its_time(check: Check) -> None:
         "Session end",
     ]
     assert lines[-1].startswith("All is well")
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_it_says_that_it_was_the_sandbox_and_that_nothing_was_billed(check: Check) -> None:
+    steps = check()
+    assert json.loads(check.out)["sandbox"] is True
+    assert "sandbox" in steps["api_key"]["detail"]
+    last = check.text().splitlines()[-1]
+    assert "sandbox" in last
+    assert "nothing was billed" in last
+
+
+@pytest.mark.usefixtures("agenthuman_env")
+def test_it_says_that_a_session_of_the_service_is_billed(
+    monkeypatch: pytest.MonkeyPatch, check: Check
+) -> None:
+    """A service on loopback that does not say that it is the sandbox."""
+    monkeypatch.setattr("pipecat_agenthuman.check.diagnosis.SANDBOX_PLAN", "another")
+    steps = check()
+    assert json.loads(check.out)["sandbox"] is False
+    assert "billed" in steps["api_key"]["detail"]  # before the session is made
+    assert check.text().splitlines()[-1].endswith("billed like any other.")
+
+
+def test_in_a_terminal_it_counts_the_seconds_and_keeps_to_the_width(
+    agenthuman_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    agenthuman_sandbox.inject(Fault(on="usage", kind="delay", delay_secs=2.5))
+    variables = agenthuman_sandbox.environment
+    written = in_a_terminal("check", width=44, variables=variables, cwd=tmp_path)
+    assert re.search(r"API key +\.\.\. 1 s\r", written), written
+    shown = [line.rpartition("\r")[2] for line in re.sub(r"\x1b\[\d+m", "", written).splitlines()]
+    assert "All is well" in written
+    long = [line for line in shown if len(line) > 44 and not re.search(r"\S{35}", line)]
+    assert long == []
+
+
+def test_nothing_of_what_it_says_names_an_argument_of_python(
+    agenthuman_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, check: Check
+) -> None:
+    for name, value in (agenthuman_sandbox.environment | {"AGENTHUMAN_API_KEY": "ah_x"}).items():
+        monkeypatch.setenv(name, value)
+    remedy = check()["api_key"]["remedy"]
+    assert "AGENTHUMAN_API_KEY" in remedy
+    assert "api_key" not in remedy
 
 
 def test_the_environment_comes_from_a_file(
@@ -163,12 +213,27 @@ def test_an_image_is_an_avatar(monkeypatch: pytest.MonkeyPatch, check: Check) ->
 # --- what can be wrong ------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("agenthuman_env")
+def test_a_picture_on_this_machine_is_an_avatar(
+    monkeypatch: pytest.MonkeyPatch, agenthuman_sandbox: Sandbox, check: Check, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AGENTHUMAN_AVATAR", "me.png")
+    steps = check()
+    assert failed(steps) == ["avatar"]
+    assert "'me.png' cannot be read" in steps["avatar"]["detail"]
+    (tmp_path / "me.png").write_bytes(PNG)
+    steps = check()
+    assert check.status == 0
+    (session,) = agenthuman_sandbox.sessions
+    assert session.avatar in steps["avatar"]["detail"]
+
+
 def test_without_anything_set_all_that_is_missing_is_named(check: Check) -> None:
     out = check.text()
     assert check.status == 2
     for name in ("AGENTHUMAN_API_KEY", "AGENTHUMAN_AVATAR", "DAILY_ROOM_URL", "DAILY_API_KEY"):
         assert name in out
-    assert out.count("skipped") == 9
+    assert out.count("skipped") == 12
 
 
 def test_without_a_key_it_is_named(
@@ -194,7 +259,9 @@ def test_the_template_of_the_environment_counts_as_empty(
 def test_an_environment_file_that_is_not_there_is_wrong_usage(check: Check) -> None:
     assert check.text("--env-file", "nowhere.env") == ""
     assert check.status == 2
-    assert check.err == "Cannot read nowhere.env: No such file or directory.\n"
+    assert check.err == (
+        "pipecat-agenthuman: Cannot read nowhere.env: No such file or directory.\n"
+    )
 
 
 @pytest.mark.usefixtures("agenthuman_env")
@@ -211,9 +278,12 @@ def test_a_wrong_key_is_told_and_what_needs_it_is_skipped(
     assert skipped(steps) == [
         "account",
         "avatar",
+        "listener",
         "session",
         "connection",
+        "appearance",
         "speech",
+        "voice",
         "interrupt",
         "session_end",
     ]
@@ -455,7 +525,7 @@ def given_to_daily(token: str) -> DailyAccess:
 async def test_a_token_that_cannot_work_is_found(claims: dict[str, Any], words: str) -> None:
     with pytest.raises(RoomTokenError, match=words) as caught:
         await find_room(given_to_daily(web_token(claims)))
-    assert "DailyRoom.mint" in caught.value.remedy or "at once" in caught.value.remedy
+    assert "set DAILY_API_KEY" in caught.value.remedy or "at once" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

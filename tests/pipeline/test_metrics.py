@@ -5,22 +5,27 @@ import time
 import pytest
 from pipecat.frames.frames import (
     MetricsFrame,
+    ServiceUpdateSettingsFrame,
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
 )
 from pipecat.metrics.metrics import MetricsData, TTFBMetricsData
 
+from pipecat_agenthuman import AgentHumanVideoService
 from pipecat_agenthuman.frames import (
     AgentHumanInterruptConfirmedFrame,
     AgentHumanSpeakConfirmedFrame,
 )
 from pipecat_agenthuman.pipeline.metrics import (
+    AvatarLatencyMetricsData,
     FirstConfirmationMetricsData,
     InterruptMetricsData,
     RoundTripMetricsData,
     TimeToJoinMetricsData,
 )
+from pipecat_agenthuman.playout.latency import Reading
+from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import LATENCY_SECS, Call, avatars, calling
 from tests.support.faults import server_error
 from tests.support.inside import stumble_at_every_look
@@ -114,3 +119,58 @@ async def test_every_sample_is_in_the_books_however_slow_the_machine_is(monkeypa
     assert min(stats.heard_secs, stats.dropped_secs, stats.fallback_secs) > 0.1
     accounted = stats.heard_secs + stats.dropped_secs + stats.fallback_secs
     assert accounted == pytest.approx(stats.taken_secs, abs=1e-6)
+
+
+def latencies(call: Call) -> list[tuple[float, str, float | None]]:
+    """What counted for each utterance, how it was known, and how well."""
+    figures = [figure for frame in call.between.of(MetricsFrame) for figure in frame.data]
+    ours = [figure for figure in figures if isinstance(figure, AvatarLatencyMetricsData)]
+    return [(figure.value, figure.source, figure.quality) for figure in ours]
+
+
+def late_secs(call: Call, sandbox: Sandbox) -> list[float]:
+    """How much later than it sounded each utterance of half a second was told to begin."""
+    begins = {segment.first_sample: segment.starts_at for segment in sandbox.heard().segments}
+    return [told - begins[n * RATE // 2] for n, (told, _) in enumerate(call.bot_speech())]
+
+
+@virtually
+async def test_every_utterance_tells_the_latency_that_counts_for_it_and_how_that_is_known():
+    settings = {"avatar_latency_secs": "measured", "listener_delay_secs": 0.2}
+    async with (
+        avatars(render_latency_secs=0.5) as sandbox,
+        calling(sandbox, settings=settings) as call,
+    ):
+        await call.say(0.5)
+        await call.stopped()
+        output = call.avatar._output
+        for quality in (0.8, 0.9, 0.9):
+            output.playout.hearing._estimator.add(Reading(0.7, quality, 0.0))
+        output.adopt_latency()
+        await call.say(0.5)
+        await call.stopped(2)
+        delta = AgentHumanVideoService.Settings(avatar_latency_secs=0.3)
+        await call.feed(ServiceUpdateSettingsFrame(delta=delta, service=call.avatar))
+        await call.say(0.5)
+        await call.stopped(3)
+        await call.end()
+    assert latencies(call) == [(0.5, "assumed", None), (0.7, "heard", 0.9), (0.3, "set", None)]
+    stats = call.avatar.stats
+    assert (stats.avatar_latency_secs, stats.avatar_latency_source) == (0.3, "set")
+    # What the listener's device adds counts on top, for the clock alone.
+    assert late_secs(call, sandbox) == pytest.approx([0.2, 0.4, 0.0], abs=0.03)
+
+
+@virtually
+async def test_where_nobody_listens_the_latency_is_what_was_assumed():
+    settings = {"avatar_latency_secs": "measured"}
+    async with (
+        avatars(render_latency_secs=0.5) as sandbox,
+        calling(sandbox, settings=settings) as call,
+    ):
+        for number in range(3):
+            await call.say(0.5)
+            await call.stopped(number + 1)
+        await call.end()
+    assert late_secs(call, sandbox) == pytest.approx([0.0] * 3, abs=0.01)
+    assert latencies(call) == [(0.5, "assumed", None)] * 3

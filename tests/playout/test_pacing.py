@@ -252,6 +252,18 @@ def test_a_message_avoids_sizes_and_loses_nothing():
     assert b"".join(stage.sent) == pcm(1.0)
 
 
+def test_what_is_heard_counts_unless_the_latency_is_fixed():
+    assert Pace(measures_latency=True).measured(1.1).avatar_latency_secs == 1.1
+    assert Pace(avatar_latency_secs=0.3).measured(1.1).avatar_latency_secs == 0.3
+
+
+def test_what_the_device_adds_is_waited_for_like_the_avatar():
+    pace = Pace(max_lead_secs=0.2, avatar_latency_secs=1.5, listener_delay_secs=0.5)
+    assert pace.latency_secs == 2.0
+    slower = Pace(max_lead_secs=0.2, avatar_latency_secs=2.0)
+    assert pace.lead_limit_secs(0.1) == slower.lead_limit_secs(0.1)
+
+
 @pytest.mark.parametrize("is_rest", [True, False])
 def test_a_distinct_size_is_the_largest_that_is_free(is_rest):
     assert distinct_size(100, {99, 98}, is_rest=is_rest) == 100
@@ -267,6 +279,8 @@ def test_a_distinct_size_is_the_largest_that_is_free(is_rest):
         {"avatar_latency_secs": -0.1},
         {"avatar_latency_secs": math.nan},
         {"avatar_latency_secs": None},
+        {"listener_delay_secs": -0.1},
+        {"listener_delay_secs": 31.0},
         {"max_lead_secs": math.inf},
         {"max_lead_secs": "3"},
         {"min_first_message_secs": True},

@@ -82,6 +82,39 @@ def test_what_sounds_later_than_was_told_moves_the_rest_and_takes_nothing_back()
     assert clock.heard(11.3) == 6400
 
 
+def test_a_longer_latency_counts_for_the_speech_that_is_followed_too():
+    """What is believed to be over goes on, by as much as it is later than was known."""
+    clock = PlayoutClock()
+    clock.confirm(RATE, 10.0, 0.5)
+    clock.confirm(2 * RATE, 10.1, 1.1)  # the queue is played without a break
+    clock.confirm(3 * RATE, 10.2, 1.1)
+    clock.confirm(4 * RATE, 20.0, 1.1)
+    starts = [clock.start_time(number * RATE) for number in range(4)]
+    assert starts == pytest.approx([10.5, 12.1, 13.1, 21.1])
+    assert clock.end_time(3 * RATE) == pytest.approx(14.1)
+
+
+def test_a_shorter_latency_counts_from_the_next_silence_on():
+    """Two sounds do not overlap."""
+    clock = PlayoutClock()
+    clock.confirm(RATE, 10.0, 1.1)
+    clock.confirm(2 * RATE, 10.1, 0.5)
+    clock.confirm(3 * RATE, 12.3, 0.5)
+    starts = [clock.start_time(number * RATE) for number in range(3)]
+    assert starts == pytest.approx([11.1, 12.1, 13.1])
+    clock.confirm(4 * RATE, 14.0, 0.5)
+    assert clock.start_time(3 * RATE) == pytest.approx(14.5)
+
+
+def test_what_follows_at_once_leaves_no_gap_however_numbers_are_rounded():
+    clock = PlayoutClock()
+    for number in range(1, 2000):
+        clock.confirm(777 * number, 1_700_000_000.123, 0.3)
+        assert clock.end_time(777 * number) == clock.ends_at
+    for number in range(1, 1999):
+        assert clock.end_time(777 * number) == clock.start_time(777 * number)
+
+
 def test_a_clock_that_starts_anywhere_counts_the_same():
     schedule = PlayoutClock()
     schedule.confirm(16_000, 1_700_000_000.123)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -63,6 +63,7 @@ class Message:
     """What was sent and is not settled: all messages before it, and it, must be answered."""
 
     numbers: np.ndarray
+    latency_secs: float = 0.0
     is_refused: bool = False
     confirmed_at: float | None = None
 
@@ -77,6 +78,7 @@ class Spoken:
 
     first: int
     interruptible: bool
+    latency_secs: float
     origin: float | None = None
     is_open: bool = True
     early: list[tuple[Item, float]] = field(default_factory=list)
@@ -89,8 +91,7 @@ class Spoken:
 class Model:
     """What must be heard when, sample by sample."""
 
-    def __init__(self, latency_secs: float) -> None:
-        self.latency_secs = latency_secs
+    def __init__(self) -> None:
         self.state = np.zeros(0, dtype=np.int8)
         self.interruptible = np.zeros(0, dtype=bool)
         self.sounds_at = np.zeros(0)
@@ -98,6 +99,7 @@ class Model:
         self.in_flight: list[Message] = []
         self.queued = NO_SAMPLES  # confirmed and not heard, in order
         self.ends_at = -math.inf
+        self.played_until = -math.inf  # by the server, which knows of no latency
         self.silent_from = -math.inf
         self.settled = 0  # samples before this number were heard, or never will be
 
@@ -114,9 +116,9 @@ class Model:
     def unanswered(self) -> list[Message]:
         return [message for message in self.in_flight if not message.is_answered]
 
-    def send(self, samples: int) -> np.ndarray:
+    def send(self, samples: int, latency_secs: float) -> np.ndarray:
         numbers, self.unsent = self.unsent[:samples], self.unsent[samples:]
-        self.in_flight.append(Message(numbers))
+        self.in_flight.append(Message(numbers, latency_secs))
         return numbers
 
     def confirm(self, at: float, overtook: int) -> None:
@@ -142,7 +144,7 @@ class Model:
     def play(self, samples: int, at: float) -> np.ndarray:
         """Somebody plays what comes next, from a moment on."""
         numbers, self.unsent = self.unsent[:samples], self.unsent[samples:]
-        self._sound(numbers, at)
+        self._sound(numbers, at, 0.0)
         return numbers
 
     def recall(self, now: float) -> int:
@@ -155,6 +157,7 @@ class Model:
         self.queued = NO_SAMPLES
         self.in_flight.clear()
         self.ends_at = self.silent_from = min(self.ends_at, now)
+        self.played_until = -math.inf
         return np.count_nonzero(self.state[back] == PENDING)
 
     def _settle(self, now: float) -> None:
@@ -164,10 +167,12 @@ class Model:
                 self.ends_at = max(self.ends_at, now)
                 self.sounds_at[message.numbers] = self.ends_at
             else:
-                self._sound(message.numbers, message.confirmed_at + self.latency_secs)
+                self._sound(message.numbers, message.confirmed_at, message.latency_secs)
 
-    def _sound(self, numbers: np.ndarray, at: float) -> None:
-        start = max(at, self.ends_at)
+    def _sound(self, numbers: np.ndarray, at: float, latency_secs: float) -> None:
+        at = max(at, self.played_until)
+        self.played_until = at + len(numbers) / RATE
+        start = max(at + latency_secs, self.ends_at)
         self.sounds_at[numbers] = start + np.arange(len(numbers)) / RATE
         self.ends_at = self.silent_from = start + len(numbers) / RATE
         self.queued = np.append(self.queued, numbers)
@@ -229,6 +234,7 @@ class Model:
             self.unsent, self.queued = kept, NO_SAMPLES
             self.in_flight.clear()
             self.ends_at = self.silent_from = now
+            self.played_until = -math.inf
         else:
             self.state[self.unsent[self.state[self.unsent] == REJECTED]] = DROPPED
             self.unsent = self.unsent[self.state[self.unsent] == PENDING]
@@ -255,7 +261,8 @@ class Bench:
         self.playout.outgoing.confirm_secs = confirm_secs
         self.pace = pace
         self.max_unconfirmed = max_unconfirmed
-        self.model = Model(pace.avatar_latency_secs)
+        self.model = Model()
+        self.latency_secs = self.longest_latency_secs = pace.avatar_latency_secs
         self.now = 50.0
         self.items: list[Item] = []
         self.spoken: list[Spoken] = []
@@ -277,13 +284,20 @@ class Bench:
         self.close(ends=False)
         self.hold(interruptible)
         self.playout.open_utterance(interruptible=interruptible)
-        self.spoken.append(Spoken(len(self.model.state), interruptible))
+        self.spoken.append(Spoken(len(self.model.state), interruptible, self.latency_secs))
+
+    def change_latency(self, secs: float) -> None:
+        """Another latency is heard: it counts for the utterances that open from now on."""
+        self.latency_secs = secs
+        self.longest_latency_secs = max(self.longest_latency_secs, secs)
+        self.playout.pace = replace(self.pace, avatar_latency_secs=secs)
 
     def write(self, samples: int, interruptible: bool) -> None:
         numbers = self.model.write(samples, interruptible=interruptible)
         clock = self.now + CLOCK_OFFSET_SECS
         if not (self.spoken and self.spoken[-1].is_open):
-            self.spoken.append(Spoken(len(self.model.state) - samples, interruptible))
+            first = len(self.model.state) - samples
+            self.spoken.append(Spoken(first, interruptible, self.latency_secs))
         spoken = self.spoken[-1]
         spoken.interruptible = interruptible
         if spoken.origin is None:
@@ -416,9 +430,16 @@ class Bench:
         self._under_way.append((answered, answer))
         assert 0 < message.samples <= round(self.pace.max_message_secs * RATE)
         assert message.samples not in avoid or message.samples <= 3
-        self._check_sent(message.audio, self.model.send(message.samples))
+        first, last = self.model.unsent[0], self.model.unsent[message.samples - 1]
+        latency_secs = self._latency_at(first)
+        assert self._latency_at(last) == latency_secs
+        self._check_sent(message.audio, self.model.send(message.samples, latency_secs))
         self._check_lead()
         return True
+
+    def _latency_at(self, number: int) -> float:
+        """The latency that counted when the utterance of a sample opened."""
+        return [s.latency_secs for s in self.spoken if s.first <= number][-1]
 
     def _give_portion(self) -> bool:
         releases = self.playout.outgoing.take_before(CHUNK_SAMPLES)
@@ -451,7 +472,8 @@ class Bench:
     def _check_lead(self) -> None:
         if not self.undisturbed:
             return
-        limit_secs = self.pace.lead_limit_secs(self.playout.outgoing.confirm_secs)
+        slowest = replace(self.pace, avatar_latency_secs=self.longest_latency_secs)
+        limit_secs = slowest.lead_limit_secs(self.playout.outgoing.confirm_secs)
         lead = self.model.unheard(self.now) - len(self.model.unsent)
         assert lead <= limit_secs * RATE + 1
 
@@ -646,6 +668,8 @@ def perform(bench: Bench, script: list[tuple[str, int]], uninterruptible: set[in
                 bench.hold(True, bar=Bar.ALWAYS)
             case "recall":
                 bench.recall()
+            case "fast" | "slow":
+                bench.change_latency(0.2 if step == "fast" else 1.1)
             case "word" | "kept word":
                 bench.hold_timed(value / 1000, interruptible and step == "word")
             case "interrupt":
@@ -690,6 +714,23 @@ def test_every_sample_and_every_item_has_its_moment_whoever_speaks(
     pace, confirm_secs, max_unconfirmed, answers, script, uninterruptible
 ):
     bench = Bench(pace, confirm_secs, max_unconfirmed, answers, in_order=False)
+    perform(bench, script, uninterruptible)
+
+
+@bounded(100)
+@given(
+    pace=paces,
+    confirm_secs=st.sampled_from([0.0, 0.05, 0.3]),
+    max_unconfirmed=st.sampled_from([1, 2]),
+    answers=some_rejections,
+    script=steps("interrupt", "recall", "fast", "slow", "slow"),
+    uninterruptible=st.sets(st.integers(0, 6), max_size=5),
+)
+def test_another_latency_counts_for_whole_utterances(
+    pace, confirm_secs, max_unconfirmed, answers, script, uninterruptible
+):
+    """No sample moves on the clock, and none within an utterance comes at another latency."""
+    bench = Bench(pace, confirm_secs, max_unconfirmed, answers)
     perform(bench, script, uninterruptible)
 
 

@@ -11,7 +11,8 @@ Tests use it through ``daily_room.py`` beside this file. What it takes over from
   last no longer than the participant. What is malformed is answered with an error.
 - ``userId`` is the one in the meeting token, otherwise the participant's id. Every joining
   gets a new id.
-- A renderer gets only media that are subscribed. The virtual speaker, of which only the
+- A renderer gets only media that are subscribed, and its callback as much at a time as it
+  asked for; what is less waits for more. The virtual speaker, of which only the
   selected one plays, mixes all subscribed microphones and reads empty when nobody speaks.
 
 What it leaves out: the network, codecs, permissions, custom tracks, screen shares, dial-in,
@@ -404,11 +405,14 @@ class StandInCallClient:
         callback_interval_ms: int = 20,
         logging_interval_ms: int = 10000,
     ) -> None:
+        chunk = sample_rate * callback_interval_ms // 1000 * 2
+        waiting = bytearray()
+
         def render(speech: AudioData) -> None:
-            audio = resampled(speech.audio_frames, speech.sample_rate, sample_rate)
-            chunk = sample_rate * callback_interval_ms // 1000 * 2
-            for start in range(0, len(audio), chunk):
-                part = audio[start : start + chunk].ljust(chunk, b"\0")
+            waiting.extend(resampled(speech.audio_frames, speech.sample_rate, sample_rate))
+            while len(waiting) >= chunk:
+                part = bytes(waiting[:chunk])
+                del waiting[:chunk]
                 callback(participant_id, AudioData(part, sample_rate), audio_source)
 
         self._renderers[participant_id, audio_source] = render

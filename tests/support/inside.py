@@ -180,6 +180,15 @@ def put_bug_into(
         monkeypatch.setattr(target, name, fail)
 
 
+def break_listening(monkeypatch: pytest.MonkeyPatch, avatar: AgentHumanVideoService) -> None:
+    """Put a mistake of our own into what judges the avatar's sound."""
+
+    def fail(_now: float) -> None:
+        raise ZeroDivisionError("a bug for the test")
+
+    monkeypatch.setattr(playout_of(avatar).hearing, "poll", fail)
+
+
 def delay_telling(
     monkeypatch: pytest.MonkeyPatch, avatar: AgentHumanVideoService
 ) -> Callable[[], None]:

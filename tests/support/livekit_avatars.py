@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import jwt
@@ -21,8 +22,17 @@ class AvatarsInTheRoom:
         avatars: Everyone that joined, in order.
     """
 
-    def __init__(self, room: Room, **sandbox: Any) -> None:
+    def __init__(self, room: Room, *, publishes: bool = False, **sandbox: Any) -> None:
+        """Create the service.
+
+        Args:
+            room: Where its avatars join.
+            publishes: Whether the room hears what they say in the sandbox; else each has one tone.
+            sandbox: As for ``Sandbox``.
+        """
         self.avatars: list[Participant] = []
+        self._publishes = publishes
+        self._session_id = ""
         self._room = room
         self._claims: dict[str, Any] = {}
         self._loop = asyncio.get_running_loop()
@@ -36,6 +46,7 @@ class AvatarsInTheRoom:
         self._loop.call_soon_threadsafe(*call)
 
     def _join(self, record: SandboxSession) -> None:
+        self._session_id = record.id
         self._claims = jwt.decode(record.room_token, API_SECRET, algorithms=["HS256"])
         self.return_to_the_room()
 
@@ -44,9 +55,11 @@ class AvatarsInTheRoom:
         avatar = self._room.join(
             self._claims["sub"],
             name=self._claims["name"],
-            attributes=self._claims["attributes"],
+            attributes=self._claims.get("attributes", {}),
             is_agent=self._claims["kind"] == "agent",
-            tone_hz=AVATAR,
+            **{"voice": partial(self.sandbox.between, self._session_id)}
+            if self._publishes
+            else {"tone_hz": AVATAR},
         )
         avatar.speak()
         self.avatars.append(avatar)

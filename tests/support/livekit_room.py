@@ -21,13 +21,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 from livekit.protocol import models, rtc
 
 from tests.support.livekit_server import LiveKitServer, Seat
+
+Voice = Callable[[float, float], np.ndarray[Any, Any]]
+"""Samples at 16 kHz from one moment to another."""
 
 
 class Participant:
@@ -36,7 +40,8 @@ class Participant:
     Attributes:
         identity: As in its token.
         sid: The id of this joining.
-        tone_hz: What it speaks with; it has no microphone without.
+        tone_hz: What it speaks with; it has no microphone without, or without a voice.
+        voice: Its sound between two moments on the monotonic clock, at 16 kHz: then it has no tone.
         tracks: The type of each track that it publishes, by the track's id.
         is_speaking: Whether it speaks now.
     """
@@ -50,12 +55,15 @@ class Participant:
         attributes: Mapping[str, str] | None = None,
         is_agent: bool = False,
         tone_hz: float = 0.0,
+        voice: Voice | None = None,
         has_camera: bool = False,
     ) -> None:
         self.identity = identity
         self.sid = "PA_" + secrets.token_hex(6)
         self.tone_hz = tone_hz
-        kinds = [models.TrackType.AUDIO] * (tone_hz > 0) + [models.TrackType.VIDEO] * has_camera
+        self.voice = voice
+        has_sound = tone_hz > 0 or voice is not None
+        kinds = [models.TrackType.AUDIO] * has_sound + [models.TrackType.VIDEO] * has_camera
         self.tracks = {"TR_" + secrets.token_hex(6): kind for kind in kinds}
         self.is_speaking = False
         self._room = room

@@ -49,6 +49,8 @@ from aiortc.sdp import candidate_from_sdp
 from av import AudioFrame, VideoFrame
 from livekit.protocol import models, rtc
 
+from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
+
 if TYPE_CHECKING:
     from tests.support.livekit_room import Participant, Room
 
@@ -63,7 +65,7 @@ _NO_ICE_SERVERS: Final = RTCConfiguration(iceServers=[])
 
 
 class Microphone(MediaStreamTrack):
-    """What one client hears of a participant: its tone while it speaks, otherwise silence."""
+    """What one client hears of a participant: its voice, or its tone while it speaks."""
 
     kind = "audio"
 
@@ -78,7 +80,11 @@ class Microphone(MediaStreamTrack):
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         first = self._frames * _FRAME
         samples = np.zeros(_FRAME)
-        if self._participant.is_speaking:
+        if self._participant.voice is not None:
+            # What has sounded by now: an interruption may cut what is still to come.
+            sound = self._participant.voice(due - _FRAME / RATE, due)
+            samples = np.repeat(sound, RATE // WIRE_SAMPLE_RATE)
+        elif self._participant.is_speaking:
             turns = np.arange(first, first + _FRAME) * self._participant.tone_hz / RATE
             samples = 8000 * np.sin(2 * np.pi * turns)
         frame = AudioFrame.from_ndarray(samples.astype(np.int16)[None, :], layout="mono")

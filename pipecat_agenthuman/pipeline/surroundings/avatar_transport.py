@@ -11,6 +11,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 
 from pipecat_agenthuman.frames import AgentHumanServerEventFrame
+from pipecat_agenthuman.pipeline.surroundings.ear import Ear
 
 if TYPE_CHECKING:
     from pipecat.pipeline.capabilities import BotCapabilities
@@ -24,11 +25,13 @@ class AvatarRoomOutput(BaseOutputTransport):
     Attributes:
         announces_avatar: Tells the service that it will hear when the avatar joins, so that
             the first words can wait for that.
+        ear: Lets the service listen to the avatar; None if it would be heard elsewhere, too.
         on_started: Called when frames can be pushed. Joining comes before the pipeline starts,
             and Pipecat starts it whatever came of that.
     """
 
     announces_avatar = True
+    ear: Ear | None = None
     on_started: Callable[[], Awaitable[None]] | None = None
 
     async def start(self, frame: StartFrame) -> None:

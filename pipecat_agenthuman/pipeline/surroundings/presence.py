@@ -19,6 +19,7 @@ from pipecat_agenthuman.frames import (
     AgentHumanPersonsFrame,
     AgentHumanServerEventFrame,
 )
+from pipecat_agenthuman.pipeline.surroundings.ear import Ear
 
 AVATAR_CONNECTED: Final = "on_avatar_connected"
 AVATAR_DISCONNECTED: Final = "on_avatar_disconnected"
@@ -42,6 +43,7 @@ class Presence:
         *,
         tell: Callable[[AgentHumanServerEventFrame], Awaitable[None]],
         fire: Callable[..., Awaitable[None]],
+        ear: Ear | None = None,
     ) -> None:
         """Begin with an empty room.
 
@@ -49,10 +51,12 @@ class Presence:
             owner: The transport, for the log.
             tell: Pushes a frame to the service.
             fire: Calls the handlers of an event: its name, and what they are given.
+            ear: Is told which avatars there are to hear.
         """
         self._owner = owner
         self._tell = tell
         self._fire = fire
+        self._ear = ear
         # Avatars that left stay known: what they said or sent may come late.
         self._avatars: set[str] = set()
         self._present_avatars: dict[str, object] = {}
@@ -89,6 +93,8 @@ class Presence:
         logger.info(f"{self._owner}: the avatar joined as {participant_id}")
         async with self._telling:
             await self._tell(AgentHumanAvatarJoinedFrame(participant_id=participant_id))
+            if self._ear is not None:
+                await self._ear.avatar_joined(participant_id)
             await self._fire(AVATAR_CONNECTED, participant)
 
     async def avatar_left(self, participant_id: str, participant: object, reason: str) -> None:
@@ -104,6 +110,8 @@ class Presence:
         del self._present_avatars[participant_id]
         logger.info(f"{self._owner}: the avatar left as {participant_id} ({reason})")
         async with self._telling:
+            if self._ear is not None:
+                await self._ear.avatar_left(participant_id)
             await self._tell(
                 AgentHumanAvatarLeftFrame(participant_id=participant_id, reason=reason)
             )

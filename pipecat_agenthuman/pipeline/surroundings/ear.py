@@ -1,0 +1,139 @@
+"""A transport's ear for the avatar: its sound, for whoever measures when it comes, and nobody else.
+
+What is heard here enters no frame and no queue of the pipeline: the bot would hear itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+HEARD_SAMPLE_RATE: Final = 8000
+"""Samples per second of what is heard: enough for how loud the avatar is, and when."""
+
+
+class Listener(Protocol):
+    """Somebody who listens to the avatar. Called on the event loop; it must be quick."""
+
+    def hears(self, audio: bytes, at: float) -> None:
+        """Something was heard, be it silence.
+
+        Args:
+            audio: 16-bit mono PCM at ``HEARD_SAMPLE_RATE``.
+            at: When its last sample came, in seconds on the monotonic clock.
+        """
+        ...
+
+    def hears_nothing(self) -> None:
+        """Nothing more is heard, until something is."""
+        ...
+
+
+class Ear:
+    """Who listens to the avatar in a room, and to which one.
+
+    The avatar is subscribed only while somebody listens. With two of them in the room nobody could
+    tell whose voice it is that is heard, as when an avatar is replaced: then nothing is heard.
+
+    Attributes:
+        heard: The avatar that is listened to, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        begin: Callable[[str], Awaitable[None]],
+        end: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Create an ear that hears nothing.
+
+        Args:
+            begin: Lets what an avatar says come to ``take``; called with its id.
+            end: Lets it come no more; of one that left, nothing comes by itself.
+        """
+        self.heard: str | None = None
+        self._begin = begin
+        self._end = end
+        self._listeners: list[Listener] = []
+        self._present: set[str] = set()
+        self._is_closed = False
+        self._settling = asyncio.Lock()
+
+    # --- for the service -----------------------------------------------------------------
+
+    async def listen(self, listener: Listener) -> None:
+        """Let somebody hear the avatar, from soon on, and whichever it is meanwhile.
+
+        Args:
+            listener: Who; once, however often it is asked for.
+        """
+        if listener not in self._listeners:
+            self._listeners.append(listener)
+        await self._settle()
+
+    async def rest(self, listener: Listener) -> None:
+        """Let somebody hear nothing any more, from now on.
+
+        Args:
+            listener: Who; it need not be listening.
+        """
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+            listener.hears_nothing()
+        await self._settle()
+
+    # --- for the transport ---------------------------------------------------------------
+
+    async def avatar_joined(self, participant_id: str) -> None:
+        """An avatar is in the room, for the first time or still."""
+        self._present.add(participant_id)
+        await self._settle()
+
+    async def avatar_left(self, participant_id: str) -> None:
+        """An avatar is out of the room."""
+        self._present.discard(participant_id)
+        await self._settle()
+
+    def close(self) -> None:
+        """Hear nothing ever more: the bot leaves the room, and all subscriptions end with that."""
+        self._is_closed = True
+        self._let_go()
+
+    def take(self, participant_id: str, audio: bytes, at: float) -> None:
+        """Take what an avatar said; what comes late of another is dropped.
+
+        Args:
+            participant_id: Who said it.
+            audio: 16-bit mono PCM at ``HEARD_SAMPLE_RATE``.
+            at: When its last sample came, in seconds on the monotonic clock.
+        """
+        if participant_id == self.heard:
+            for listener in tuple(self._listeners):
+                listener.hears(audio, at)
+
+    # --- inside --------------------------------------------------------------------------
+
+    @property
+    def _wanted(self) -> str | None:
+        if self._is_closed or not self._listeners or len(self._present) != 1:
+            return None
+        return next(iter(self._present))
+
+    def _let_go(self) -> None:
+        self.heard = None
+        for listener in tuple(self._listeners):
+            listener.hears_nothing()
+
+    async def _settle(self) -> None:
+        """Listen to whom is wanted now, which may change while the room answers."""
+        async with self._settling:
+            while self.heard != (wanted := self._wanted):
+                former = self.heard
+                if former is not None:
+                    self._let_go()
+                    if former in self._present:
+                        await self._end(former)
+                elif wanted is not None:
+                    self.heard = wanted
+                    await self._begin(wanted)

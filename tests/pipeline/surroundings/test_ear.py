@@ -1,0 +1,127 @@
+"""Who listens to the avatar, to which one, and when it is subscribed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipecat_agenthuman.pipeline.surroundings.ear import Ear
+
+
+class Subscriptions:
+    """What an ear asks of its room, which answers when it is told to.
+
+    Attributes:
+        asked: What was asked, in order.
+        answers: Set while the room answers at once.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.ear = Ear(begin=self._begin, end=self._end)
+
+    async def _begin(self, participant_id: str) -> None:
+        self.asked.append(f"+{participant_id}")
+        await self.answers.wait()
+
+    async def _end(self, participant_id: str) -> None:
+        self.asked.append(f"-{participant_id}")
+        await self.answers.wait()
+
+
+class Someone:
+    """Somebody who listens."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.silences = 0
+
+    def hears(self, audio: bytes, at: float) -> None:
+        self.heard.append(audio)
+
+    def hears_nothing(self) -> None:
+        self.silences += 1
+
+
+@pytest.fixture
+async def room() -> Subscriptions:
+    return Subscriptions()
+
+
+async def test_an_avatar_is_subscribed_only_while_somebody_listens(room):
+    ear, ada, bob = room.ear, Someone(), Someone()
+    await ear.avatar_joined("one")
+    assert not room.asked
+    await ear.listen(ada)
+    await ear.listen(ada)
+    await ear.listen(bob)
+    assert room.asked == ["+one"]
+    ear.take("one", b"hello", 1.0)
+    await ear.rest(ada)
+    assert (ada.heard, ada.silences) == ([b"hello"], 1)
+    ear.take("one", b"again", 2.0)
+    await ear.rest(bob)
+    assert bob.heard == [b"hello", b"again"]
+    assert room.asked == ["+one", "-one"]
+    ear.take("one", b"late", 3.0)
+    assert len(ada.heard) == 1
+
+
+async def test_whoever_listens_hears_each_avatar_that_comes(room):
+    ear, ada = room.ear, Someone()
+    await ear.listen(ada)
+    for avatar in ("one", "two"):
+        await ear.avatar_joined(avatar)
+        ear.take(avatar, avatar.encode(), 1.0)
+        await ear.avatar_left(avatar)
+    ear.take("two", b"late", 3.0)
+    assert ada.heard == [b"one", b"two"]
+    assert ada.silences == 2
+    assert room.asked == ["+one", "+two"]  # who left is not sent any more by itself
+
+
+async def test_of_two_avatars_none_is_heard(room):
+    ear, ada = room.ear, Someone()
+    await ear.listen(ada)
+    await ear.avatar_joined("one")
+    await ear.avatar_joined("two")
+    ear.take("one", b"1", 1.0)
+    ear.take("two", b"2", 1.0)
+    assert not ada.heard
+    await ear.avatar_left("one")
+    ear.take("two", b"2", 2.0)
+    assert ada.heard == [b"2"]
+    assert room.asked == ["+one", "-one", "+two"]
+
+
+async def test_what_is_wanted_may_change_while_the_room_answers(room):
+    ear, ada = room.ear, Someone()
+    await ear.avatar_joined("one")
+    room.answers.clear()
+    listening = asyncio.create_task(ear.listen(ada))
+    await asyncio.sleep(0)
+    resting = asyncio.create_task(ear.rest(ada))
+    again = asyncio.create_task(ear.listen(ada))
+    await asyncio.sleep(0)
+    room.answers.set()
+    await asyncio.gather(listening, resting, again)
+    assert ear.heard == "one"
+    await ear.rest(ada)
+    assert ear.heard is None
+    assert room.asked.count("+one") == room.asked.count("-one")
+
+
+async def test_a_closed_ear_hears_nothing_and_asks_the_room_for_nothing(room):
+    ear, ada = room.ear, Someone()
+    await ear.avatar_joined("one")
+    await ear.listen(ada)
+    ear.close()
+    ear.take("one", b"late", 1.0)
+    await ear.rest(ada)
+    await ear.listen(ada)
+    await ear.avatar_joined("two")
+    assert (ada.heard, ear.heard, room.asked) == ([], None, ["+one"])
+    assert ada.silences
