@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +17,15 @@ _PLACEHOLDER_HOSTS: Final = ("//your-domain.", "//your-project.")
 def is_placeholder(value: str) -> bool:
     """Tell what ``.env.example`` has from what somebody filled in."""
     return value.strip().endswith("...") or any(host in value for host in _PLACEHOLDER_HOSTS)
+
+
+_BOTH_NAMES: Final = re.compile(r"(?<![\w-])[\w-]+ \(or ([A-Z][A-Z0-9_]+)\)")
+"""What ``Variable.__str__`` makes of an argument of Python's."""
+
+
+def in_variables(text: str) -> str:
+    """Make an error speak of variables alone, for who is at a command line."""
+    return _BOTH_NAMES.sub(r"\1", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,7 @@ class Variable:
     default: str = ""
 
     def __str__(self) -> str:
-        """Both names, for an error."""
+        """Both names, for an error; see ``in_variables``."""
         return f"{self.argument} (or {self.name})"
 
     def text(self, given: str | None = None, *, variables: Mapping[str, str] | None = None) -> str:
@@ -59,6 +70,19 @@ class Variable:
             raise ValueError(f"{self} is still the placeholder: fill in your own.")
         return check_secret(key, name=str(self))
 
+    def secs(self, *, variables: Mapping[str, str] | None = None) -> float | None:
+        """Read a number of seconds; None if it is not set. The arguments are those of ``text``."""
+        text = self.text(variables=variables)
+        if not text:
+            return None
+        try:
+            secs = float(text)
+        except ValueError:
+            secs = math.nan
+        if not 0 <= secs < math.inf:
+            raise ValueError(f"{self} must be a number of seconds, 0 or more, got {text!r}.")
+        return secs
+
     def url(self, given: str | None = None, *, variables: Mapping[str, str] | None = None) -> str:
         """Read a URL to which credentials may go. The arguments are those of ``text``."""
         scheme = self.default.partition(":")[0]
@@ -67,6 +91,7 @@ class Variable:
 
 API_KEY: Final = Variable("api_key", "AGENTHUMAN_API_KEY")
 AVATAR: Final = Variable("avatar", "AGENTHUMAN_AVATAR")
+AVATAR_LATENCY: Final = Variable("avatar_latency_secs", "AGENTHUMAN_AVATAR_LATENCY_SECS")
 API_URL: Final = Variable("api_url", "AGENTHUMAN_API_URL", "https://api.agenthuman.com/v1")
 WS_URL: Final = Variable("ws_url", "AGENTHUMAN_WS_URL", "wss://wss.agenthuman.com")
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from enum import Enum
 from typing import Final, TextIO
+
+PROGRAM: Final = "pipecat-agenthuman"
 
 
 class Sign(Enum):
@@ -50,6 +54,43 @@ class Signs:
         """
         text = sign.value[1] if self._plain else sign.value[0]
         return f"\x1b[{_COLOURS[sign]}m{text}\x1b[0m" if self._coloured else text
+
+
+def columns(stream: TextIO) -> int | None:
+    """How many columns a terminal has; None for a pipe or a file, which has no end."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def wrapped(text: str, width: int | None) -> list[str]:
+    """Break a text at its blanks.
+
+    Args:
+        text: One paragraph.
+        width: Longest line; a word that is longer, such as an address, stays whole. None for
+            no limit.
+
+    Returns:
+        Its lines, at least one.
+    """
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def complain(text: str, status: int) -> int:
+    """Say on standard error why a command ends.
+
+    Args:
+        text: What is wrong, and what to do.
+        status: The exit status.
+
+    Returns:
+        That status.
+    """
+    sys.stdout.flush()
+    lines = wrapped(f"{PROGRAM}: {text}", columns(sys.stderr))
+    sys.stderr.write("\n".join(lines) + "\n")
+    return status
 
 
 def takes_colours(stream: TextIO) -> bool:

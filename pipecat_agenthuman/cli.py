@@ -1,4 +1,4 @@
-"""``pipecat-agenthuman``: the demo, the sandbox and the check, from a terminal.
+"""``pipecat-agenthuman``: the demo, the sandbox, the check and the account, from a terminal.
 
 Nothing of Pipecat is imported before a command is chosen, so ``--help`` is there at once.
 """
@@ -14,9 +14,9 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Final, TextIO
 
+from pipecat_agenthuman._environment import in_variables
+from pipecat_agenthuman._terminal import PROGRAM, complain
 from pipecat_agenthuman.errors import AgentHumanError
-
-PROGRAM: Final = "pipecat-agenthuman"
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -53,6 +53,18 @@ _COMMANDS: Final = {
         "find out step by step why an avatar does not appear",
         "pipecat_agenthuman.check.command",
     ),
+    "avatars": _Subcommand(
+        "list the avatars of your account, look at one, or make one of a picture",
+        "pipecat_agenthuman.account.avatars",
+    ),
+    "usage": _Subcommand(
+        "show the minutes that are left, and how many sessions may run",
+        "pipecat_agenthuman.account.usage",
+    ),
+    "sessions": _Subcommand(
+        "list the sessions that run and are billed, and end them",
+        "pipecat_agenthuman.account.sessions",
+    ),
 }
 
 
@@ -78,23 +90,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:
             raise
-        return _complain(
+        return complain(
             f"The {args.command} needs {error.name}: pip install '{PROGRAM}[demo]'", EXIT_USAGE
         )
     except BrokenPipeError:
         _forget_stdout()
         return EXIT_FAILED
     except AgentHumanError as error:
-        return _complain(str(error), EXIT_FAILED)
+        return complain(in_variables(str(error)), EXIT_FAILED)
     except KeyboardInterrupt:
-        return _complain("Interrupted.", EXIT_INTERRUPTED)
+        return complain("Interrupted.", EXIT_INTERRUPTED)
     return status
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "-v", "--verbose", action="store_true", help="show the log of Pipecat and this package"
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="show the log of Pipecat and this package, and of the sandbox every message",
     )
     parser = argparse.ArgumentParser(
         prog=PROGRAM, description="Agent Human talking avatars for Pipecat."
@@ -145,11 +160,6 @@ def _write_anything(*streams: TextIO) -> None:
 def _forget_stdout() -> None:
     """Let the interpreter's last flush succeed although nobody reads the output any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(text: str, status: int) -> int:
-    sys.stderr.write(f"{PROGRAM}: {text}\n")
-    return status
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+from pipecat.transports.base_output import BaseOutputTransport
 
 from pipecat_agenthuman._arguments import check_kind
 from pipecat_agenthuman.client.api import AgentHumanApi
@@ -16,6 +17,7 @@ from pipecat_agenthuman.client.sources import (
     OwnSessions,
     SessionCredentials,
 )
+from pipecat_agenthuman.pipeline.transport_output import video_size
 from pipecat_agenthuman.settings import AgentHumanVideoSettings
 
 
@@ -60,7 +62,7 @@ def choose_source(
         )
     check_room(room)
     settings.check(needs_avatar=True)
-    avatar, aspect_ratio = settings.given("avatar"), settings.given("aspect_ratio")
+    avatar, aspect_ratio = settings.given("avatar"), settings.shape()
     create_payload(avatar, room, aspect_ratio, metadata)  # Raises what a create would refuse.
     return OwnSessions(
         AgentHumanApi(
@@ -74,3 +76,20 @@ def choose_source(
         aspect_ratio=aspect_ratio,
         metadata=metadata,
     )
+
+
+def choose_looks(
+    source: OwnSessions | GivenSession,
+    settings: AgentHumanVideoSettings,
+    transport: BaseOutputTransport | None,
+) -> None:
+    """Say how the avatar of the next session is to look.
+
+    Args:
+        source: Where it comes from; one that was made elsewhere looks as it does.
+        settings: Complete settings.
+        transport: Whose video size counts for ``aspect_ratio="auto"``.
+    """
+    if isinstance(source, OwnSessions):
+        source.avatar = settings.given("avatar")
+        source.aspect_ratio = settings.shape(*video_size(transport))

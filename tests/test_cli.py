@@ -56,7 +56,7 @@ def test_help_imports_neither_pipecat_nor_anything_else_that_is_slow(arguments: 
 CHECK_HELP = HELP.replace('"aiohttp", "numpy", "pipecat", "rich", "websockets"', '"pipecat"')
 
 
-@pytest.mark.parametrize("command", ["check", "sandbox"])
+@pytest.mark.parametrize("command", ["check", "sandbox", "avatars", "usage", "sessions"])
 def test_only_the_demo_needs_pipecat(command: str) -> None:
     done = run(CHECK_HELP.format(arguments=[command, "--help"]))
     assert done.returncode == 0, done.stderr
@@ -66,7 +66,9 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     out = capsys.readouterr().out
-    assert all(command in out for command in ("demo", "sandbox", "check"))
+    assert all(
+        command in out for command in ("demo", "sandbox", "check", "avatars", "usage", "sessions")
+    )
 
 
 def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pipecat_agenthuman._environment import API_KEY, API_URL, AVATAR, WS_URL, Variable
+from pipecat_agenthuman._environment import (
+    API_KEY,
+    API_URL,
+    AVATAR,
+    DAILY_ROOM_URL,
+    WS_URL,
+    Variable,
+    in_variables,
+)
 
 KEY = Variable("api_key", "SOME_KEY")
 URL = Variable("api_url", "SOME_URL", "https://default.example/v1")
@@ -54,3 +62,10 @@ def test_a_default_url_passes_its_own_check_and_loopback_needs_no_tls(variable: 
 def test_what_is_not_text_is_named(variable: Variable) -> None:
     with pytest.raises(ValueError, match=f"{variable.argument}.*must be text, got int"):
         variable.text(5)  # type: ignore[arg-type]
+
+
+def test_at_a_command_line_an_error_speaks_of_variables_alone() -> None:
+    text = f"Check {API_KEY}, {API_URL} and {DAILY_ROOM_URL}, or ask (or do not)."
+    assert in_variables(text) == (
+        "Check AGENTHUMAN_API_KEY, AGENTHUMAN_API_URL and DAILY_ROOM_URL, or ask (or do not)."
+    )

@@ -400,7 +400,7 @@ async def test_a_room_with_places_and_rights_enough_gets_no_warning(
 @pytest.mark.parametrize(
     ("asked", "status", "remedy"),
     [
-        ("room", 401, "Check api_key or DAILY_API_KEY"),
+        ("room", 401, "Check api_key (or DAILY_API_KEY)"),
         ("room", 404, "Check that the room exists"),
         ("room", 503, "try again later"),
         ("token", 400, "Daily's words"),

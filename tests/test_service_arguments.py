@@ -6,6 +6,7 @@ from pipecat_agenthuman import (
     LiveKitRoom,
     SessionCredentials,
 )
+from tests.support.pictures import PNG
 
 ROOM = DailyRoom("https://example.daily.co/room", "room-token")
 CREDENTIALS = SessionCredentials("sess_1", "session-token")
@@ -14,7 +15,7 @@ AVATAR = AgentHumanVideoService.Settings(avatar="avat_1")
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
-    for name in ("API_KEY", "AVATAR", "API_URL", "WS_URL"):
+    for name in ("API_KEY", "AVATAR", "AVATAR_LATENCY_SECS", "API_URL", "WS_URL"):
         monkeypatch.delenv(f"AGENTHUMAN_{name}", raising=False)
 
 
@@ -120,12 +121,36 @@ def test_a_room_is_made_of_text(url, token):
         {"min_first_message_secs": 0.5, "max_first_message_secs": 0.1},
         {"max_message_secs": 0},
         {"avatar_latency_secs": "soon"},
+        {"avatar_latency_secs": True},
+        {"avatar_latency_secs": None},
+        {"listener_delay_secs": -0.1},
+        {"listener_delay_secs": 200},
+        {"listener_delay_secs": "measured"},
     ],
 )
 def test_impossible_settings_are_named(setting):
     settings = AgentHumanVideoService.Settings(avatar="avat_1", **setting)
     with pytest.raises(ValueError, match=next(iter(setting))):
         AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=settings)
+
+
+def test_a_latency_that_is_no_number_is_told_what_it_may_be():
+    settings = AgentHumanVideoService.Settings(avatar="avat_1", avatar_latency_secs="heard")
+    with pytest.raises(ValueError, match=r"must be 'measured' or a number of seconds, got 'heard'"):
+        AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=settings)
+
+
+def test_the_latency_is_measured_unless_a_number_fixes_it():
+    service = AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=AVATAR)
+    assert service.settings.avatar_latency_secs == "measured"
+    assert service.settings.listener_delay_secs == 0.0
+    stats = service.stats
+    assert (stats.avatar_latency_secs, stats.avatar_latency_source) == (0.5, "assumed")
+    settings = AgentHumanVideoService.Settings(avatar="avat_1", avatar_latency_secs=0.7)
+    service = AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=settings)
+    stats = service.stats
+    assert (stats.avatar_latency_secs, stats.avatar_latency_source) == (0.7, "set")
+    assert stats.avatar_latency_quality is None
 
 
 def test_unset_arguments_come_from_the_environment(monkeypatch):
@@ -154,6 +179,48 @@ def test_defaults_do_not_change_the_settings_object_that_was_given():
     assert first.settings.avatar_latency_secs == 0.7
     assert first.settings.max_lead_secs == 3.0
     assert settings.given_fields().keys() == {"avatar", "avatar_latency_secs"}
+
+
+def test_a_picture_that_is_none_is_named_at_once(tmp_path):
+    settings = AgentHumanVideoService.Settings(avatar=tmp_path / "me.png")
+    with pytest.raises(ValueError, match=r"me\.png.* cannot be read"):
+        AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=settings)
+    (tmp_path / "me.png").write_bytes(PNG)
+    service = AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=settings)
+    assert service.settings.given("avatar") == str(tmp_path / "me.png")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "size", "shape"),
+    [
+        ("1:1", (1280, 720), "1:1"),
+        ("auto", (1024, 768), "4:3"),
+        ("auto", (1280, 720), "4:3"),
+        ("auto", (720, 1280), "3:4"),
+        ("auto", (500, 520), "1:1"),
+        ("auto", (None, None), "4:3"),
+    ],
+)
+def test_the_shape_of_the_video_may_follow_the_transport(ratio, size, shape):
+    settings = AgentHumanVideoService.Settings(avatar="avat_1", aspect_ratio=ratio)
+    service = AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=settings)
+    assert service.settings.shape(*size) == shape
+
+
+def test_the_latency_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("AGENTHUMAN_AVATAR_LATENCY_SECS", "0.7")
+    service = AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=AVATAR)
+    assert service.settings.avatar_latency_secs == 0.7
+    given = AgentHumanVideoService.Settings(avatar="avat_1", avatar_latency_secs=0.2)
+    service = AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=given)
+    assert service.settings.avatar_latency_secs == 0.2
+
+
+@pytest.mark.parametrize("latency", ["soon", "-1", "nan"])
+def test_a_latency_of_the_environment_that_is_none_is_named(monkeypatch, latency):
+    monkeypatch.setenv("AGENTHUMAN_AVATAR_LATENCY_SECS", latency)
+    with pytest.raises(ValueError, match="AGENTHUMAN_AVATAR_LATENCY_SECS"):
+        AgentHumanVideoService(room=ROOM, api_key="ah_live_key", settings=AVATAR)
 
 
 @pytest.mark.parametrize(("session_id", "token"), [("", "token"), ("sess_1", " ")])

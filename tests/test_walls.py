@@ -19,6 +19,7 @@ GROUND = {
     "wire",
     "_arguments",
     "_credentials",
+    "_env_file",
     "_environment",
     "_terminal",
 }

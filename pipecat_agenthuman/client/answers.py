@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     AliasPath,
     BaseModel,
     BeforeValidator,
@@ -101,15 +102,21 @@ class _AnswerModel(BaseModel):
 class Usage(_AnswerModel):
     """What the account may still use. Every field is None where the service did not say.
 
+    A create's answer has the minutes in ``minutes.total_remaining``, and ``GET /usage`` in
+    ``total_remaining``, with the plan and its period.
+
     Attributes:
-        minutes_remaining: Avatar minutes left in the plan.
+        minutes_remaining: Avatar minutes left, of the plan and bought ones together.
         sessions_current: Sessions running now.
         sessions_max: Most sessions that the plan lets run at once.
         sessions_available: How many more may be started now.
+        plan: Name of the plan.
+        period_ends_at: When the plan's period ends, and its minutes with it.
     """
 
     minutes_remaining: _Number = Field(
-        default=None, validation_alias=AliasPath("minutes", "total_remaining")
+        default=None,
+        validation_alias=AliasChoices(AliasPath("minutes", "total_remaining"), "total_remaining"),
     )
     sessions_current: _Count = Field(
         default=None, validation_alias=AliasPath("concurrency", "current")
@@ -118,6 +125,8 @@ class Usage(_AnswerModel):
     sessions_available: _Count = Field(
         default=None, validation_alias=AliasPath("concurrency", "available")
     )
+    plan: _Text = Field(default=None, validation_alias=AliasPath("plan", "name"))
+    period_ends_at: _Moment = Field(default=None, validation_alias=AliasPath("period", "end"))
 
 
 class SessionRecord(_AnswerModel):
@@ -223,6 +232,16 @@ class UploadedFace(_AnswerModel):
     avatar_id: str = Field(min_length=1)
     preview_url: _Text = None
     image_url: _Text = None
+
+
+class AvatarPreview(_AnswerModel):
+    """A link on which a person can see an avatar.
+
+    Attributes:
+        url: Opens a live session with it, once, within five minutes. Whoever has it may.
+    """
+
+    url: str = Field(min_length=1, repr=False)
 
 
 def created_session(body: Mapping[str, Any]) -> CreatedSession:
@@ -345,9 +364,24 @@ def account_usage(body: Mapping[str, Any]) -> Usage:
     """
     wrapped = body.get("usage")
     usage = cast("dict[str, Any]", wrapped) if isinstance(wrapped, dict) else body
-    if "minutes" not in usage and "concurrency" not in usage:
+    if usage.keys().isdisjoint(("minutes", "total_remaining", "concurrency")):
         raise ShapeError("minutes and concurrency are missing")
     return _validated(Usage, usage)
+
+
+def avatar_preview(body: Mapping[str, Any]) -> AvatarPreview:
+    """Read the answer to ``POST /avatars/preview``.
+
+    Args:
+        body: The JSON object.
+
+    Returns:
+        The link.
+
+    Raises:
+        ShapeError: If there is none.
+    """
+    return _validated(AvatarPreview, body)
 
 
 def uploaded_face(body: Mapping[str, Any]) -> UploadedFace:

@@ -22,12 +22,14 @@ from pipecat_agenthuman.client.answers import (
     ENDED_STATUS,
     Avatar,
     AvatarList,
+    AvatarPreview,
     CreatedSession,
     SessionRecord,
     UploadedFace,
     Usage,
     account_usage,
     avatar_list,
+    avatar_preview,
     ended_session,
     session_list,
     session_record,
@@ -41,12 +43,10 @@ from pipecat_agenthuman.client.requests import (
     SessionStatus,
     create_payload,
     face_payload,
+    preview_payload,
     session_path,
 )
-from pipecat_agenthuman.client.rest import (
-    Call,
-    RestEndpoint,
-)
+from pipecat_agenthuman.client.rest import Call, RestEndpoint
 from pipecat_agenthuman.client.retry import (
     NO_RETRY,
     RetryPolicy,
@@ -63,6 +63,7 @@ __all__ = [
     "AgentHumanApi",
     "Avatar",
     "AvatarList",
+    "AvatarPreview",
     "CreatedSession",
     "RetryPolicy",
     "Room",
@@ -140,6 +141,7 @@ class AgentHumanApi:
             http=session,
             wall_clock=self._timing.wall,
         )
+        self.account: Final = self._rest.account  # tells accounts apart, and shows no key
         self._creations = Creations(self._rest, end_session=self.end_session)
 
     def __repr__(self) -> str:
@@ -216,7 +218,7 @@ class AgentHumanApi:
             payload=create_payload(avatar, room, aspect_ratio, metadata),
             unanswered=(
                 "A session may have been started; the service ends one that nobody uses "
-                "within 3 minutes. Check the network and api_url."
+                f"within 3 minutes. Check the network and {API_URL}."
             ),
         )
         created = await self._repeated(
@@ -334,6 +336,29 @@ class AgentHumanApi:
         """
         return await self._get("Listing the avatars", "/avatars", avatar_list, retry)
 
+    async def preview_avatar(
+        self, avatar_id: str, *, retry: RetryPolicy | None = None
+    ) -> AvatarPreview:
+        """Make a link on which a person can see an avatar, in a live session.
+
+        Args:
+            avatar_id: Identifier ``avat_…``.
+            retry: Limits on repeating, instead of the client's.
+
+        Returns:
+            The link; it opens once, within five minutes.
+
+        Raises:
+            ValueError: If the identifier is empty or a placeholder.
+            ApiError: See the class.
+        """
+        payload = preview_payload(avatar_id)
+        call = Call(
+            "Making a preview", "POST", "/avatars/preview", self._timeout_secs, payload=payload
+        )
+
+        return await self._answered(call, avatar_preview, retry, never_took_effect)
+
     async def get_usage(self, *, retry: RetryPolicy | None = None) -> Usage:
         """Ask what the account may still use.
 
@@ -382,10 +407,7 @@ class AgentHumanApi:
             unanswered="The avatar may have been made: list the avatars before trying again.",
         )
 
-        async def attempt() -> UploadedFace:
-            return self._rest.understood(await self._rest.exchange(call), uploaded_face, call)
-
-        return await self._repeated(attempt, retry, never_took_effect)
+        return await self._answered(call, uploaded_face, retry, never_took_effect)
 
     # --- one request, repeated ---------------------------------------------------------
 
@@ -400,11 +422,19 @@ class AgentHumanApi:
         limit_secs = self._timeout_secs if timeout_secs is None else timeout_secs
         check_secs("timeout_secs", limit_secs, positive=True)
         call = Call(doing, "GET", path, limit_secs)
+        return await self._answered(call, parse, retry, may_pass)
 
+    async def _answered(
+        self,
+        call: Call,
+        parse: Callable[[Mapping[str, Any]], _Model],
+        retry: RetryPolicy | None,
+        may_repeat: Callable[[ApiError], bool],
+    ) -> _Model:
         async def attempt() -> _Model:
             return self._rest.understood(await self._rest.exchange(call), parse, call)
 
-        return await self._repeated(attempt, retry, may_pass)
+        return await self._repeated(attempt, retry, may_repeat)
 
     async def _repeated(
         self,

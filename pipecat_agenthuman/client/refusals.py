@@ -17,6 +17,7 @@ from math import isfinite
 from typing import Any, Final, cast
 
 from pipecat_agenthuman._credentials import quoted
+from pipecat_agenthuman._environment import API_KEY, API_URL
 from pipecat_agenthuman.client.answers import usable_identifier
 from pipecat_agenthuman.errors import (
     ApiError,
@@ -148,14 +149,14 @@ def refusal(
             retry_after_secs=_retry_after_secs(answer.headers, now_secs),
         )
     if 300 <= status < 400:
-        remedy = "Set api_url to the service's own address: redirects would take the key along."
+        remedy = f"Set {API_URL} to the service's own address: redirects take the key along."
     return kind(message, status=status, code=code, remedy=remedy)
 
 
 _REMEDIES: Final[Mapping[type[ApiError], str]] = {
-    AuthenticationError: "Check that api_key, or AGENTHUMAN_API_KEY, is an active key.",
+    AuthenticationError: f"Check that {API_KEY} is an active key.",
     PermissionDeniedError: "Use an avatar that belongs to this key's account and plan.",
-    NotFoundError: "Check the identifier, api_url, and that the key's account owns it.",
+    NotFoundError: f"Check the identifier, {API_URL}, and that the key's account owns it.",
     BadRequestError: "Correct the request; repeating it unchanged cannot help.",
     OutOfMinutesError: "Add minutes to the Agent Human account.",
     RateLimitedError: "Try again later, or end other sessions: the plan limits both.",

@@ -15,7 +15,9 @@ import aiohttp
 from pipecat_agenthuman._arguments import check_choice
 from pipecat_agenthuman._environment import is_placeholder
 
-ASPECT_RATIOS: Final = ("4:3", "3:4", "1:1")
+AspectRatio = Literal["4:3", "3:4", "1:1"]
+
+ASPECT_RATIOS: Final = get_args(AspectRatio)
 """The shapes of video that the service offers."""
 
 ROOM_PLATFORMS: Final = ("daily", "livekit")
@@ -144,6 +146,13 @@ def _json_object(metadata: object) -> dict[str, Any]:
     raise ValueError(f"metadata must be a JSON object: {reason}.")
 
 
+def preview_payload(avatar_id: str) -> Callable[[], aiohttp.Payload]:
+    """Make what makes the body of ``POST /avatars/preview``; ``ValueError`` without an avatar."""
+    if not avatar_id.strip() or is_placeholder(avatar_id):
+        raise ValueError(f"avatar_id {avatar_id!r} is none: pass an ID such as avat_…")
+    return lambda: aiohttp.JsonPayload({"avatar_id": avatar_id.strip()})
+
+
 # --- an image of a face ----------------------------------------------------------------
 
 
@@ -180,10 +189,25 @@ async def face_payload(
     return _multipart(file)
 
 
-def _multipart(image: bytes) -> Callable[[], aiohttp.FormData]:
+def check_image(image: bytes) -> str:
+    """Check a picture's size and kind, as far as its beginning tells it.
+
+    Args:
+        image: The file's content.
+
+    Returns:
+        Its content type.
+
+    Raises:
+        ValueError: If it is too large, or none of the kinds that the service takes.
+    """
     if len(image) > MAX_IMAGE_BYTES:
         raise ValueError(_too_large("file", len(image)))
-    content_type = _content_type(image)
+    return _content_type(image)
+
+
+def _multipart(image: bytes) -> Callable[[], aiohttp.FormData]:
+    content_type = check_image(image)
 
     def form() -> aiohttp.FormData:
         body = aiohttp.FormData()

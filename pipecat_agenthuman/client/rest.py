@@ -5,6 +5,7 @@ Knows HTTP, the key and what must not be shown; knows nothing of sessions.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 
 from pipecat_agenthuman._credentials import quoted, redact
+from pipecat_agenthuman._environment import API_URL
 from pipecat_agenthuman.client.refusals import HttpAnswer, refusal
 from pipecat_agenthuman.errors import (
     ApiError,
@@ -61,7 +63,7 @@ class Call:
     path: str
     timeout_secs: float
     payload: Callable[[], Payload] | None = field(default=None, repr=False)
-    unanswered: str = "Check the network and api_url, and try again."
+    unanswered: str = f"Check the network and {API_URL}, and try again."
 
     def closed(self) -> TransportError:
         """The error for a call on a client that is closed."""
@@ -99,6 +101,11 @@ class RestEndpoint:
         self._closed = False
         # What servers may echo; bounded, because a client may live for years.
         self._secrets: deque[str] = deque(maxlen=_REMEMBERED_SECRETS)
+
+    @property
+    def account(self) -> tuple[str, bytes]:
+        """Tells accounts apart, and does not show the key."""
+        return self.url, hashlib.sha256(self._api_key.encode()).digest()
 
     def keep_secret(self, *secrets: str) -> None:
         """Keep tokens out of every error and log line from now on."""
@@ -180,7 +187,7 @@ class RestEndpoint:
         raise ServerFailureError(
             f"{call.doing}: the answer (HTTP {answer.status}) cannot be used: {parsed.words}.",
             status=answer.status,
-            remedy="Check api_url; if it is right, try again later or update this package.",
+            remedy=f"Check {API_URL}; if it is right, try again later or update this package.",
         )
 
     def _http(self) -> aiohttp.ClientSession:
@@ -208,7 +215,7 @@ class RestEndpoint:
             error, UnicodeError | aiohttp.ClientSSLError
         ):
             # Its words quote the URL, and that of a proxy can hold a password.
-            reason = f"{type(error).__name__}: api_url, or the URL of a proxy, is not valid."
+            reason = f"{type(error).__name__}: {API_URL}, or a proxy's URL, is not valid."
         elif isinstance(error, TimeoutError) and not never_sent:
             reason = f"no answer within {call.timeout_secs:g} s."
         else:
@@ -216,7 +223,7 @@ class RestEndpoint:
         kind = PermanentTransportError if isinstance(error, _PERMANENT) else TransportError
         return kind(
             f"{call.doing} failed: {reason}",
-            remedy="Check the network and api_url." if never_sent else call.unanswered,
+            remedy=f"Check the network and {API_URL}." if never_sent else call.unanswered,
             never_sent=never_sent,
         )
 

@@ -121,6 +121,11 @@ class Session:
         return self._opened.life_secs - (self._timing.monotonic() - self._opened_at)
 
     @property
+    def minutes_left(self) -> float | None:
+        """What the account had left when the session that is up was made; None if unknown."""
+        return self._opened and self._opened.minutes_left
+
+    @property
     def renewable(self) -> bool:
         """Whether a lost session can be replaced."""
         return self._source.renewable

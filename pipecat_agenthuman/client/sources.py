@@ -13,6 +13,7 @@ from loguru import logger
 from pipecat_agenthuman._arguments import check_text
 from pipecat_agenthuman._credentials import redact
 from pipecat_agenthuman.client.api import AgentHumanApi, Room
+from pipecat_agenthuman.client.faces import avatar_id
 from pipecat_agenthuman.client.leftovers import Leftovers, with_nonce
 from pipecat_agenthuman.client.retry import NO_RETRY, RetryPolicy, may_have_created
 from pipecat_agenthuman.errors import ApiError, BadRequestError
@@ -59,12 +60,14 @@ class OpenedSession:
         expiration: When the service will end it, or None if it did not say.
         life_secs: From its creation to its expiration, or None if it has none.
         ws_url: Where the service wants it to be spoken to, not checked; None if it did not say.
+        minutes_left: Minutes of the account when it was created; None if it did not say.
     """
 
     init: SessionInit
     expiration: datetime | None = None
     life_secs: float | None = None
     ws_url: str | None = None
+    minutes_left: float | None = None
 
 
 class SessionSource(Protocol):
@@ -112,7 +115,8 @@ class OwnSessions:
         Args:
             api: The client; closed with the source.
             room: Where the avatar joins.
-            avatar: Counts for the next session that opens.
+            avatar: Identifier, address, or path of a picture; counts for the next session
+                that opens.
             aspect_ratio: Counts for the next session that opens.
             metadata: A JSON object to keep with each session.
             monotonic: Seconds that never run backwards.
@@ -138,11 +142,12 @@ class OwnSessions:
             ApiError: If it fails.
         """
         await self._leftovers.clear()
+        avatar = await avatar_id(self._api, self.avatar)
         metadata, nonce = with_nonce(self._metadata)
         sent_at = self._monotonic()
         try:
             created = await self._api.create_session(
-                avatar=self.avatar,
+                avatar=avatar,
                 room=self._room,
                 aspect_ratio=self.aspect_ratio,
                 metadata=metadata,
@@ -157,7 +162,8 @@ class OwnSessions:
         self._live_id = created.session_id
         init = SessionInit(created.session_id, created.session_token)
         life_secs = _life_secs(created.started_at, created.expiration)
-        return OpenedSession(init, created.expiration, life_secs, created.ws_url)
+        minutes_left = created.usage and created.usage.minutes_remaining
+        return OpenedSession(init, created.expiration, life_secs, created.ws_url, minutes_left)
 
     async def end(self) -> None:
         """End the session that runs; what cannot be ended is logged with its identifier."""

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 from pipecat_agenthuman._credentials import quoted, redact
+from pipecat_agenthuman._environment import DAILY_API_KEY, DAILY_API_URL
 from pipecat_agenthuman.errors import RoomTokenError
 from pipecat_agenthuman.tokens.claims import TOKEN_EXPIRY_SECS
 
@@ -27,12 +28,10 @@ FEWEST_SEATS: Final = 3
 _DAILY_DOMAIN: Final = ".daily.co"
 _MAX_ANSWER_BYTES: Final = 1_000_000
 
-_WRONG_ROOM: Final = (
-    "Check that the room exists, and that api_key or DAILY_API_KEY belongs to its domain."
-)
-_WRONG_KEY: Final = "Check api_key or DAILY_API_KEY: it is the key of the room's Daily domain."
+_WRONG_ROOM: Final = f"Check that the room exists, and that {DAILY_API_KEY} belongs to its domain."
+_WRONG_KEY: Final = f"Check {DAILY_API_KEY}: it is the key of the room's Daily domain."
 _WRONG_SERVER: Final = (
-    "Check that api_url or DAILY_API_URL, if set, leads to Daily's REST API; else try again later."
+    f"Check that {DAILY_API_URL}, if set, leads to Daily's REST API; else try again later."
 )
 
 
@@ -228,7 +227,7 @@ def _obstacles(config: Mapping[str, Any], room_url: str) -> list[str]:
         found.append(
             f"In the Daily room {room_url} people do not receive everybody (permissions, "
             "canReceive): they may neither see nor hear the avatar. Allow them to receive its "
-            "user id; docs/permissions.md says how."
+            "user id; docs/guides/permissions.md says how."
         )
     return found
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from pipecat_agenthuman._environment import API_URL, WS_URL
+
 
 class ServerErrorCode(StrEnum):
     """Our stable names for the documented ``error`` texts, which carry no code themselves."""
@@ -91,7 +93,7 @@ ERROR_CATALOGUE: Final[tuple[ErrorEntry, ...]] = (
         text="Invalid session id - server not assigned or session id mismatch",
         core="invalid session id",
         meaning="The connection reached a server to which this session is not assigned.",
-        remedy="Create a new session; check that api_url and ws_url belong together.",
+        remedy=f"Create a new session; check that {API_URL} and {WS_URL} belong together.",
         new_session_helps=True,
         answers=Answers.INIT,
     ),

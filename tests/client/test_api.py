@@ -1212,6 +1212,39 @@ async def test_usage_is_read_wrapped_or_not(
         await api.get_usage(retry=NO_RETRY)
 
 
+async def test_usage_is_read_as_the_service_documents_it(
+    api: AgentHumanApi, server: Server
+) -> None:
+    usage = {
+        "period": {"start": "2026-01-01T00:00:00.000Z", "end": "2026-01-31T23:59:59.000Z"},
+        "included_minutes": {"total": 120, "used": 75, "remaining": 45},
+        "purchased_minutes": {"total": 100, "remaining": 100},
+        "total_remaining": 145,
+        "active_sessions": [],
+        "concurrency": {"current": 1, "max": 20, "available": 19},
+        "plan": {"key": "pro", "name": "Pro"},
+    }
+    server.on("GET /v1/usage", says(200, {"success": True, "usage": usage}))
+    read = await api.get_usage()
+    assert (read.minutes_remaining, read.sessions_available, read.plan) == (145, 19, "Pro")
+    assert read.period_ends_at is not None
+    assert read.period_ends_at.isoformat() == "2026-01-31T23:59:59+00:00"
+
+
+async def test_a_preview_is_asked_for_by_the_avatars_id(api: AgentHumanApi, server: Server) -> None:
+    server.on("POST /v1/avatars/preview", says(200, {"success": True, "url": "https://one-time"}))
+    preview = await api.preview_avatar(" avat_1 ")
+    assert preview.url == "https://one-time"
+    assert "one-time" not in repr(preview)  # whoever has it may open it
+    assert [asked.json for asked in server.asked] == [{"avatar_id": "avat_1"}]
+    server.on("POST /v1/avatars/preview", says(200, {"success": True}))
+    with pytest.raises(ServerFailureError, match="url"):
+        await api.preview_avatar("avat_1")
+    for nobody in ("", "avat_..."):
+        with pytest.raises(ValueError, match="avat_"):
+            await api.preview_avatar(nobody)
+
+
 FACE = {
     "success": True,
     "avatar_id": "avat_3",
