@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +22,7 @@ from loguru import logger
 
 from pipecat_agenthuman.cli import main
 from pipecat_agenthuman.demo import stage
+from pipecat_agenthuman.demo.command import add_arguments, is_headless
 from pipecat_agenthuman.demo.performance import (
     Lane,
     Milestone,
@@ -200,6 +205,103 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_said(
 def test_a_text_without_a_word_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--text", "..."]) == 2
     assert "can be pronounced" in capsys.readouterr().err
+
+
+# --- with a browser or without ----------------------------------------------------------
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "on_terminal", "headless"),
+    [
+        ([], True, False),
+        ([], False, True),
+        (["--headless"], True, True),
+        (["-q"], True, True),
+        (["--text", "Hello."], True, True),
+        (["--out", "a.wav"], True, True),
+        (["--no-browser"], False, False),
+        (["--port", "0"], False, False),
+        (["--llm", "a-model"], False, False),
+        (["--stt", "whisper"], False, False),
+    ],
+)
+def test_the_room_is_for_who_sits_at_a_terminal_or_asks_for_it(
+    words: list[str], on_terminal: bool, headless: bool
+) -> None:
+    assert is_headless(arguments(*words), on_terminal=on_terminal) is headless
+
+
+def test_one_demo_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--headless", "--port", "1"]) == 2
+    assert "--port is for the room, --headless for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--port", "65536"], "--port must be between 0 and 65535"),
+        (["--stt", "siri"], "--stt must be one of"),
+    ],
+)
+def test_a_room_that_cannot_be_is_wrong_usage(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert complaint in captured.err
+
+
+def test_a_recogniser_that_is_not_installed_is_named_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("faster_whisper", "pipecat.services.whisper.stt"):
+        monkeypatch.setitem(sys.modules, module, None)
+    assert main(["demo", "--stt", "whisper"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--stt whisper needs pip install 'pipecat-ai[whisper]'" in captured.err
+
+
+def test_a_room_whose_port_is_in_use_says_so_in_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["demo", "--no-browser", "--port", str(port)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert f"port {port}" in captured.err
+
+
+def test_the_room_is_open_until_ctrl_c() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipecat_agenthuman.cli", "demo", "--no-browser"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=utf8_environment(),
+    ) as running:
+        assert running.stdout is not None
+        told = [running.stdout.readline() for _ in range(3)]
+        url = told[0].removeprefix("The room is open: ").strip()
+        with urllib.request.urlopen(url, timeout=60) as page:
+            assert b"<title>" in page.read()
+        assert "script" in told[1]
+        while "session.created" not in told[-1]:
+            told.append(running.stdout.readline())
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert "session.ended" in out
+    assert [line for line in err.splitlines() if not line.startswith("[nltk_data]")] == []
 
 
 # --- the script -------------------------------------------------------------------------

@@ -22,8 +22,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import cache
 from importlib.util import find_spec
@@ -32,26 +31,12 @@ from typing import Any, Self
 import numpy as np
 import pytest
 import soxr
-from pipecat.frames.frames import (
-    Frame,
-    LLMContextFrame,
-    LLMFullResponseEndFrame,
-    LLMFullResponseStartFrame,
-    LLMTextFrame,
-    TranscriptionFrame,
-    VADUserStoppedSpeakingFrame,
-)
-from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.frame_processor import FrameDirection
 from pipecat.runner.types import DailyRunnerArguments, RunnerArguments
-from pipecat.services.llm_service import LLMService
-from pipecat.services.settings import LLMSettings, STTSettings
-from pipecat.services.stt_service import STTService
-from pipecat.utils.time import time_now_iso8601
 
 from pipecat_agenthuman.demo.espeak import EspeakSynthesizer, SynthesizedSpeech
 from pipecat_agenthuman.demo.speech import EspeakTTSService
 from pipecat_agenthuman.sandbox import Sandbox, SandboxSession
+from pipecat_agenthuman.testing import ScriptedSTT
 from tests.support.calls import LATENCY_SECS
 from tests.support.daily_rest import daily_rest, holder_of
 from tests.support.daily_room import Participant, Room, installed_daily
@@ -109,85 +94,6 @@ def keep_tokenizer_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     if find_spec("nltk") is not None:
         split = re.compile(r"(?<=[.!?])\s+").split
         monkeypatch.setattr("pipecat.utils.string._sent_tokenizer", lambda: split)
-
-
-# --- the bot's services -----------------------------------------------------------------------
-
-
-class ScriptedSTT(STTService):
-    """Hears everything, and recognises what it was told that a person would say.
-
-    Attributes:
-        heard: All the audio that reached it.
-        cues: What was said and not recognised yet; recognised when the speech has ended.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            settings=STTSettings(model=None, language=None), ttfs_p99_latency=1.0, sample_rate=RATE
-        )
-        self.heard = bytearray()
-        self.cues: deque[str] = deque()
-
-    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        self.heard.extend(audio)
-        yield None
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        if isinstance(frame, VADUserStoppedSpeakingFrame) and self.cues:
-            text = self.cues.popleft()
-            await self.push_frame(TranscriptionFrame(text, "", time_now_iso8601(), finalized=True))
-
-
-class ScriptedLLM(LLMService):
-    """Answers with what it was told, word by word.
-
-    Attributes:
-        asked: The conversation as it was each time it was asked.
-    """
-
-    def __init__(self, *replies: str) -> None:
-        super().__init__(
-            settings=LLMSettings(
-                model=None,
-                system_instruction=None,
-                temperature=None,
-                max_tokens=None,
-                top_p=None,
-                top_k=None,
-                frequency_penalty=None,
-                presence_penalty=None,
-                seed=None,
-                filter_incomplete_user_turns=None,
-                user_turn_completion_config=None,
-            )
-        )
-        self.asked: list[list[tuple[str, str]]] = []
-        self._replies = deque(replies)
-        self._context: LLMContext | None = None
-
-    @property
-    def conversation(self) -> list[tuple[str, str]]:
-        """Who said what until now, as the bot's context has it."""
-        if self._context is None:
-            return []
-        return [(m["role"], m["content"]) for m in self._context.get_messages()]
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        if isinstance(frame, LLMContextFrame):
-            await self._answer(frame.context)
-        else:
-            await self.push_frame(frame, direction)
-
-    async def _answer(self, context: LLMContext) -> None:
-        self._context = context
-        self.asked.append(self.conversation)
-        await self.push_frame(LLMFullResponseStartFrame())
-        for word in self._replies.popleft().split(" "):
-            await self.push_frame(LLMTextFrame(f"{word} "))
-        await self.push_frame(LLMFullResponseEndFrame())
 
 
 # --- who is in the room -----------------------------------------------------------------------
@@ -304,7 +210,7 @@ class Conversation:
         for name, value in (self.sandbox.environment | rest).items():
             self._monkeypatch.setenv(name, value)
         self.complaints = self._stack.enter_context(quiet_log(level="WARNING"))
-        self.stt = ScriptedSTT()
+        self.stt = ScriptedSTT(sample_rate=RATE)
         self._bystanders = asyncio.all_tasks()
         return self
 

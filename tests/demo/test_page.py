@@ -1,0 +1,142 @@
+"""The demo in a real browser: typed, seen, heard, interrupted by a key and by a voice."""
+
+from __future__ import annotations
+
+import asyncio
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipecat_agenthuman.demo.dialogue import NO_WORDS
+from pipecat_agenthuman.sandbox import Fault
+from tests.support.browser import Visit, browsing, visiting
+from tests.support.page_sound import heard_in, mouth_lag_secs, record, recorded
+from tests.support.room_guest import LONG, Room, inhabited, voice
+from tests.support.sounds import RATE
+
+SENTENCE = "Many people make the mouth move. Please, be my guest."
+SILENT_SECS = 0.1
+IN_TIME_SECS = 0.04
+
+LISTENS_SECS = 1.0
+"""What the person with the microphone hears of the bot before interrupting it."""
+
+
+@asynccontextmanager
+async def looking(*flags: str) -> AsyncIterator[tuple[Room, Visit]]:
+    """The demo's room, and a browser in front of it."""
+    async with (
+        browsing(*flags) as browser,
+        inhabited() as room,
+        visiting(browser, room.sandbox) as visit,
+    ):
+        yield room, visit
+
+
+async def type_into(visit: Visit, text: str) -> None:
+    """Type a text into the page, and send it."""
+    await visit.page.fill("#say-text", text)
+    await visit.page.press("#say-text", "Enter")
+
+
+async def until_said(visit: Visit, words: str) -> None:
+    """Wait until the page shows that the bot's latest words, as it remembers them, begin so."""
+    await visit.until(
+        "(words) => { const last = agentHumanRoom.room.memory.at(-1);"
+        " return last?.role === 'assistant' && last.text.startsWith(words); }",
+        words,
+    )
+
+
+async def test_what_is_typed_is_seen_and_heard_in_time_and_remembered() -> None:
+    async with looking() as (room, visit):
+        await record(visit)
+        await type_into(visit, SENTENCE)
+        await room.guest.until_remembered_all("assistant", SENTENCE)
+        await room.sandbox.wait_until_quiet()
+        recording = await recorded(visit)
+        assert SENTENCE in await visit.text("transcript")
+        await visit.page.click("#tab-memory")
+        assert SENTENCE in " ".join((await visit.text("memory")).split())
+    # Bot, sandbox and this test share a process: on a busy machine the bot may stutter.
+    truth = max(heard_in(room.sandbox), key=lambda piece: len(piece.audio))
+    late_secs, correlation = mouth_lag_secs(recording, truth)
+    assert abs(late_secs) <= IN_TIME_SECS
+    assert correlation >= 0.6
+
+
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        "document.getElementById('interrupt').click()",
+        "document.body.dispatchEvent("
+        "new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }))",
+    ],
+    ids=["button", "Escape"],
+)
+async def test_who_interrupts_hears_silence_at_once(interrupt: str) -> None:
+    silent_after: list[float] = []
+    async with looking() as (room, visit):
+        await record(visit)
+        # How long it takes is up to the machine, too: one time out of three is proof enough.
+        while len(silent_after) < 3 and min(silent_after, default=1) >= SILENT_SECS:
+            await type_into(visit, f"{LONG} {LONG}")
+            await until_said(visit, "This goes")
+            await room.sandbox.wait_until_heard(room.sandbox.heard().duration_secs + 0.7)
+            clicked_at = await visit.look(
+                f"(() => {{ {interrupt};"
+                " return agentHumanRoom.clock.at(performance.now() / 1000); })()"
+            )
+            await visit.until(
+                "document.querySelector('#utterances li:first-child [data-state=interrupted]')"
+            )
+            recording = await recorded(visit)
+            assert np.abs(recording.between(clicked_at - 0.5, clicked_at)).max() > 0.05
+            silent_after.append(recording.sounds_until(clicked_at))
+            await type_into(visit, "Hello")  # so that its next answer is a new one
+            await until_said(visit, "Hello")
+    assert min(silent_after) < SILENT_SECS
+
+
+async def test_a_voice_in_the_browser_s_microphone_interrupts_the_bot(tmp_path: Path) -> None:
+    sound = tmp_path / "person.wav"
+    silence = np.zeros(round(LISTENS_SECS * RATE), np.int16)
+    with wave.open(str(sound), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        person = voice("Can you hear me talking to you now?")
+        file.writeframes(np.concatenate([silence, person, np.zeros(RATE * 30, np.int16)]).tobytes())
+    flags = (
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={sound}%noloop",
+    )
+    async with looking(*flags) as (room, visit):
+        await record(visit)
+        await type_into(visit, LONG)
+        await until_said(visit, "This goes")
+        await visit.page.click("#microphone")
+        cut = await room.guest.page.message("cut")
+        await until_said(visit, "I heard you")
+        assert NO_WORDS in await visit.text("transcript")
+        recording = await recorded(visit)
+    # How soon, the test above measures: there are several tries.
+    assert recording.sounds_until(cut["at_secs"]) < 0.9, "it had seconds left to say"
+
+
+async def test_the_bot_s_own_voice_is_heard_where_the_avatar_fell_silent() -> None:
+    async with looking() as (room, visit):
+        await record(visit)
+        await type_into(visit, LONG)
+        await until_said(visit, "This goes")
+        room.sandbox.inject(Fault(on="create", kind="refuse", status=500, times=None))
+        await room.sandbox.drop()
+        await visit.until("document.getElementById('status').textContent === 'Own voice'")
+        cut = await room.guest.page.message("cut")
+        await asyncio.sleep(1)
+        recording = await recorded(visit)
+    own = recording.between(cut["at_secs"] + 0.3, cut["at_secs"] + 1)
+    assert np.sqrt(np.mean(own**2)) > 0.01
