@@ -6,7 +6,8 @@ speaks, and ends when the last person has left.
 
 What it needs: the packages
 
-    pip install "pipecat-agenthuman[livekit]" "pipecat-ai[runner,deepgram,openai,cartesia,silero]"
+    pip install "pipecat-agenthuman[livekit] @ git+https://github.com/pipecat-agenthuman/pipecat-agenthuman"
+    pip install "pipecat-ai[runner,deepgram,openai,cartesia,silero]"
 
 and, in the environment or in a file .env beside this one:
 
@@ -25,10 +26,9 @@ How to run it:
 """
 
 import os
-from collections.abc import Mapping
+from typing import Any
 
 from dotenv import load_dotenv
-from livekit import api
 from loguru import logger
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.frames.frames import LLMRunFrame
@@ -40,14 +40,26 @@ from pipecat.processors.aggregators.llm_response_universal import (
     LLMUserAggregatorParams,
 )
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.runner.types import LiveKitRunnerArguments, RunnerArguments
+from pipecat.runner.types import RunnerArguments
+from pipecat.transports.base_transport import BaseTransport
 from pipecat.transports.livekit.transport import LiveKitParams
 from pipecat.workers.runner import WorkerRunner
 
-from pipecat_agenthuman import AgentHumanLiveKitTransport, AgentHumanVideoService, LiveKitRoom
+from pipecat_agenthuman import AgentHumanVideoService, LiveKitRoom
+from pipecat_agenthuman.runner import create_transport, exit_without, require_variables
 
 load_dotenv(override=True)
 
+KEYS = (
+    "AGENTHUMAN_API_KEY",
+    "AGENTHUMAN_AVATAR",
+    "LIVEKIT_URL",
+    "LIVEKIT_API_KEY",
+    "LIVEKIT_API_SECRET",
+    "DEEPGRAM_API_KEY",
+    "OPENAI_API_KEY",
+    "CARTESIA_API_KEY",
+)
 INSTRUCTION = (
     "You are a friendly assistant in a video call, and everything you write is spoken aloud. "
     "Answer in one to three short sentences, without lists, emojis or special characters."
@@ -84,25 +96,13 @@ def make_tts() -> FrameProcessor:
     )
 
 
-async def bot(runner_args: RunnerArguments) -> None:
-    """Hold one conversation. Pipecat's runner calls this, locally and in Pipecat Cloud."""
-    if not isinstance(runner_args, LiveKitRunnerArguments):
-        raise ValueError("The avatar joins a LiveKit room: run this bot with -t livekit.")
+transport_params = {"livekit": lambda: LiveKitParams(audio_in_enabled=True)}
 
-    # The avatar has a token of its own, with an identity by which the transport knows it. The
-    # token also says for whom it speaks, so that LiveKit's clients show the two as one.
-    bot_identity = api.TokenVerifier().verify(runner_args.token).identity
-    room = await LiveKitRoom.mint(
-        runner_args.url, room_name=runner_args.room_name, bot_identity=bot_identity
-    )
-    transport = AgentHumanLiveKitTransport(
-        runner_args.url,
-        runner_args.token,
-        runner_args.room_name,
-        LiveKitParams(audio_in_enabled=True),
-        avatar=room.identity,
-    )
 
+async def run_bot(
+    transport: BaseTransport, room: LiveKitRoom, runner_args: RunnerArguments
+) -> None:
+    """Hold one conversation."""
     # Minutes run from the session's creation. With "client_connected" they run only when
     # somebody is there to listen; the default, "pipeline", lets the avatar join while the
     # person is still on the way, which makes the greeting come a little sooner.
@@ -139,25 +139,30 @@ async def bot(runner_args: RunnerArguments) -> None:
 
     # The transport reports people only: neither the bot nor the avatar is one.
 
-    @transport.event_handler("on_first_participant_joined")
-    async def on_first_participant_joined(
-        transport: AgentHumanLiveKitTransport, identity: str
-    ) -> None:
-        context.add_message({"role": "developer", "content": GREETING})
-        await worker.queue_frame(LLMRunFrame())
+    @transport.event_handler("on_client_connected")
+    async def on_client_connected(transport: BaseTransport, client: Any) -> None:
+        if not context.get_messages():  # the first of them
+            context.add_message({"role": "developer", "content": GREETING})
+            await worker.queue_frame(LLMRunFrame())
 
     @transport.event_handler("on_client_disconnected")
-    async def on_client_disconnected(
-        transport: AgentHumanLiveKitTransport, participant: Mapping[str, str]
-    ) -> None:
-        if not transport.persons().keys() - {participant["id"]}:
+    async def on_client_disconnected(transport: BaseTransport, client: Any) -> None:
+        if not transport.persons().keys() - {client["id"]}:
             logger.info("The last person left; the conversation ends.")
             await runner.cancel()
 
     await runner.run()
 
 
+async def bot(runner_args: RunnerArguments) -> None:
+    """Pipecat's runner calls this for each call, locally and in Pipecat Cloud."""
+    require_variables(*KEYS)
+    transport, room = await create_transport(runner_args, transport_params)
+    await run_bot(transport, room, runner_args)
+
+
 if __name__ == "__main__":
+    exit_without(*KEYS)
     from pipecat.runner.run import main
 
     main()

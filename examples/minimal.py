@@ -3,9 +3,9 @@
 It says two sentences, is interrupted in a third and says one more. What it prints is what
 Pipecat's context holds after each of them: the words that a listener heard, and no others.
 
-Without a key it speaks in a sandbox on this machine:
+Without a key it speaks in a sandbox: its own, or one whose printed lines are exported.
 
-    pip install 'pipecat-agenthuman[demo]'
+    pip install "pipecat-agenthuman[demo] @ git+https://github.com/pipecat-agenthuman/pipecat-agenthuman"
     python examples/minimal.py
 
 With AGENTHUMAN_API_KEY, AGENTHUMAN_AVATAR, DAILY_ROOM_URL and DAILY_API_KEY set, the avatar
@@ -25,21 +25,24 @@ from pipecat.workers.runner import WorkerRunner
 
 from pipecat_agenthuman import AgentHumanVideoService, DailyRoom
 from pipecat_agenthuman.demo.speech import EspeakTTSService
+from pipecat_agenthuman.runner import exit_without
 from pipecat_agenthuman.sandbox import Sandbox
+
+
+async def find_room(stack):
+    if "AGENTHUMAN_API_KEY" not in os.environ:
+        os.environ.update((await stack.enter_async_context(Sandbox())).environment)
+    if "AGENTHUMAN_API_URL" in os.environ and "DAILY_ROOM_URL" not in os.environ:
+        return DailyRoom("https://sandbox.daily.co/minimal", "a-sandbox-takes-any-token")
+    exit_without("AGENTHUMAN_AVATAR", "DAILY_ROOM_URL", "DAILY_API_KEY")
+    return await DailyRoom.mint(os.environ["DAILY_ROOM_URL"])
 
 
 async def main():
     async with AsyncExitStack() as stack:
-        if os.environ.get("AGENTHUMAN_API_KEY"):
-            room = await DailyRoom.mint(os.environ["DAILY_ROOM_URL"])
-        else:
-            sandbox = await stack.enter_async_context(Sandbox())
-            os.environ.update(sandbox.environment)
-            room = DailyRoom("https://sandbox.daily.co/minimal", "any-token-will-do")
-
         # The avatar plays the sound in its room, so this pipeline needs no transport.
         tts = EspeakTTSService(word_timestamps=True)
-        avatar = AgentHumanVideoService(room=room)
+        avatar = AgentHumanVideoService(room=await find_room(stack))
         assistant = LLMContextAggregatorPair(LLMContext()).assistant()
         worker = PipelineWorker(Pipeline([tts, avatar, assistant]))
 

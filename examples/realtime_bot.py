@@ -6,7 +6,8 @@ the person has finished or interrupts.
 
 What it needs: the packages
 
-    pip install pipecat-agenthuman "pipecat-ai[runner,openai]"
+    pip install "pipecat-agenthuman @ git+https://github.com/pipecat-agenthuman/pipecat-agenthuman"
+    pip install "pipecat-ai[runner,openai]"
 
 and, in the environment or in a file .env beside this one:
 
@@ -28,7 +29,6 @@ memory is cut at the time since its first audio, which is too late by the avatar
 """
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from dotenv import load_dotenv
@@ -39,14 +39,22 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.runner.types import DailyRunnerArguments, RunnerArguments
+from pipecat.runner.types import RunnerArguments
+from pipecat.transports.base_transport import BaseTransport
 from pipecat.transports.daily.transport import DailyParams
 from pipecat.workers.runner import WorkerRunner
 
-from pipecat_agenthuman import AgentHumanDailyTransport, AgentHumanVideoService, DailyRoom
+from pipecat_agenthuman import AgentHumanVideoService, DailyRoom
+from pipecat_agenthuman.runner import create_transport, exit_without, require_variables
 
 load_dotenv(override=True)
 
+KEYS = (
+    "AGENTHUMAN_API_KEY",
+    "AGENTHUMAN_AVATAR",
+    "DAILY_API_KEY",
+    "OPENAI_API_KEY",
+)
 INSTRUCTION = (
     "You are a friendly assistant in a video call. Answer in one to three short sentences."
 )
@@ -73,26 +81,16 @@ def make_llm() -> FrameProcessor:
     )
 
 
-async def bot(runner_args: RunnerArguments) -> None:
-    """Hold one conversation. Pipecat's runner calls this, locally and in Pipecat Cloud."""
-    if not isinstance(runner_args, DailyRunnerArguments):
-        raise ValueError("The avatar joins a Daily room: run this bot with -t daily.")
+transport_params = {"daily": lambda: DailyParams(audio_in_enabled=True)}
 
-    # The avatar has a token of its own, with an identity by which the transport knows it.
-    room = await DailyRoom.mint(runner_args.room_url)
-    transport = AgentHumanDailyTransport(
-        runner_args.room_url,
-        runner_args.token,
-        "Bot",
-        DailyParams(audio_in_enabled=True),
-        avatar=room.identity,
-    )
 
+async def run_bot(transport: BaseTransport, room: DailyRoom, runner_args: RunnerArguments) -> None:
+    """Hold one conversation."""
     # The session starts with the pipeline, so the avatar is usually there before the person.
     # See daily_bot.py for the other way.
     avatar = AgentHumanVideoService(room=room)
 
-    context = LLMContext([{"role": "developer", "content": GREETING}])
+    context = LLMContext()
     user_aggregator, assistant_aggregator = LLMContextAggregatorPair(context)
 
     pipeline = Pipeline(
@@ -116,24 +114,30 @@ async def bot(runner_args: RunnerArguments) -> None:
 
     # The transport reports people only: neither the bot nor the avatar is one.
 
-    @transport.event_handler("on_first_participant_joined")
-    async def on_first_participant_joined(
-        transport: AgentHumanDailyTransport, participant: Mapping[str, Any]
-    ) -> None:
-        await worker.queue_frame(LLMRunFrame())
+    @transport.event_handler("on_client_connected")
+    async def on_client_connected(transport: BaseTransport, client: Any) -> None:
+        if not context.get_messages():  # the first of them
+            context.add_message({"role": "developer", "content": GREETING})
+            await worker.queue_frame(LLMRunFrame())
 
     @transport.event_handler("on_client_disconnected")
-    async def on_client_disconnected(
-        transport: AgentHumanDailyTransport, participant: Mapping[str, Any]
-    ) -> None:
-        if not transport.persons().keys() - {participant["id"]}:
+    async def on_client_disconnected(transport: BaseTransport, client: Any) -> None:
+        if not transport.persons().keys() - {client["id"]}:
             logger.info("The last person left; the conversation ends.")
             await runner.cancel()
 
     await runner.run()
 
 
+async def bot(runner_args: RunnerArguments) -> None:
+    """Pipecat's runner calls this for each call, locally and in Pipecat Cloud."""
+    require_variables(*KEYS)
+    transport, room = await create_transport(runner_args, transport_params)
+    await run_bot(transport, room, runner_args)
+
+
 if __name__ == "__main__":
+    exit_without(*KEYS)
     from pipecat.runner.run import main
 
     main()

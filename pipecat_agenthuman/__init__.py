@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant for users.
     from .client.answers import Avatar as Avatar
     from .client.answers import AvatarList as AvatarList
+    from .client.answers import AvatarPreview as AvatarPreview
     from .client.answers import CreatedSession as CreatedSession
     from .client.answers import SessionRecord as SessionRecord
     from .client.answers import UploadedFace as UploadedFace
@@ -31,10 +32,13 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .errors import AvatarAbsentError as AvatarAbsentError
     from .errors import AvatarLeftError as AvatarLeftError
     from .errors import AvatarUnavailableError as AvatarUnavailableError
+    from .errors import AvatarUnheardError as AvatarUnheardError
     from .errors import BadRequestError as BadRequestError
     from .errors import BotRemovedError as BotRemovedError
     from .errors import ConnectError as ConnectError
+    from .errors import InterruptIgnoredError as InterruptIgnoredError
     from .errors import LostConnectionError as LostConnectionError
+    from .errors import MissingVariablesError as MissingVariablesError
     from .errors import NotFoundError as NotFoundError
     from .errors import OutOfMinutesError as OutOfMinutesError
     from .errors import PermanentTransportError as PermanentTransportError
@@ -60,6 +64,7 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .frames import StartInterruptionFrame as StartInterruptionFrame
     from .identity import AvatarIdentity as AvatarIdentity
     from .livekit import AgentHumanLiveKitTransport as AgentHumanLiveKitTransport
+    from .pipeline.metrics import AvatarLatencyMetricsData as AvatarLatencyMetricsData
     from .pipeline.metrics import FirstConfirmationMetricsData as FirstConfirmationMetricsData
     from .pipeline.metrics import InterruptMetricsData as InterruptMetricsData
     from .pipeline.metrics import RoundTripMetricsData as RoundTripMetricsData
@@ -75,6 +80,7 @@ else:
     _HOMES = {
         "Avatar": "client.answers",
         "AvatarList": "client.answers",
+        "AvatarPreview": "client.answers",
         "CreatedSession": "client.answers",
         "SessionRecord": "client.answers",
         "UploadedFace": "client.answers",
@@ -93,10 +99,13 @@ else:
         "AvatarAbsentError": "errors",
         "AvatarLeftError": "errors",
         "AvatarUnavailableError": "errors",
+        "AvatarUnheardError": "errors",
         "BadRequestError": "errors",
         "BotRemovedError": "errors",
         "ConnectError": "errors",
+        "InterruptIgnoredError": "errors",
         "LostConnectionError": "errors",
+        "MissingVariablesError": "errors",
         "NotFoundError": "errors",
         "OutOfMinutesError": "errors",
         "PermanentTransportError": "errors",
@@ -122,6 +131,7 @@ else:
         "StartInterruptionFrame": "frames",
         "AvatarIdentity": "identity",
         "AgentHumanLiveKitTransport": "livekit",
+        "AvatarLatencyMetricsData": "pipeline.metrics",
         "FirstConfirmationMetricsData": "pipeline.metrics",
         "InterruptMetricsData": "pipeline.metrics",
         "RoundTripMetricsData": "pipeline.metrics",

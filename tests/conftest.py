@@ -52,3 +52,11 @@ def daily(monkeypatch: pytest.MonkeyPatch) -> Iterator[DailyStandIn]:
 def room(daily: DailyStandIn) -> Room:
     """A Daily room."""
     return daily.room()
+
+
+_IN_REAL_TIME = ("tests/sandbox/page/", "tests/demo/", "tests/calls/", "tests/examples/")
+"""Where tests mostly wait for speech: they begin first, so that none is left at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(_IN_REAL_TIME))

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
+import re
+import runpy
 import tomllib
 import warnings
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import dotenv
+import numpy as np
 import pytest
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
@@ -31,11 +36,12 @@ from pipecat_agenthuman import (
     AgentHumanConnectedFrame,
     AgentHumanDisconnectedFrame,
     AgentHumanErrorFrame,
+    MissingVariablesError,
 )
+from pipecat_agenthuman.testing import Call, ScriptedLLM
 from tests.support.conversation import (
     LONG_ANSWER,
     Conversation,
-    ScriptedLLM,
     bot_speech,
     keep_tokenizer_offline,
     loud,
@@ -49,9 +55,11 @@ TRANSPORTS = {
     "daily_bot": "daily",
     "realtime_bot": "daily",
     "events_to_client": "daily",
+    "recording_bot": "daily",
     "livekit_bot": "livekit",
 }
 NAMES = tuple(TRANSPORTS)
+KEY_ENDINGS = ("_API_KEY", "_API_SECRET", "_AVATAR", "_URL")
 
 GREETING = "Hello, I am here."
 ANSWER = "With flour and water."
@@ -75,11 +83,12 @@ def example(request: pytest.FixtureRequest, monkeypatch, deprecations) -> Module
         pytest.importorskip("livekit.rtc", reason="the extra [livekit] is not installed")
     keep_tokenizer_offline(monkeypatch)
     monkeypatch.setattr(dotenv, "load_dotenv", lambda *_, **__: False)
-    for service in ("DEEPGRAM", "OPENAI", "CARTESIA"):
-        monkeypatch.setenv(f"{service}_API_KEY", f"key-of-{service.lower()}")
     spec = importlib.util.spec_from_file_location(request.param, EXAMPLES / f"{request.param}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    for name in module.KEYS:
+        if name not in os.environ:
+            monkeypatch.setenv(name, f"key-of-{name.removesuffix('_API_KEY').lower()}")
     return module
 
 
@@ -244,6 +253,75 @@ async def test_an_example_refuses_a_transport_that_has_no_room_for_the_avatar(ex
         await example.bot(RunnerArguments())
 
 
+@each
+async def test_an_example_names_the_keys_that_it_lacks(example, monkeypatch):
+    for name in example.KEYS[:2]:
+        monkeypatch.delenv(name)
+    with pytest.raises(MissingVariablesError, match=", ".join(example.KEYS[:2])):
+        await example.bot(RunnerArguments())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_its_keys_an_example_ends_with_one_line_that_names_them(name, monkeypatch):
+    if TRANSPORTS[name] == "livekit":
+        pytest.importorskip("livekit.rtc", reason="the extra [livekit] is not installed")
+    monkeypatch.setattr(dotenv, "load_dotenv", lambda *_, **__: False)
+    for variable in [each for each in os.environ if each.endswith(KEY_ENDINGS)]:
+        monkeypatch.delenv(variable)
+    source = (EXAMPLES / f"{name}.py").read_text()
+    keys = re.findall(r'^    "(\w+)",$', source.partition("KEYS = (")[2].partition(")")[0], re.M)
+    with pytest.raises(SystemExit) as end:  # which the interpreter prints, with status 1
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert end.value.code == (f"Not set: {', '.join(keys)}. Put them into the environment or .env.")
+
+
+@pytest.mark.parametrize("example", ["daily_bot", "events_to_client"], indirect=True)
+async def test_an_example_is_tested_as_a_user_tests_theirs(monkeypatch, example, agenthuman_call):
+    """In a call on this machine, with nothing of Daily."""
+    llm = ScriptedLLM(GREETING, ANSWER)
+    monkeypatch.setattr(example, "make_stt", lambda: agenthuman_call.stt)
+    monkeypatch.setattr(example, "make_llm", lambda: llm)
+    monkeypatch.setattr(example, "make_tts", make_tts)
+    async with agenthuman_call as call:
+        bot = call.start(example.run_bot(call.transport, call.room, call.runner_args))
+        ada = await call.join("Ada")
+        await call.until(lambda: llm.conversation[-1:] == [("assistant", GREETING)])
+        await ada.say("How do I bake bread?")
+        await call.until(lambda: llm.conversation[-1:] == [("assistant", ANSWER)])
+        await ada.leave()
+        await call.ended(bot)
+
+
+@the("recording_bot")
+async def test_what_was_heard_is_recorded(monkeypatch, example, agenthuman_sandbox, tmp_path):
+    """The person on the left, the avatar on the right, and no more of it than was heard."""
+    path = tmp_path / "call.wav"
+    monkeypatch.setenv("RECORDING_FILE", str(path))
+    for name, value in agenthuman_sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+    call = Call(agenthuman_sandbox, params=example.transport_params["daily"]())
+    llm = ScriptedLLM(LONG_ANSWER, ANSWER)
+    monkeypatch.setattr(example, "make_stt", lambda: call.stt)
+    monkeypatch.setattr(example, "make_llm", lambda: llm)
+    monkeypatch.setattr(example, "make_tts", make_tts)
+    async with call:
+        bot = call.start(example.run_bot(call.transport, call.room, call.runner_args))
+        ada = await call.join("Ada")
+        await ada.interrupt("Wait a moment please.")
+        await call.until(lambda: llm.conversation[-1:] == [("assistant", ANSWER)])
+        await ada.leave()
+        await call.ended(bot)
+    with wave.open(str(path)) as file:
+        assert file.getnchannels() == 2
+        rate = file.getframerate()
+        both = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, 2)
+    person, avatar = (np.abs(both[:, side].astype(int)) > 300 for side in (0, 1))
+    assert person.sum() > rate / 10
+    long_secs = bot_speech(LONG_ANSWER).duration_secs
+    assert 0.3 < avatar.sum() / rate < long_secs / 2
+    assert not call.transport.played.strip(b"\0")
+
+
 # --- as they are published --------------------------------------------------------------------
 
 
@@ -254,7 +332,9 @@ async def test_an_example_makes_real_services_from_the_environment(example):
         assert example.make_tts().can_generate_metrics()
 
 
-@pytest.mark.parametrize("example", ["daily_bot", "livekit_bot", "events_to_client"], indirect=True)
+@pytest.mark.parametrize(
+    "example", ["daily_bot", "livekit_bot", "events_to_client", "recording_bot"], indirect=True
+)
 async def test_speech_recognition_is_made_from_the_environment(example):
     pytest.importorskip("deepgram")
     assert example.make_stt().can_generate_metrics()
@@ -280,7 +360,10 @@ def test_the_deployment_runs_daily_bot():
     settings = tomllib.loads((EXAMPLES / "deploy" / "pcc-deploy.toml").read_text())
     dockerfile = (EXAMPLES / "deploy" / "Dockerfile").read_text()
     readme = (EXAMPLES / "deploy" / "README.md").read_text()
-    assert "COPY daily_bot.py bot.py" in dockerfile
+    assert "COPY examples/daily_bot.py bot.py" in dockerfile
+    deploy = EXAMPLES / "deploy"
+    context = deploy / settings["build"]["context_dir"]
+    assert (context / settings["build"]["dockerfile"]).samefile(deploy / "Dockerfile")
     assert settings["scaling"]["max_agents"] >= settings["scaling"]["min_agents"] >= 0
     for name in (settings["agent_name"], settings["secret_set"]):
         assert name in readme

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,13 +32,14 @@ def start(variables: dict[str, str]) -> subprocess.Popen[str]:
 
 
 class Runs:
-    """Both ways to run the example, at the same time."""
+    """All ways to run the example, at the same time."""
 
     def __init__(self, sandbox: Sandbox, daily: dict[str, str]) -> None:
         self.service = sandbox
         processes = {
             "alone": start({}),
             "with a key": start(sandbox.environment | daily | {"DAILY_ROOM_URL": ROOM_URL}),
+            "with the sandbox's lines": start(sandbox.environment),
         }
         self.output = {name: run.communicate(timeout=90) for name, run in processes.items()}
         self.status = {name: run.returncode for name, run in processes.items()}
@@ -45,11 +47,11 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs() -> Iterator[Runs]:
-    with daily_rest() as daily, Sandbox() as sandbox:
+    with daily_rest() as daily, Sandbox(max_sessions=2) as sandbox:
         yield Runs(sandbox, daily)
 
 
-@pytest.fixture(params=["alone", "with a key"])
+@pytest.fixture(params=["alone", "with a key", "with the sandbox's lines"])
 def way(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -73,12 +75,24 @@ def test_it_prints_what_was_heard_and_no_more(runs: Runs, way: str) -> None:
 
 
 def test_with_a_key_it_speaks_in_the_daily_room_and_ends_its_session(runs: Runs) -> None:
-    (session,) = runs.service.sessions
-    assert session.wish.room.url == ROOM_URL
-    assert holder_of(session.wish.room.token)["user_id"].startswith(f"{AVATAR_USER_ID}-")
+    sessions = {session.room_url: session for session in runs.service.sessions}
+    session = sessions.pop(ROOM_URL)
+    assert holder_of(session.room_token)["user_id"].startswith(f"{AVATAR_USER_ID}-")
     assert session.status == "ended"
     assert session.end_requests == 1
     assert runs.service.heard(session.id).duration_secs > 3
+    (other,) = sessions.values()  # of the run with the sandbox's lines
+    assert other.status == "ended"
+
+
+def test_with_a_key_of_the_service_it_names_what_else_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [each for each in os.environ if each.startswith(("AGENTHUMAN_", "DAILY_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AGENTHUMAN_API_KEY", "ah_live_key")
+    with pytest.raises(SystemExit, match="AGENTHUMAN_AVATAR, DAILY_ROOM_URL, DAILY_API_KEY"):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
 
 
 def test_it_is_short() -> None:
