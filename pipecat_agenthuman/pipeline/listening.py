@@ -60,6 +60,7 @@ class Listening:
         self._is_listening = False
         self._hears = False
         self._went_on = 0
+        self._told: set[type[AgentHumanError]] = set()
         self._news = asyncio.Event()
 
     def find(self, transport: object) -> None:
@@ -97,7 +98,8 @@ class Listening:
             )
         finally:
             if self._ear is not None:
-                with suppress(TimeoutError):
+                # Whatever it raises: a service whose avatar speaks does not end of that.
+                with suppress(Exception):
                     async with asyncio.timeout(REST_SECS):
                         await self._ear.rest(self)
 
@@ -136,7 +138,11 @@ class Listening:
     def _doubt(self, error: AgentHumanError, times: int, replace: Replace | None) -> None:
         """The avatar does not do as it was told: tell of it, and replace it if that repeats."""
         if times == REPORTED_AT:
-            self._announcer.take(AvatarDoubtful(error))
+            # Once in a call: one whose sound comes later than is looked for begins to count anew
+            # with each utterance.
+            if type(error) not in self._told:
+                self._told.add(type(error))
+                self._announcer.take(AvatarDoubtful(error))
         elif times == REPLACED_AT and replace is not None:
             replace(error)
 

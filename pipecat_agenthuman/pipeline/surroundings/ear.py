@@ -9,8 +9,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from loguru import logger
+
 HEARD_SAMPLE_RATE: Final = 8000
 """Samples per second of what is heard: enough for how loud the avatar is, and when."""
+
+ANSWER_SECS: Final = 5.0
+"""What a room may take to subscribe the avatar or not: who comes and goes is told behind that."""
 
 
 class Listener(Protocol):
@@ -133,7 +138,18 @@ class Ear:
                 if former is not None:
                     self._let_go()
                     if former in self._present:
-                        await self._end(former)
+                        await self._ask(self._end, former)
                 elif wanted is not None:
                     self.heard = wanted
-                    await self._begin(wanted)
+                    await self._ask(self._begin, wanted)
+
+    async def _ask(self, ask: Callable[[str], Awaitable[None]], participant_id: str) -> None:
+        """Ask the room, which may refuse: then the latency stays as it is, and all else goes on."""
+        try:
+            async with asyncio.timeout(ANSWER_SECS):
+                await ask(participant_id)
+        except Exception as error:  # noqa: BLE001 - rooms differ in what they raise
+            logger.warning(
+                f"The room did not do as the ear for the avatar {participant_id} asked "
+                f"({error!r}): its latency stays as it is."
+            )

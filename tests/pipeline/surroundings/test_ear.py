@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from pipecat_agenthuman.pipeline.surroundings.ear import Ear
+from pipecat_agenthuman.pipeline.surroundings.ear import ANSWER_SECS, Ear
+from tests.support.virtual_time import virtually
 
 
 class Subscriptions:
@@ -15,20 +16,27 @@ class Subscriptions:
     Attributes:
         asked: What was asked, in order.
         answers: Set while the room answers at once.
+        raises: What the room raises instead of an answer.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.answers = asyncio.Event()
         self.answers.set()
+        self.raises: Exception | None = None
         self.ear = Ear(begin=self._begin, end=self._end)
 
     async def _begin(self, participant_id: str) -> None:
         self.asked.append(f"+{participant_id}")
-        await self.answers.wait()
+        await self._answer()
 
     async def _end(self, participant_id: str) -> None:
         self.asked.append(f"-{participant_id}")
+        await self._answer()
+
+    async def _answer(self) -> None:
+        if self.raises is not None:
+            raise self.raises
         await self.answers.wait()
 
 
@@ -125,3 +133,29 @@ async def test_a_closed_ear_hears_nothing_and_asks_the_room_for_nothing(room):
     await ear.avatar_joined("two")
     assert (ada.heard, ear.heard, room.asked) == ([], None, ["+one"])
     assert ada.silences
+
+
+async def test_a_room_that_refuses_holds_up_nobody(room, log):
+    ear, ada, refused = room.ear, Someone(), RuntimeError("not in a call")
+    room.raises = refused
+    await ear.listen(ada)
+    await ear.avatar_joined("one")
+    await ear.avatar_joined("two")
+    await ear.avatar_left("two")
+    await ear.rest(ada)
+    assert room.asked == ["+one", "-one", "+one", "-one"]
+    assert ear.heard is None
+    assert len([line for line in log if "not in a call" in line]) == 4
+
+
+@virtually
+async def test_a_room_that_never_answers_does_not_hide_that_the_avatar_left():
+    room, ada = Subscriptions(), Someone()
+    room.answers.clear()
+    await room.ear.avatar_joined("one")
+    listening = asyncio.create_task(room.ear.listen(ada))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(ANSWER_SECS + 1.0):
+        await room.ear.avatar_left("one")
+    await listening
+    assert room.ear.heard is None
