@@ -35,6 +35,10 @@ LATE_SECS: Final = 0.15
 REMEMBERED_SECS: Final = 20.0
 """How much is remembered of both: several times of what is compared."""
 
+STOP_HEARD_SECS: Final = 10.0
+"""How much of what was interrupted is listened for. A lead without a limit may be minutes, and
+much of it would be forgotten before the last of it could be heard."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -171,7 +175,7 @@ class Hearing:
         before = self._expected.cut(at)
         self._known_from = at  # What was laid a latency before it did not sound, either.
         if was_to_end_at > at and self.wants_ear:
-            self._stops.append(Stop(before, was_to_end_at))
+            self._stops.append(Stop(before, min(was_to_end_at, at + STOP_HEARD_SECS)))
 
     def stopped(self, at: float) -> None:
         """The avatar confirmed that it was told to stop."""

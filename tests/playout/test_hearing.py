@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipecat_agenthuman.playout.cues import Started
-from pipecat_agenthuman.playout.hearing import RARELY, Finding, Hearing, WentOn
+from pipecat_agenthuman.playout.hearing import RARELY, STOP_HEARD_SECS, Finding, Hearing, WentOn
 from pipecat_agenthuman.playout.latency import LatencySource
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.passages import STOP_SECS, Verdict
@@ -225,6 +225,18 @@ def test_speech_that_goes_on_after_a_confirmed_interrupt_is_news():
     room.listen(8.0)
     went_on = [finding for finding in room.findings if isinstance(finding, WentOn)]
     assert went_on == [WentOn(confirmed_at)]
+    assert room.hearing.next_due is None
+
+
+def test_a_story_that_goes_on_is_news_long_before_it_would_be_over():
+    room = Room()
+    room.utterance(0)
+    room.stops = False
+    room.say(np.concatenate([part(number % 3, 3.0) for number in range(30)]))
+    room.listen(2.0)
+    room.interrupt()
+    room.listen(STOP_HEARD_SECS + 2.0)
+    assert any(isinstance(finding, WentOn) for finding in room.findings)
     assert room.hearing.next_due is None
 
 
