@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC
 
 from pipecat_agenthuman.account.access import (
     add_shared_arguments,
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             ("Sessions running", sessions),
             ("Sessions free", shown(usage.sessions_available)),
             ("Plan", shown(usage.plan)),
-            ("Its period ends", shown(ends_at and f"{ends_at:%Y-%m-%d %H:%M} UTC")),
+            ("Its period ends", shown(ends_at and f"{ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")),
         ]
         write_table(("Account", ""), rows, sys.stdout)
         return 0

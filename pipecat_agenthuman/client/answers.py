@@ -82,7 +82,7 @@ def _in_utc(moment: datetime | None) -> datetime | None:
 
 _Identifier = Annotated[str, BeforeValidator(_checked_identifier)]
 _Moment = Annotated[datetime | None, WrapValidator(_or_none), AfterValidator(_in_utc)]
-_Number = Annotated[float | None, WrapValidator(_or_none)]
+_Number = Annotated[float | None, Field(allow_inf_nan=False), WrapValidator(_or_none)]
 _Count = Annotated[int | None, WrapValidator(_or_none)]
 _Text = Annotated[str | None, WrapValidator(_or_none)]
 _Object = Annotated[dict[str, Any], WrapValidator(_or_empty)]

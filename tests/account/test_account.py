@@ -16,6 +16,7 @@ from loguru import logger
 
 from pipecat_agenthuman.account.table import write_table
 from pipecat_agenthuman.cli import main
+from pipecat_agenthuman.client.answers import Usage, account_usage
 from pipecat_agenthuman.client.api import NO_RETRY, AgentHumanApi
 from pipecat_agenthuman.rooms import DailyRoom
 from pipecat_agenthuman.sandbox import Fault, Sandbox
@@ -150,6 +151,17 @@ def test_usage_is_shown(command: Command) -> None:
         "plan": "Sandbox",
         "period_ends_at": None,
     }
+
+
+def test_the_end_of_the_period_is_shown_in_utc(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def get_usage(_api: AgentHumanApi) -> Usage:
+        body = {"total_remaining": 1, "period": {"end": "2026-05-01T01:30:00+02:00"}}
+        return account_usage(body)
+
+    monkeypatch.setattr(AgentHumanApi, "get_usage", get_usage)
+    assert re.search(r"period ends +2026-04-30 23:30 UTC\n", command("usage"))
 
 
 # --- sessions ----------------------------------------------------------------------------

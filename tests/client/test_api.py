@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 import socket
 import ssl
 import traceback
@@ -458,6 +459,14 @@ async def test_usage_of_a_wrong_shape_is_unknown(api: AgentHumanApi, server: Ser
     assert created.usage is not None
     assert created.usage.minutes_remaining is None
     assert created.usage.sessions_max is None
+
+
+@pytest.mark.parametrize("minutes", [math.nan, "nan", math.inf])
+async def test_minutes_that_are_no_number_are_unknown(
+    api: AgentHumanApi, server: Server, minutes: object
+) -> None:
+    server.on("GET /v1/usage", says(200, {"minutes": {"total_remaining": minutes}}))
+    assert (await api.get_usage()).minutes_remaining is None
 
 
 async def test_a_time_without_a_zone_is_utc(api: AgentHumanApi, server: Server) -> None:
