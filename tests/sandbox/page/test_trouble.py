@@ -193,8 +193,8 @@ async def test_a_number_is_chosen_before_trouble_is_made(browser: Browser) -> No
         await visit.until("agentHumanRoom.room.faults.length === 1")
         (armed,) = await get(sandbox, "faults")
         assert armed["fault"]["delay_secs"] == 1.5
+        await visit.until("document.getElementById('trouble-count').textContent === '1'")
         assert await slow.locator(".armed").inner_text() == "on"
-        assert await visit.text("trouble-count") == "1"
         await visit.page.click("#clear-faults")
         await visit.until("agentHumanRoom.room.faults.length === 0")
         assert await get(sandbox, "faults") == []
