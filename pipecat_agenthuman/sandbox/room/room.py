@@ -197,8 +197,9 @@ class Room:
         fields, refusal = request.fields, None
         match request.type:
             case "ping":
-                now_secs = self._now_secs()
-                viewer.tell({"type": "pong", "t": fields.get("t"), "now_secs": now_secs})
+                t = fields.get("t")
+                echo = t if isinstance(t, int | float) else None  # what is nested may be too deep
+                viewer.tell({"type": "pong", "t": echo, "now_secs": self._now_secs()})
             case "say":
                 text = fields.get("text")
                 refusal = self._talk.say(text if isinstance(text, str) else "")

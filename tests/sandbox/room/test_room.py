@@ -353,6 +353,13 @@ async def test_messages_that_a_later_page_may_send_are_ignored():
         assert pong["now_secs"] == pytest.approx(time.monotonic() - sandbox.started_at, abs=1)
 
 
+async def test_a_ping_brings_back_a_number_and_nothing_else():
+    """What is nested as deep as can just be read could not be written again."""
+    async with Sandbox() as sandbox, visit(sandbox) as page:
+        await page.socket.send_str(f'{{"type": "ping", "t": {"[" * 500}{"]" * 500}}}')
+        assert (await page.message("pong"))["t"] is None
+
+
 async def test_a_flood_of_messages_is_cut_off_and_disturbs_nobody():
     """The speaking session keeps its time, and other pages stay."""
     speech = tone(1600)
