@@ -127,12 +127,12 @@ export class Trouble {
   }
 }
 
-/** Whether an armed fault is the one of a control; only what is not the usual is listed of it. */
+/** Whether an armed fault is the one of a control; of both, only what is not the usual is listed. */
 function fits(armed, trouble) {
   const ordered = trouble.faults[0];
-  const names = Object.keys(ordered).filter((name) => name !== trouble.adjust?.field);
-  return names.every((name) => armed[name] === undefined || JSON.stringify(armed[name]) === JSON.stringify(ordered[name]))
-    && armed.on === ordered.on && armed.kind === ordered.kind;
+  const names = new Set([...Object.keys(ordered), ...Object.keys(armed)]);
+  names.delete(trouble.adjust?.field);
+  return [...names].every((name) => JSON.stringify(armed[name]) === JSON.stringify(ordered[name]));
 }
 
 function standing({ fault, struck }) {

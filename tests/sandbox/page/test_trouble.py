@@ -200,6 +200,23 @@ async def test_a_number_is_chosen_before_trouble_is_made(browser: Browser) -> No
         assert await get(sandbox, "faults") == []
 
 
+async def test_an_armed_fault_is_told_at_its_own_control_only(browser: Browser) -> None:
+    async with Sandbox() as sandbox, visiting(browser, sandbox) as visit:
+        await visit.page.click("#tab-trouble")
+        for trouble in await get(sandbox, "troubles"):
+            if not trouble["faults"]:
+                continue
+            await visit.page.click(f"[data-trouble='{trouble['id']}']")
+            await visit.until("agentHumanRoom.room.faults.length > 0")
+            told = "[...document.querySelectorAll('.trouble')].filter((one) =>"
+            told += " /^(on|armed|struck)/.test(one.querySelector('.armed').textContent))"
+            told += ".map((one) => one.querySelector('button').dataset.trouble).join()"
+            await visit.until(f"(id) => {told}.includes(id)", trouble["id"])
+            assert await visit.look(told) == trouble["id"]
+            sandbox.clear_faults()
+            await visit.until("agentHumanRoom.room.faults.length === 0")
+
+
 async def test_what_needs_a_session_waits_for_one(browser: Browser) -> None:
     async with Sandbox() as sandbox, visiting(browser, sandbox) as visit:
         await visit.page.click("#tab-trouble")
