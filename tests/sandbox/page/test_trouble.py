@@ -217,6 +217,21 @@ async def test_an_armed_fault_is_told_at_its_own_control_only(browser: Browser) 
             await visit.until("agentHumanRoom.room.faults.length === 0")
 
 
+async def test_what_came_of_it_covers_no_part_of_the_button_above(browser: Browser) -> None:
+    async with Sandbox() as sandbox, visiting(browser, sandbox) as visit:
+        await visit.page.click("#tab-trouble")
+        await visit.page.click("[data-trouble=slow_confirmations]")
+        await visit.page.wait_for_selector("#aftermath")
+        await visit.page.wait_for_selector("#clear-faults")
+        # Its shadow hides what scrolls away above it.
+        shadow = "-parseFloat(getComputedStyle(aftermath).boxShadow.match(/(-?\\d+)px/g)[1])"
+        gap = await visit.look(
+            "document.getElementById('aftermath').getBoundingClientRect().top"
+            " - document.getElementById('clear-faults').getBoundingClientRect().bottom"
+        )
+        assert gap >= await visit.look(shadow)
+
+
 async def test_what_needs_a_session_waits_for_one(browser: Browser) -> None:
     async with Sandbox() as sandbox, visiting(browser, sandbox) as visit:
         await visit.page.click("#tab-trouble")
