@@ -20,6 +20,9 @@ from tests.support.daily_avatars import DailyAvatars
 from tests.support.daily_rest import daily_rest
 from tests.support.network import Network
 
+TRIES = 3
+"""Of real media: to a busy machine its own network is a bad one."""
+
 RENDER_SECS = 0.4
 
 Check = Callable[..., Awaitable[dict[str, dict[str, Any]]]]
@@ -149,7 +152,10 @@ async def test_over_livekit_the_avatar_is_seen_and_heard(monkeypatch, check):
             }
             for name, value in variables.items():
                 monkeypatch.setenv(name, value)
-            steps = await check("--listen")
+            for _ in range(TRIES):
+                steps = await check("--listen")
+                if all(step["status"] == "passed" for step in steps.values()):
+                    break
     assert {step["status"] for step in steps.values()} == {"passed"}, steps
     assert RENDER_SECS < secs_in(steps["voice"]["detail"]) < RENDER_SECS + 1.0
 

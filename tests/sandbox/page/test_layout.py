@@ -156,7 +156,7 @@ async def test_the_timeline_is_read_by_keys(browser: Browser) -> None:
         async with connect(sandbox) as socket:
             await ask(socket, init(session))
             await ask(socket, speak(tone(8000)))
-            await visit.until("agentHumanRoom.room.utterances.size")
+            await visit.until("agentHumanRoom.room.entries.some((e) => e.what === 'agent.speak')")
             await visit.page.focus("#timeline")
             await visit.page.keyboard.press("End")
             for _ in range(40):

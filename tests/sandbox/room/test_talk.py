@@ -32,8 +32,8 @@ TERMS = TalkTerms("A script", "It only pretends.", can_speak=True, suggestions=(
 
 async def settled(page) -> None:
     """Wait until everything that the page sent was taken."""
-    await page.send(type="ping", t="settled")
-    await page.message("pong", lambda pong: pong["t"] == "settled")
+    await page.send(type="ping", t=7)
+    await page.message("pong", lambda pong: pong["t"] == 7)
     page.messages = [one for one in page.messages if one["type"] != "pong"]
 
 
