@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 
 from pipecat.processors.frame_processor import FrameProcessor
 
@@ -21,6 +18,7 @@ from pipecat_agenthuman.demo.services import describe, make_llm, make_stt
 from pipecat_agenthuman.sandbox import Sandbox, TalkTerms
 from pipecat_agenthuman.sandbox.log import Entry
 from pipecat_agenthuman.sandbox.narration import digest, narrate
+from pipecat_agenthuman.sandbox.stop_signals import stop_signals
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ async def open_room(options: RoomOptions, tell: Callable[[str], None]) -> None:
     stt, llm = make_stt(options.recogniser), make_llm(options.model)
     _, introduction = describe(options.model, options.recogniser)
     stop = asyncio.Event()
-    with _stop_signals(asyncio.get_running_loop(), stop):
+    with stop_signals(asyncio.get_running_loop(), stop):
         async with Sandbox(port=options.port) as sandbox:
             living = asyncio.create_task(inhabit(sandbox, stt, llm, options, stop))
             tell(f"The room is open: {sandbox.room_url}")
@@ -123,18 +121,3 @@ async def inhabit(
         talking.cancel()
         stopping.cancel()
         await asyncio.gather(bot, talking, stopping, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def _stop_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Generator[None]:
-    """Set an event on Ctrl-C and SIGTERM, on every platform."""
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(stop.set)
-
-    kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

@@ -72,9 +72,20 @@ class Availability:
         """Whether speech may wait for an avatar: none was ready yet, and none was given up."""
         return self._is_awaited
 
-    async def until_joined(self) -> None:
-        """Wait until an avatar of the present session is in the room."""
-        await self._joined.wait()
+    async def joins_within(self, secs: float) -> bool:
+        """Wait until an avatar of the present session is in the room.
+
+        Args:
+            secs: How long at most.
+
+        Returns:
+            Whether it is.
+        """
+        try:
+            async with asyncio.timeout(secs):
+                return await self._joined.wait()
+        except TimeoutError:
+            return False
 
     # --- the session -------------------------------------------------------------------
 

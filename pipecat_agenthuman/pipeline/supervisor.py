@@ -365,27 +365,22 @@ class Supervisor:
         self._fallback.fall_back()
 
     async def _await_return(self) -> None:
-        try:
-            async with asyncio.timeout(RETURN_WAIT_SECS):
-                await self._availability.until_joined()
-        except TimeoutError:
+        if not await self._availability.joins_within(RETURN_WAIT_SECS):
             self._replace(avatar_left())
 
     async def _await_avatar(self) -> None:
         """Wait for the avatar to appear in the room, and no longer than is set."""
         wait_secs = self._options.avatar_wait_secs
-        try:
-            async with asyncio.timeout(wait_secs):
-                await self._availability.until_joined()
-        except TimeoutError:
-            error = avatar_absent(wait_secs)
-            if self._availability.was_recognized:
-                # It cannot be that the transport does not know it.
-                self._replace(error)
-                return
-            self._availability.waited_enough()
-            self._fallback.fall_back()
-            self._announcer.take(AvatarAbsent(error))
+        if await self._availability.joins_within(wait_secs):
+            return
+        error = avatar_absent(wait_secs)
+        if self._availability.was_recognized:
+            # It cannot be that the transport does not know it.
+            self._replace(error)
+            return
+        self._availability.waited_enough()
+        self._fallback.fall_back()
+        self._announcer.take(AvatarAbsent(error))
 
     async def _watch_life(self) -> None:
         """Do what is to be done before a session's end, and at it."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import errno
 import shutil
-import signal
 import sys
-from collections.abc import Generator
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from pipecat_agenthuman.sandbox.fault_help import fault_help
@@ -21,6 +17,7 @@ from pipecat_agenthuman.sandbox.narration import digest, narrate
 from pipecat_agenthuman.sandbox.options import add_options, sandbox_arguments
 from pipecat_agenthuman.sandbox.sandbox import Sandbox
 from pipecat_agenthuman.sandbox.sound import Heard
+from pipecat_agenthuman.sandbox.stop_signals import stop_signals
 
 _LONGEST_GAP_SECS: Final = 5.0
 """Longer silences, such as those between two calls, are shortened to this in the WAV file."""
@@ -83,7 +80,7 @@ async def _serve(args: argparse.Namespace, faults: list[Fault]) -> int:
         Heard().write_wav(args.wav)  # finds out now whether the file can be written
     sandbox.listen(_tell_all if args.verbose else _tell_news)
     stop = asyncio.Event()
-    with _stop_signals(asyncio.get_running_loop(), stop):
+    with stop_signals(asyncio.get_running_loop(), stop):
         async with sandbox:
             _say(_welcome(sandbox))
             await stop.wait()
@@ -109,21 +106,6 @@ def _welcome(sandbox: Sandbox) -> str:
 def _write_heard(heard: Heard, path: Path) -> None:
     heard.write_wav(path, longest_gap_secs=_LONGEST_GAP_SECS)
     _say(f"Wrote {heard.duration_secs:.1f} s of speech to {path}.")
-
-
-@contextlib.contextmanager
-def _stop_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Generator[None]:
-    """Set an event on Ctrl-C and SIGTERM, on every platform."""
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(stop.set)
-
-    kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
 
 
 def _explain(error: OSError, args: argparse.Namespace) -> str:
