@@ -50,7 +50,8 @@ async def create_transport(
         The transport, and the room for ``AgentHumanVideoService(room=...)``.
 
     Raises:
-        ValueError: If the avatar cannot join what the runner offers, or the table lacks it.
+        ValueError: If the avatar cannot join what the runner offers, or the table lacks it or
+            makes other parameters.
         RoomTokenError: If there is no token for the avatar.
     """
     from pipecat.runner.types import DailyRunnerArguments, LiveKitRunnerArguments
@@ -73,7 +74,8 @@ async def _daily(
 
     from pipecat_agenthuman.daily import AgentHumanDailyTransport
 
-    assert isinstance(params, DailyParams), "the table's daily entry makes DailyParams"
+    if not isinstance(params, DailyParams):
+        raise _wrong_params("daily", DailyParams, params)
     room = await DailyRoom.mint(args.room_url)
     transport = AgentHumanDailyTransport(
         args.room_url, args.token, bot_name, params, avatar=room.identity
@@ -88,7 +90,8 @@ async def _livekit(
 
     from pipecat_agenthuman.livekit import AgentHumanLiveKitTransport
 
-    assert isinstance(params, LiveKitParams), "the table's livekit entry makes LiveKitParams"
+    if not isinstance(params, LiveKitParams):
+        raise _wrong_params("livekit", LiveKitParams, params)
     # The avatar's token says for whom it speaks, so that LiveKit's clients show the two as one.
     claims = read_livekit_token(args.token)
     room = await LiveKitRoom.mint(
@@ -98,6 +101,13 @@ async def _livekit(
         args.url, args.token, args.room_name, params, avatar=room.identity
     )
     return transport, room
+
+
+def _wrong_params(name: str, wanted: type, made: object) -> ValueError:
+    return ValueError(
+        f"The entry {name!r} of transport_params must make {wanted.__name__}, and makes "
+        f"{type(made).__name__}."
+    )
 
 
 def require_variables(*names: str) -> None:

@@ -37,6 +37,14 @@ async def test_a_daily_room_has_a_transport_that_knows_its_avatar(
     assert transport._avatar is room.identity
 
 
+async def test_parameters_of_another_transport_are_refused_by_name() -> None:
+    from pipecat.transports.base_transport import TransportParams
+
+    arguments = DailyRunnerArguments(room_url=ROOM_URL, token="bot-token")
+    with pytest.raises(ValueError, match=r"'daily' .* make DailyParams, and makes TransportParams"):
+        await create_transport(arguments, {"daily": TransportParams})
+
+
 async def test_a_livekit_room_has_a_token_that_says_for_whom_the_avatar_speaks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
