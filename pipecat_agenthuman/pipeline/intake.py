@@ -125,7 +125,7 @@ class Intake:
         self._on_news = on_news
         self._converter = SpeechConverter()
         self._utterance: _OpenUtterance | None = None
-        self._context_id: str | None = None  # of the latest utterance
+        self._contexts: set[str] = set()  # that the latest utterance says
         self._last_word = _LastWord()
 
     # --- looking -----------------------------------------------------------------------
@@ -167,6 +167,7 @@ class Intake:
         if utterance is None:
             utterance = self._open(frame.context_id, announced=False, interruptible=interruptible)
             self._playout.open_utterance(interruptible=interruptible)
+        self._name(frame.context_id)
         if not utterance.said and self._availability.state is not AvatarState.READY:
             self._originals.begin(self._playout.end, frame.sample_rate, frame.num_channels)
         self._originals.write(frame.audio, frame.sample_rate, frame.num_channels)
@@ -284,15 +285,20 @@ class Intake:
     def _open(
         self, context_id: str | None, *, announced: bool, interruptible: bool
     ) -> _OpenUtterance:
-        self._context_id = context_id
+        self._contexts.clear()
+        self._name(context_id)
         self._utterance = _OpenUtterance(context_id, announced, interruptible)
         return self._utterance
+
+    def _name(self, context_id: str | None) -> None:
+        """Note that an utterance says something of a context: none need have announced it."""
+        if context_id is not None:
+            self._contexts.add(context_id)
 
     def _comes_before_its_speech(self, frame: Frame) -> bool:
         """Whether a frame names speech that nothing has announced yet."""
         context_id: str | None = getattr(frame, "context_id", None)
-        known = context_id is not None and self._context_id is not None
-        return known and context_id != self._context_id
+        return bool(self._contexts) and not (context_id is None or context_id in self._contexts)
 
     def _clock_ns(self) -> int:
         return self._processor.get_clock().get_time()
