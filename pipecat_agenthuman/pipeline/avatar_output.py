@@ -169,6 +169,10 @@ class AvatarOutput:
         self.transport.floor.leave(self.rounds)
         return True
 
+    def under_way(self, now: float) -> bool:
+        """Whether somebody speaks: what was sent is unheard yet, or speech goes on from there."""
+        return self.playout.under_way(self._known(now))
+
     def let_speak(self, speaker: Sink | None, now: float) -> None:
         """Let somebody speak from now on, or nobody; what was heard until now is another's."""
         self._count_heard(now)
@@ -209,7 +213,8 @@ class AvatarOutput:
         Returns:
             Whether anything was due.
         """
-        due = self.playout.next_due()
+        known_until = self.transport.known_until
+        due = self.playout.next_due(known_until=known_until)
         is_due = due is not None and due <= now
         # The last of what was heard comes before the stop.
         until = now if due is None or due == -math.inf else min(due, now)
@@ -217,7 +222,7 @@ class AvatarOutput:
         # What is passed on comes out of the transport, and that is news: another round.
         if await self.pass_heard(until, is_over=is_over, by_piece=not is_due):
             return True
-        cue = self.playout.poll(now, signs=self.transport.settled)
+        cue = self.playout.poll(now, signs=self.transport.settled, known_until=known_until)
         if cue is None:
             return False
         await self._deliver(cue)
@@ -226,7 +231,8 @@ class AvatarOutput:
     @property
     def next_due(self) -> float | None:
         """When ``deliver`` has something to deliver; None if only news can help."""
-        return self.playout.next_due(signs=self.transport.settled)
+        transport = self.transport
+        return self.playout.next_due(signs=transport.settled, known_until=transport.known_until)
 
     @property
     def next_piece_at(self) -> float | None:
@@ -299,7 +305,7 @@ class AvatarOutput:
         self._count_heard(self.now())
 
     def _count_heard(self, until: float) -> None:
-        audio = self.playout.take_heard(until)
+        audio = self.playout.take_heard(self._known(until))
         self.originals.forget(self.playout.start)
         if not audio or self._speaker is None:
             return
@@ -312,7 +318,7 @@ class AvatarOutput:
 
     def interrupt(self) -> Interruption:
         """Cut all that an interruption may drop, and silence the avatar. Waits for nothing."""
-        now = self.now()
+        now = self._known(self.now())
         self._count_heard(now)
         self.intake.interrupt()
         interruption = self.playout.interrupt(now)
@@ -336,7 +342,7 @@ class AvatarOutput:
         For when nothing else can be done; nothing is left.
         """
         self.intake.finish()
-        now = self.now()
+        now = self._known(self.now())
         self.let_speak(None, now)
         self.transport.floor.leave(self.rounds)
         frames: list[Frame] = []
@@ -349,6 +355,10 @@ class AvatarOutput:
         return frames
 
     # --- inside ------------------------------------------------------------------------
+
+    def _known(self, now: float) -> float:
+        """Until when it is known, at a time, what was heard."""
+        return min(now, self.transport.known_until)
 
     def _due_now(self, held: Frame) -> Frame:
         """A held frame whose moment is now, also if speech before it was refused or cut."""

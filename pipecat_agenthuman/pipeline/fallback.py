@@ -103,7 +103,7 @@ class Fallback:
         output = self._output
         if not output.takes_floor():
             return None
-        if output.speaker is not None and output.playout.under_way(now):
+        if output.speaker is not None and output.under_way(now):
             speaker, has_to_wait = output.speaker, output.transport.sounding
         else:
             speaker, has_to_wait = self._next_speaker(), output.transport.bars_speech

@@ -87,6 +87,14 @@ class InTransit:
         bars = (given.until for given in self._given.values() if given.bars)
         return max(bars, default=-math.inf)
 
+    def waits_for_some(self, order: int, now: float) -> bool:
+        """Whether something has not come out yet behind which a certain place is."""
+        self._forget_old(now)
+        passed = self._got_to[0]
+        return any(
+            passed < given.order < order and not given.frame.pts for given in self._given.values()
+        )
+
     def next_change(self, now: float) -> float | None:
         """When time alone changes one of the answers; None if only news does."""
         self._forget_old(now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pipecat.frames.frames import (
@@ -36,6 +36,9 @@ from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE
 
 UNTOLD_SECS: Final = 1.0
 """How much later than it should a piece of speech may come out, before durations count."""
+
+_ROUNDING_SECS: Final = 1e-3
+"""By how much sounds may seem to begin before the piece with which they do."""
 
 _CHUNKS_OF_10_MS: Final = 4
 """In what pieces a transport plays, unless it says otherwise."""
@@ -148,8 +151,8 @@ class TransportOutput:
             processor: Pushes the frames.
             now: The time, in seconds.
             on_news: Called when something came out.
-            on_late: Called with the time, and with how much later than it was believed the rest
-                of the speech sounds.
+            on_late: Called with the time at which the rest of the speech was believed to sound,
+                and with how much later it does.
         """
         self.floor = Floor()
         self._processor = processor
@@ -201,6 +204,19 @@ class TransportOutput:
     def unplayed_secs(self) -> float:
         """Seconds of the speech that it was given and that has yet to sound."""
         return max(self._free_at - self._now(), 0.0)
+
+    @property
+    def known_until(self) -> float:
+        """Until when it is known what sounds of the speech that it was given.
+
+        A piece has sounded when it comes out, and sounds when all before it did. What comes next
+        may be late: the transport can be busy with a message in between.
+        """
+        if not self.is_behind(1):
+            return math.inf
+        piece = self._chunks[0]
+        waits = self._in_transit.waits_for_some(piece.order, self._now())
+        return (piece.ends_at - self.format.secs if waits else piece.ends_at) - _ROUNDING_SECS
 
     def is_behind(self, chunks: int) -> bool:
         """Whether so many pieces of speech have not come out, and some may yet."""
@@ -363,16 +379,25 @@ class TransportOutput:
     async def _came_out(self, _: FrameProcessor, frame: Frame) -> None:
         now = self._now()
         if not isinstance(frame, StandInAudioFrame):
-            if self._in_transit.came_out(frame, now):
-                self._on_news()
-        elif self._chunks:
+            is_ours = self._in_transit.came_out(frame, now)
+        elif is_ours := bool(self._chunks):
             self._in_transit.got_to(self._chunks.popleft().order, now)
-            # It cannot have played the rest before.
-            late_secs = now + len(self._chunks) * self.format.secs - self._free_at
-            if late_secs > 0:
-                self._free_at += late_secs
-                self._on_late(now, late_secs)
-            self._on_news()
+        if not is_ours:
+            return
+        if not frame.pts:  # Else it went its own way, past the sound.
+            self._note_lateness(now)
+        self._on_news()
+
+    def _note_lateness(self, now: float) -> None:
+        """Something came out: the pieces behind it cannot have sounded before."""
+        if not self._chunks:
+            return
+        chunk_secs = self.format.secs
+        late_secs = now + len(self._chunks) * chunk_secs - self._free_at
+        if late_secs > 0:
+            self._on_late(min(self._chunks[0].ends_at - chunk_secs, now), late_secs)
+            self._free_at += late_secs
+            self._chunks = deque(replace(p, ends_at=p.ends_at + late_secs) for p in self._chunks)
 
     async def _is_taken(self, _: FrameProcessor, frame: Frame) -> None:
         self._in_transit.begins(frame, self._now())

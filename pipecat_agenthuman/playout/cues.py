@@ -170,14 +170,17 @@ class CueSheet(Generic[ItemT]):
             start, _ = self._struck.pop()
         self._struck.append((start, end))
 
-    def poll(self, now: float, *, signs: bool = True) -> Cue[ItemT] | None:
+    def poll(
+        self, now: float, *, signs: bool = True, known_until: float = math.inf
+    ) -> Cue[ItemT] | None:
         """Take the next cue that is due, in order, or None.
 
         Args:
             now: The time.
             signs: Whether the beginning and the end of speech may be taken.
+            known_until: What sounds then, and from then on, may yet turn out to be late.
         """
-        step = self._next_step()
+        step = self._next_step(known_until)
         if step is None or step.at > now or (step.is_sign and not signs):
             return None
         return step.take()
@@ -188,13 +191,14 @@ class CueSheet(Generic[ItemT]):
         step = self._next_step()
         return self._speaking and step is not None and step.is_sign
 
-    def next_due(self, *, signs: bool = True) -> float | None:
+    def next_due(self, *, signs: bool = True, known_until: float = math.inf) -> float | None:
         """When the next cue is due, or None if only news can tell.
 
         Args:
             signs: Whether the beginning and the end of speech may be taken.
+            known_until: What sounds then, and from then on, may yet turn out to be late.
         """
-        step = self._next_step()
+        step = self._next_step(known_until)
         return None if step is None or (step.is_sign and not signs) else step.at
 
     def cut(self, position: int) -> bool:
@@ -231,15 +235,18 @@ class CueSheet(Generic[ItemT]):
             return False
         return any(start <= mark.since and mark.position <= end for start, end in self._struck)
 
-    def _next_step(self) -> _Due[ItemT] | None:
+    def _next_step(self, known_until: float = math.inf) -> _Due[ItemT] | None:
         self._make_appointments()
-        steps = [self._next_on_axis(), self._next_appointment()]
+        steps = [self._next_on_axis()]
         if self._speaking:
             tick = self._clock.sounding_from(self._ticked_at + SPEAKING_PERIOD_SECS)
             if tick is not None:
                 steps.append(_Due(tick, lambda: self._tick(tick)))
             steps.append(_Due(self._clock.silent_from + STALL_LIMIT_SECS, self._stall, True))
-        known = (step for step in steps if step is not None)
+        known = [step for step in steps if step is not None and step.at < known_until]
+        appointment = self._next_appointment()
+        if appointment is not None:
+            known.append(appointment)
         return min(known, key=lambda step: step.at, default=None)
 
     @property

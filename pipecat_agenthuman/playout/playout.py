@@ -281,7 +281,9 @@ class Playout(Generic[ItemT]):
 
     # --- the clock ---------------------------------------------------------------------
 
-    def poll(self, now: float, *, signs: bool = True) -> Cue[ItemT] | None:
+    def poll(
+        self, now: float, *, signs: bool = True, known_until: float = math.inf
+    ) -> Cue[ItemT] | None:
         """Take the next output that is due, in order, or None.
 
         Outputs are taken one by one, so that an interruption between two of them still drops
@@ -290,9 +292,10 @@ class Playout(Generic[ItemT]):
         Args:
             now: The time.
             signs: Whether the beginning and the end of speech may be taken.
+            known_until: What sounds then, and from then on, may yet turn out to be late.
         """
         self._cues.expects_more = self._expects_more
-        return self._cues.poll(now, signs=signs)
+        return self._cues.poll(now, signs=signs, known_until=known_until)
 
     @property
     def ends_next(self) -> bool:
@@ -300,10 +303,10 @@ class Playout(Generic[ItemT]):
         self._cues.expects_more = self._expects_more
         return self._cues.ends_next
 
-    def next_due(self, *, signs: bool = True) -> float | None:
+    def next_due(self, *, signs: bool = True, known_until: float = math.inf) -> float | None:
         """When ``poll`` has an output, in the past if it has one; None if only news can help."""
         self._cues.expects_more = self._expects_more
-        return self._cues.next_due(signs=signs)
+        return self._cues.next_due(signs=signs, known_until=known_until)
 
     def take_heard(self, now: float) -> bytes:
         """Take the audio that was heard since the last call, and forget it.

@@ -6,6 +6,7 @@ lets it tell.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -94,6 +95,11 @@ def sound(secs: float) -> OutputAudioRawFrame:
     return OutputAudioRawFrame(bytes(2 * round(secs * RATE)), RATE, 1)
 
 
+def timed(frame: Frame) -> Frame:
+    frame.pts = 1
+    return frame
+
+
 def tones(number: int) -> OutputDTMFFrame:
     return OutputDTMFFrame(buttons=[KeypadEntry.ONE] * number)
 
@@ -158,8 +164,47 @@ async def test_a_transport_that_plays_late_is_believed(bench):
     bench.now += 1.0
     await bench.comes_out()
     assert bench.voice.free_at == pytest.approx(101.0 + 2 * CHUNK_SECS)
-    assert bench.late == [(101.0, pytest.approx(1.0 - CHUNK_SECS))], "and that is told"
+    seemed_to_sound_at = pytest.approx(100.0 + CHUNK_SECS)
+    assert bench.late == [(seemed_to_sound_at, pytest.approx(1.0 - CHUNK_SECS))], "that is told"
     assert await bench.play(1) == pytest.approx([101.0 + 2 * CHUNK_SECS])
+
+
+async def test_what_sounds_is_known_piece_by_piece(bench):
+    assert bench.voice.known_until == math.inf
+    await bench.play(2)
+    assert bench.voice.known_until == pytest.approx(100.0 + CHUNK_SECS, abs=0.002)
+    bench.now += 0.3
+    assert bench.voice.known_until == pytest.approx(100.0 + CHUNK_SECS, abs=0.002), "it hangs"
+    await bench.comes_out()
+    assert bench.voice.known_until == pytest.approx(bench.now + CHUNK_SECS, abs=0.002)
+    await bench.comes_out()
+    assert bench.voice.known_until == math.inf
+
+
+async def test_behind_a_frame_nothing_sounds_before_that_came_out(bench):
+    await bench.play(1)
+    await bench.voice.give(note := Note())
+    await bench.voice.give(word := timed(TTSTextFrame("one", "word")))
+    await bench.play(2)
+    bench.now += CHUNK_SECS
+    await bench.comes_out()
+    assert bench.voice.known_until <= bench.now, "the transport is busy with the frame"
+    bench.now += 0.3
+    await bench.comes_out(word)
+    assert bench.voice.known_until < bench.now, "which goes its own way"
+    assert not bench.late
+    await bench.comes_out(note)
+    assert bench.late == [(pytest.approx(100.0 + CHUNK_SECS), pytest.approx(0.3))]
+    assert bench.voice.known_until == pytest.approx(bench.now + CHUNK_SECS, abs=0.002)
+    assert bench.voice.free_at == pytest.approx(bench.now + 2 * CHUNK_SECS)
+
+
+async def test_a_frame_that_somebody_keeps_holds_up_no_more_than_one_piece(bench):
+    await bench.voice.give(Note())
+    await bench.play(2)
+    bench.now += CHUNK_SECS
+    await bench.comes_out(bench.pushed[1])
+    assert bench.voice.known_until == pytest.approx(bench.now + CHUNK_SECS, abs=0.002)
 
 
 async def test_a_transport_that_does_not_tell_is_not_waited_for(bench):
