@@ -22,12 +22,14 @@ from tests.support.fuzz.script import (
     End,
     Halt,
     Interrupt,
+    Leave,
     Lose,
     Mark,
     Passer,
     Say,
     Script,
     Setup,
+    Tone,
 )
 from tests.support.fuzz.sweep import CALLS, EVENTS, STEP_MS, sweep
 
@@ -42,6 +44,112 @@ SHOWN = 3
 
 
 FOUND = {
+    "what is said of a context that nobody announced is told of under its name": Script(
+        400197,
+        Setup(drop=True),
+        (
+            Break(0.0, on="create", kind="refuse", status=500),
+            Say(0.53, ((12, 6),), 16_000, texts="none", context="a", stopped=False, turn=False),
+            Say(
+                2.02,
+                ((24, 10),),
+                16_000,
+                texts="sentence",
+                context="b",
+                started=False,
+                turn=False,
+            ),
+            End(3.78),
+        ),
+    ),
+    "a transport that is busy between two words has not said the second": Script(
+        400862,
+        Setup(),
+        (
+            Break(0.0, on="create", kind="refuse", times=2, status=500),
+            Say(
+                0.1,
+                ((0, 4), (1, 3), (2, 11), (3, 6), (4, 5), (5, 4), (6, 10)),
+                8_000,
+                delivery="slow",
+                texts="none",
+                stopped=False,
+                turn=False,
+            ),
+            Mark(0.17, secs=0.3),
+            Say(1.64, ((10, 8),), 16_000, turn=False),
+            End(6.06),
+        ),
+    ),
+    "the text of what a resampler holds comes with it, at the end of the call": Script(
+        400448,
+        Setup(latency_secs=0.5),
+        (
+            Say(0.66, ((4, 8),), delivery="stalled", texts="sentence", stopped=False, turn=False),
+            End(2.18),
+        ),
+    ),
+    "speech that has no end is over when a tone is": Script(
+        401182,
+        Setup(),
+        (
+            Say(0.14, ((0, 8), (1, 11)), 16_000, texts="none", stopped=False, turn=False),
+            Tone(3.4),
+            End(6.5),
+        ),
+    ),
+    "what a resampler holds comes long after nobody heard the rest": Script(
+        500102,
+        Setup(session_secs=12.0),
+        (
+            Leave(1.83),
+            Say(1.95, ((5, 10),), 8_000, texts="none", started=False, stopped=False, turn=False),
+            End(10.69),
+        ),
+    ),
+    "ten milliseconds of a word are not yet the word": Script(
+        500212,
+        Setup(),
+        (
+            Say(
+                0.31,
+                ((45, 8), (46, 3), (47, 6)),
+                16_000,
+                frame_ms=10,
+                delivery="stalled",
+                texts="words ahead",
+                turn=False,
+            ),
+            End(0.72, cancel=True),
+        ),
+    ),
+    "speech that goes on before the silence is its end is cut later": Script(
+        500442,
+        Setup(latency_secs=0.5),
+        (
+            Say(
+                0.21,
+                ((0, 9), (1, 4), (2, 8), (3, 9), (4, 3)),
+                44_100,
+                frame_ms=1000,
+                delivery="real time",
+                texts="none",
+                stopped=False,
+                turn=False,
+            ),
+            Say(
+                0.28,
+                ((5, 7), (6, 11), (7, 8)),
+                44_100,
+                frame_ms=1000,
+                delivery="stalled",
+                texts="none",
+                turn=False,
+            ),
+            Interrupt(5.0),
+            End(6.95),
+        ),
+    ),
     "what a resampler held of interrupted speech goes with it, not with what must be said": Script(
         887,
         Setup(),

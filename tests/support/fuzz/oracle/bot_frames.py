@@ -73,18 +73,41 @@ def bot(known: Circumstances) -> Iterator[Finding]:
         answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
         due = max([last.until, *(at + answer_secs for at in stopped)])
         if not stopped and say.rate != 16_000:
-            # What a resampler holds of it comes with the start of the next, and sounds, too.
-            later = [known.call.fed[one] for one in known.says if one.at > say.at]
-            due = max([due, *(at + answer_secs for at in later[:1])])
+            # What a resampler holds of it comes when it is told to be over, and sounds, too.
+            told = (at for at in known.told_over_at(say) if at - last.until < NO_STOP_SECS)
+            due = max([due, *(at + answer_secs for at in told)])
         if stopped and stopped[0] - last.until > NO_STOP_SECS:
             due = last.until + NO_STOP_SECS
         # What is too short to be read sounds, too, and may have no end.
         tiny = [one for one in known.says if one.is_tiny]
         silence += sum(_delivery_secs(one) for one in tiny)
         limit = due + silence + known.slack_secs + known.delay_secs
+        if _is_busy(known, due + silence - STOP_SECS, stop) or _is_cut(known, due, stop):
+            continue
         if stop > limit and not known.losses and stop < math.inf:
             yield Finding("bot late", f"w{last.cell.word}", f"{stop - due:.3f} s after its sound")
     yield from _stop_before_text(known, down)
+
+
+def _is_busy(known: Circumstances, due: float, stop: float) -> bool:
+    """Whether the transport was busy with a tone or a message until the very stop.
+
+    Speech ends when all before it came out.
+    """
+    return any(
+        at <= due + known.slack_secs and abs(stop - until) <= PASS_SECS
+        for at, until in known.call.busy
+    )
+
+
+def _is_cut(known: Circumstances, due: float, stop: float) -> bool:
+    """Whether more had come before the silence was an end, and was cut before it was heard."""
+    if not any(abs(stop - cut) <= PASS_SECS for cut in [*known.interruptions, known.cancelled_at]):
+        return False
+    answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
+    heard_from = stop - answer_secs - known.delay_secs - BOT_SECS
+    latest = due + NO_STOP_SECS + READING_SECS
+    return any(heard_from < at <= latest for say in known.says for at in known.audio_at(say))
 
 
 def _delivery_secs(tiny: Say) -> float:
@@ -104,6 +127,8 @@ def _is_rest_behind_stop(known: Circumstances, one: Heard) -> bool:
     heard = known.heard_of[say]
     if say.rate == 16_000 or not known.is_rest(say, one):
         return False
+    if known.left_unseen and heard[0].at - known.audio_at(say)[-1] > NO_STOP_SECS:
+        return True  # Nobody heard what came before it, which seemed to be said.
     return any(
         next_one.at <= one.at
         and (

@@ -6,7 +6,11 @@ import math
 from functools import cached_property
 from itertools import pairwise, takewhile
 
-from pipecat.frames.frames import BotStartedSpeakingFrame
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+)
 
 from tests.support.fuzz import tones
 from tests.support.fuzz.oracle.evidence import Evidence, Heard
@@ -207,6 +211,20 @@ class Circumstances(Evidence):
         is_slow = min(sound.rate, self.setup.out_rate) <= 8_000
         secs = CRUMB_AT_8_KHZ_SECS if is_slow else CRUMB_SECS
         return math.ceil(secs / tones.CELL_SECS)
+
+    def told_over_at(self, say: Say) -> list[float]:
+        """When it was told to be over, if it was: by its stop, by the next start, by the end."""
+        stops = [s.at for s in self.gate_of[say] if isinstance(s.frame, TTSStoppedFrame)]
+        if stops:
+            return stops
+        starts = [
+            s.at
+            for one in self.says
+            if one is not say
+            for s in self.gate_of[one]
+            if isinstance(s.frame, TTSStartedFrame) and s.at > self.gate_of[say][0].at
+        ]
+        return [at for at in [min([*starts, self.end_at])] if at < math.inf]
 
     def core(self, say: Say, heard: list[Heard]) -> list[Heard]:
         """What was heard of it, without the tail that waits for an end that is missing."""
