@@ -6,12 +6,16 @@ Imports stand inside: who tests the client does not wait for Pipecat to be loade
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
     from tests.support.daily_room import DailyStandIn, Room
 
 
@@ -52,6 +56,21 @@ def daily(monkeypatch: pytest.MonkeyPatch) -> Iterator[DailyStandIn]:
 def room(daily: DailyStandIn) -> Room:
     """A Daily room."""
     return daily.room()
+
+
+@pytest.fixture(scope="session")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of which the browser's microphone hears what ``put_into`` wrote into it."""
+    return tmp_path_factory.mktemp("microphone") / "sound.wav"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(microphone: Path) -> AsyncIterator[Browser]:
+    """Chromium; whoever asks for it runs on the loop on which it lives, that of the session."""
+    from tests.support.browser import browsing
+
+    async with browsing(microphone) as chromium:
+        yield chromium
 
 
 _IN_REAL_TIME = ("tests/sandbox/page/", "tests/demo/", "tests/calls/", "tests/examples/")

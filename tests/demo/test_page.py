@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from pipecat_agenthuman.demo.dialogue import NO_WORDS
 from pipecat_agenthuman.sandbox import Fault
-from tests.support.browser import Visit, browsing, visiting
+from tests.support.browser import Visit, put_into, visiting
 from tests.support.page_sound import heard_in, mouth_lag_secs, record, recorded
 from tests.support.room_guest import LONG, Room, inhabited, voice
 from tests.support.sounds import RATE
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 SENTENCE = "Many people make the mouth move. Please, be my guest."
 SILENT_SECS = 0.1
@@ -26,14 +29,13 @@ LISTENS_SECS = 1.0
 """What the person with the microphone hears of the bot before interrupting it."""
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
 @asynccontextmanager
-async def looking(*flags: str) -> AsyncIterator[tuple[Room, Visit]]:
+async def looking(browser: Browser) -> AsyncIterator[tuple[Room, Visit]]:
     """The demo's room, and a browser in front of it."""
-    async with (
-        browsing(*flags) as browser,
-        inhabited() as room,
-        visiting(browser, room.sandbox) as visit,
-    ):
+    async with inhabited() as room, visiting(browser, room.sandbox) as visit:
         yield room, visit
 
 
@@ -52,8 +54,8 @@ async def until_said(visit: Visit, words: str) -> None:
     )
 
 
-async def test_what_is_typed_is_seen_and_heard_in_time_and_remembered() -> None:
-    async with looking() as (room, visit):
+async def test_what_is_typed_is_seen_and_heard_in_time_and_remembered(browser: Browser) -> None:
+    async with looking(browser) as (room, visit):
         await record(visit)
         await type_into(visit, SENTENCE)
         await room.guest.until_remembered_all("assistant", SENTENCE)
@@ -78,9 +80,9 @@ async def test_what_is_typed_is_seen_and_heard_in_time_and_remembered() -> None:
     ],
     ids=["button", "Escape"],
 )
-async def test_who_interrupts_hears_silence_at_once(interrupt: str) -> None:
+async def test_who_interrupts_hears_silence_at_once(browser: Browser, interrupt: str) -> None:
     silent_after: list[float] = []
-    async with looking() as (room, visit):
+    async with looking(browser) as (room, visit):
         await record(visit)
         # How long it takes is up to the machine, too: one time out of three is proof enough.
         while len(silent_after) < 3 and min(silent_after, default=1) >= SILENT_SECS:
@@ -102,19 +104,12 @@ async def test_who_interrupts_hears_silence_at_once(interrupt: str) -> None:
     assert min(silent_after) < SILENT_SECS
 
 
-async def test_a_voice_in_the_browser_s_microphone_interrupts_the_bot(tmp_path: Path) -> None:
-    sound = tmp_path / "person.wav"
+async def test_a_voice_in_the_browser_s_microphone_interrupts_the_bot(
+    browser: Browser, microphone: Path
+) -> None:
     silence = np.zeros(round(LISTENS_SECS * RATE), np.int16)
-    with wave.open(str(sound), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        person = voice("Can you hear me talking to you now?")
-        file.writeframes(np.concatenate([silence, person, np.zeros(RATE * 30, np.int16)]).tobytes())
-    flags = (
-        "--use-fake-ui-for-media-stream",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-audio-capture={sound}%noloop",
-    )
-    async with looking(*flags) as (room, visit):
+    put_into(microphone, np.concatenate([silence, voice("Can you hear me talking to you now?")]))
+    async with looking(browser) as (room, visit):
         await record(visit)
         await type_into(visit, LONG)
         await until_said(visit, "This goes")
@@ -127,8 +122,8 @@ async def test_a_voice_in_the_browser_s_microphone_interrupts_the_bot(tmp_path: 
     assert recording.sounds_until(cut["at_secs"]) < 0.9, "it had seconds left to say"
 
 
-async def test_the_bot_s_own_voice_is_heard_where_the_avatar_fell_silent() -> None:
-    async with looking() as (room, visit):
+async def test_the_bot_s_own_voice_is_heard_where_the_avatar_fell_silent(browser: Browser) -> None:
+    async with looking(browser) as (room, visit):
         await record(visit)
         await type_into(visit, LONG)
         await until_said(visit, "This goes")

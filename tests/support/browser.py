@@ -1,30 +1,55 @@
-"""A browser that looks into the sandbox's room, and sees to it that nothing is wrong there."""
+"""A browser that looks into the sandbox's room, and sees to it that nothing is wrong there.
+
+Tests ask for the fixture ``browser``: one Chromium for all of a process, started when the first of
+them needs it. It lives on the session's event loop, so they run there, too:
+``pytestmark = pytest.mark.asyncio(loop_scope="session")``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from pipecat_agenthuman.sandbox import Sandbox
+from tests.support.sounds import RATE
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, BrowserContext, Page, Request
+    from playwright.async_api import Browser, Page, Request
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
-_LOOK_SECS: Final = 0.02
+_LOOK_MS: Final = 20
 
 LIMIT_SECS: Final = 30.0
 """No wait takes a tenth of it; it turns a hang into a failure."""
 
-FLAGS: Final = ("--autoplay-policy=no-user-gesture-required",)
+_FLAGS: Final = (
+    "--autoplay-policy=no-user-gesture-required",
+    # Whoever asks for the microphone gets one, and in it is what a test put there.
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+)
+
+_UNTIL: Final = """
+async (argument) => {
+  for (;;) {
+    const found = await (EXPRESSION);
+    const value = typeof found === "function" ? await found(argument) : found;
+    if (value) return value;
+    await new Promise((done) => setTimeout(done, LOOK_MS));
+  }
+}
+""".replace("LOOK_MS", str(_LOOK_MS))
 
 
 def chromium() -> str:
@@ -39,38 +64,50 @@ def chromium() -> str:
 
 
 @asynccontextmanager
-async def browsing(*flags: str) -> AsyncIterator[Browser]:
+async def browsing(microphone: Path) -> AsyncIterator[Browser]:
     """Run Chromium.
 
     Args:
-        flags: More of its command line.
+        microphone: The file with what its microphone hears, read each time it is turned on;
+            without one it hears nothing.
     """
     path = chromium()
     from playwright.async_api import async_playwright
 
+    sound = f"--use-file-for-fake-audio-capture={microphone}%noloop"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
+        browser = await playwright.chromium.launch(executable_path=path, args=[*_FLAGS, sound])
         try:
+            context = await browser.new_context()
+            await context.new_page()
             yield browser
         finally:
             await browser.close()
 
 
+def put_into(microphone: Path, samples: np.ndarray) -> None:
+    """Let a microphone hear something when it is turned on, and then nothing more.
+
+    Args:
+        microphone: The fixture of that name.
+        samples: 16-bit samples at 16 kHz.
+    """
+    with wave.open(str(microphone), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(samples.astype("<i2").tobytes())
+
+
 @dataclass
-class Visit:
-    """A page in a room.
+class Window:
+    """A page that is watched.
 
     Attributes:
         page: Playwright's.
-        context: In which it is open.
-        sandbox: Whose room it is.
         wrongs: What no page may do: errors, requests that failed or went elsewhere.
     """
 
     page: Page
-    context: BrowserContext
-    sandbox: Sandbox
-    wrongs: list[str] = field(default_factory=list)
+    wrongs: list[str]
 
     async def look(self, expression: str, argument: Any = None) -> Any:
         """Evaluate an expression in the page."""
@@ -78,18 +115,103 @@ class Visit:
 
     async def until(self, expression: str, argument: Any = None) -> Any:
         """Wait until an expression is true in the page; returns its value."""
+        # Playwright's own waiting evaluates text in the page, which its policy forbids; and to
+        # ask it fifty times a second would cost more than what the page does.
+        waiting = _UNTIL.replace("EXPRESSION", expression)
         try:
             async with asyncio.timeout(LIMIT_SECS):
-                # Playwright's own waiting evaluates text in the page, which its policy forbids.
-                while not (value := await self.look(expression, argument)):  # noqa: ASYNC110
-                    await asyncio.sleep(_LOOK_SECS)
+                return await self.look(waiting, argument)
         except TimeoutError:
             raise AssertionError(f"It never came true: {expression}. {self.wrongs}") from None
-        return value
 
     async def text(self, element_id: str) -> str:
         """The text of an element."""
         return await self.page.inner_text(f"#{element_id}")
+
+
+def _watched(page: Page) -> Window:
+    """A page whose wrongs are noted from now on."""
+    wrongs: list[str] = []
+
+    def check(request: Request) -> None:
+        where = urlsplit(request.url)
+        is_here = where.hostname == "127.0.0.1" or where.scheme in ("blob", "data")
+        if not is_here:
+            wrongs.append(f"a request off this machine: {request.url}")
+
+    page.set_default_timeout(LIMIT_SECS * 1000)
+    page.on("pageerror", lambda error: wrongs.append(f"raised: {error}"))
+    page.on(
+        "console",
+        lambda line: wrongs.append(f"console: {line.text}") if line.type == "error" else None,
+    )
+    page.on("request", check)
+    page.on(
+        "response",
+        lambda answer: (
+            wrongs.append(f"{answer.status} for {answer.url}") if answer.status >= 400 else None
+        ),
+    )
+    return Window(page, wrongs)
+
+
+@asynccontextmanager
+async def window(
+    browser: Browser,
+    url: str,
+    *,
+    width: int = 1280,
+    height: int = 860,
+    color_scheme: Literal["light", "dark"] = "light",
+    reduced_motion: Literal["reduce", "no-preference"] = "no-preference",
+) -> AsyncIterator[Window]:
+    """Open a page that knows of none before it; at the end, nothing may have gone wrong on it.
+
+    Args:
+        browser: The fixture of that name.
+        url: The page's address.
+        width: Of the window, in CSS pixels.
+        height: Of the window.
+        color_scheme: What the user prefers.
+        reduced_motion: What the user prefers.
+    """
+    # All share a context, and there the process of an empty page that stays open: to start one
+    # for each is more than half of what it costs to open a page.
+    context = browser.contexts[0]
+    try:
+        page = await context.new_page()
+        opened = _watched(page)
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.emulate_media(color_scheme=color_scheme, reduced_motion=reduced_motion)
+        # What the content policy forbids is an error on the console, too; this names it.
+        await page.add_init_script(
+            "document.addEventListener('securitypolicyviolation', (event) =>"
+            " console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`))"
+        )
+        # The port may have been another server's before, and the page have left something there.
+        developer = await context.new_cdp_session(page)
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+        await developer.send(
+            "Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"}
+        )
+        await developer.detach()
+        await page.goto(url)
+        yield opened
+        assert opened.wrongs == []
+    finally:
+        for page in context.pages[1:]:
+            await page.close()
+
+
+@dataclass
+class Visit(Window):
+    """A page in a room.
+
+    Attributes:
+        sandbox: Whose room it is.
+    """
+
+    sandbox: Sandbox
 
     async def turn_sound_on(self) -> None:
         """Turn the sound on, and wait until the player knows when things are heard."""
@@ -97,59 +219,17 @@ class Visit:
             await self.page.click("#sound")
         await self.until("agentHumanRoom.player.isInStep")
 
-    def watch(self, page: Page) -> None:
-        """Note what goes wrong on a page."""
-        page.set_default_timeout(LIMIT_SECS * 1000)
-        page.on("pageerror", lambda error: self.wrongs.append(f"raised: {error}"))
-        page.on(
-            "console",
-            lambda line: (
-                self.wrongs.append(f"console: {line.text}") if line.type == "error" else None
-            ),
-        )
-        page.on("request", self._check)
-        page.on(
-            "response",
-            lambda answer: (
-                self.wrongs.append(f"{answer.status} for {answer.url}")
-                if answer.status >= 400
-                else None
-            ),
-        )
-
-    def _check(self, request: Request) -> None:
-        where = urlsplit(request.url)
-        is_here = where.hostname == "127.0.0.1" or where.scheme in ("blob", "data")
-        if not is_here:
-            self.wrongs.append(f"a request off this machine: {request.url}")
-
 
 @asynccontextmanager
-async def visiting(
-    browser: Browser, sandbox: Sandbox, *, width: int = 1280, height: int = 860, **options: Any
-) -> AsyncIterator[Visit]:
-    """Open the room's page; at the end, nothing may have gone wrong on it.
+async def visiting(browser: Browser, sandbox: Sandbox, **options: Any) -> AsyncIterator[Visit]:
+    """Open the room's page.
 
     Args:
-        browser: Chromium.
+        browser: The fixture of that name.
         sandbox: Whose room it is.
-        width: Of the window, in CSS pixels.
-        height: Of the window.
-        options: As for Playwright's ``new_context``.
+        options: As for ``window``.
     """
-    context = await browser.new_context(viewport={"width": width, "height": height}, **options)
-    try:
-        page = await context.new_page()
-        visit = Visit(page, context, sandbox)
-        visit.watch(page)
-        # What the content policy forbids is an error on the console, too; this names it.
-        await page.add_init_script(
-            "document.addEventListener('securitypolicyviolation', (event) =>"
-            " console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`))"
-        )
-        await page.goto(sandbox.room_url)
+    async with window(browser, sandbox.room_url, **options) as opened:
+        visit = Visit(opened.page, opened.wrongs, sandbox)
         await visit.until("globalThis.agentHumanRoom?.room.hello")
         yield visit
-        assert visit.wrongs == []
-    finally:
-        await context.close()

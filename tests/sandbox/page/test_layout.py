@@ -14,7 +14,7 @@ from tests.support.sandbox_client import ask, connect, create, init, speak, tone
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LEGIBLE = 4.5
 """Contrast that WCAG asks for."""

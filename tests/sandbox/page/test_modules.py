@@ -16,10 +16,10 @@ from tests.support.browser import Visit, visiting
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def visit(browser: Browser) -> AsyncIterator[Visit]:
     async with Sandbox() as sandbox, visiting(browser, sandbox) as visit:
         yield visit

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
     from websockets.asyncio.client import ClientConnection
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 IN_TIME_SECS = 0.04
 CUT_SECS = 0.1

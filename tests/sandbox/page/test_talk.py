@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import wave
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipecat_agenthuman.sandbox import MemoryMessage, Sandbox, TalkTerms
-from tests.support.browser import browsing, visiting
+from tests.support.browser import put_into, visiting
 from tests.support.page_sound import speech
 from tests.support.page_talk import SilentPartner
 from tests.support.sounds import RATE
@@ -20,7 +19,7 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 KIND = MemoryMessage("system", "Be kind.")
 TERMS = TalkTerms("A small script", "Not a language model.", suggestions=("Who are you?",))
@@ -114,25 +113,13 @@ async def test_memory_grows_word_by_word_and_new_words_stand_out(browser: Browse
         await visit.until("!document.getElementById('no-memory').hidden")
 
 
-async def test_the_microphone_reaches_the_bot_as_it_sounds(tmp_path: Path) -> None:
+async def test_the_microphone_reaches_the_bot_as_it_sounds(
+    browser: Browser, microphone: Path
+) -> None:
     partner = SilentPartner()
     spoken = speech("Excuse me, may I ask you something?")
-    path = tmp_path / "spoken.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(spoken.tobytes())
-    flags = (
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-audio-capture={path}",
-    )
-    async with (
-        browsing(*flags) as listening,
-        Sandbox() as sandbox,
-        visiting(listening, sandbox, permissions=["microphone"]) as visit,
-    ):
+    put_into(microphone, np.tile(spoken, 6))  # whenever it begins to listen, it hears all of it
+    async with Sandbox() as sandbox, visiting(browser, sandbox) as visit:
         sandbox.talk.host(partner, TalkTerms("Ears", "It listens.", can_speak=True))
         await visit.until("!document.getElementById('microphone').disabled")
         await visit.page.click("#microphone")

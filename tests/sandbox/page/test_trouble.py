@@ -29,7 +29,7 @@ from tests.support.sandbox_client import (
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PATIENCE_SECS = 0.3
 """How long this bot waits for an answer that may never come."""

@@ -17,7 +17,7 @@ from tests.support.sandbox_client import INTERRUPT, ask, connect, create, init, 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 _LINES = "[...document.querySelectorAll('#messages .text')].map((one) => one.textContent)"
 
@@ -155,12 +155,12 @@ async def test_a_sandbox_that_goes_and_comes_back_is_found_again(browser: Browse
 async def test_a_full_room_says_so(browser: Browser) -> None:
     async with Sandbox() as sandbox, visiting(browser, sandbox) as visit:
         for _ in range(7):
-            page = await visit.context.new_page()
+            page = await visit.page.context.new_page()
             await page.goto(sandbox.room_url)
         await visit.until(
             "(async () => (await (await fetch('/sandbox/state')).json()).room.viewers === 8)()"
         )
-        last = await visit.context.new_page()
+        last = await visit.page.context.new_page()
         await last.goto(sandbox.room_url)
         shown = last.locator("#connection", has_text="The room is full: 8 pages look at it")
         await shown.wait_for()
