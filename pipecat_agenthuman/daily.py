@@ -17,13 +17,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 from loguru import logger
 from pipecat.transports.daily.transport import DailyOutputTransport, DailyParams, DailyTransport
 
-from pipecat_agenthuman._arguments import check_kind
+from pipecat_agenthuman._arguments import check_choice, check_kind
 from pipecat_agenthuman.frames import AgentHumanBotLeftFrame, AgentHumanServerEventFrame
 from pipecat_agenthuman.identity import AvatarIdentity
 from pipecat_agenthuman.pipeline.surroundings.avatar_transport import (
@@ -32,6 +32,7 @@ from pipecat_agenthuman.pipeline.surroundings.avatar_transport import (
     with_voice,
 )
 from pipecat_agenthuman.pipeline.surroundings.ear import HEARD_SAMPLE_RATE, Ear
+from pipecat_agenthuman.pipeline.surroundings.microphone import Microphone
 from pipecat_agenthuman.pipeline.surroundings.presence import (
     AVATAR_CONNECTED,
     AVATAR_DISCONNECTED,
@@ -47,6 +48,8 @@ _HEARD_PIECE_MS: Final = 40
 """How much of the avatar comes at a time: each piece wakes the event loop."""
 
 _MINTED: Final = AvatarIdentity()
+
+WhenPublished = Literal["always", "in_turn"]
 
 
 def is_avatar(participant: Mapping[str, Any], avatar: AvatarIdentity = _MINTED) -> bool:
@@ -106,8 +109,8 @@ class AgentHumanDailyTransport(DailyTransport):
 
     The bot's own microphone is published, unless ``params`` sets ``audio_out_enabled`` itself.
     It is silent while the avatar speaks, because the service consumes the speech before it
-    reaches this transport, and it is there at once when the service falls back to it: a track
-    that had to be published first would cost the first words.
+    reaches this transport, and it is there at once when the service falls back to it. For pages
+    that play one track only, see ``microphone``.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class AgentHumanDailyTransport(DailyTransport):
         *,
         avatar: AvatarIdentity | None = None,
         keep_avatar_video: bool = False,
+        microphone: WhenPublished = "always",
     ) -> None:
         """Create the transport.
 
@@ -138,11 +142,18 @@ class AgentHumanDailyTransport(DailyTransport):
                 logged and the transport behaves like a ``DailyTransport``.
             keep_avatar_video: Leave the avatar's video alone, for bots that record it: call
                 ``capture_participant_video`` in ``on_avatar_connected``.
+            microphone: When the bot's microphone is published. ``always``: right where clients
+                play everybody, as Daily's own page and telephones do. ``in_turn``: while no
+                avatar is in the room, or the transport plays something, for clients that play
+                the track that started last, as Pipecat's components for the web. The first
+                sound then waits until it is published, half a second at most.
 
         Raises:
-            ValueError: If ``avatar`` is not an ``AvatarIdentity``.
+            ValueError: If ``avatar`` is not an ``AvatarIdentity``, or ``microphone`` none of
+                its values.
         """
         check_kind("avatar", avatar, AvatarIdentity)
+        check_choice("microphone", microphone, get_args(WhenPublished))
         params = with_voice(params or DailyParams())
         super().__init__(room_url, token, bot_name, params, input_name, output_name)
         self._avatar = avatar or _MINTED
@@ -151,9 +162,15 @@ class AgentHumanDailyTransport(DailyTransport):
         self._ear = Ear(begin=self._begin_hearing, end=self._end_hearing)
         self._rendered: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        in_turn = microphone == "in_turn"
+        self._microphone = Microphone(self, self._publish_microphone) if in_turn else None
         # Daily never uses a participant id again.
         self._presence = Presence(
-            self, tell=self._tell_service, fire=self._call_event_handler, ear=self._ear
+            self,
+            tell=self._tell_service,
+            fire=self._call_event_handler,
+            ear=self._ear,
+            microphone=self._microphone,
         )
         self._register_event_handler(AVATAR_CONNECTED)
         self._register_event_handler(AVATAR_DISCONNECTED)
@@ -178,6 +195,7 @@ class AgentHumanDailyTransport(DailyTransport):
                 self, self._client, self._params, name=self._output_name
             )
             output.on_started = self._look_for_itself
+            output.microphone = self._microphone
             if not (self._params.audio_in_enabled and not self._params.audio_in_user_tracks):
                 output.ear = self._ear
             self._output = output
@@ -310,18 +328,20 @@ class AgentHumanDailyTransport(DailyTransport):
             if is_avatar(participant, self._avatar)
         )
         self._is_in_room = True
+        if self._microphone is not None:
+            self._microphone.joined()
         await super()._on_joined(data)
 
     async def _on_before_leave(self) -> None:
         self._is_in_room = False  # by itself: what comes now is no news
-        self._ear.close()
+        self._close_media()
         await super()._on_before_leave()
 
     async def _on_call_state_updated(self, state: str) -> None:
         was_in_room = self._is_in_room
         if state == "left":
             self._is_in_room = False
-            self._ear.close()
+            self._close_media()
             if was_in_room:
                 await self._tell_service(AgentHumanBotLeftFrame(reason="it was put out"))
         await super()._on_call_state_updated(state)
@@ -368,6 +388,14 @@ class AgentHumanDailyTransport(DailyTransport):
         settings = {one: {"media": self._media_of(one)} for one in participant_ids}
         if settings:
             await super().update_subscriptions(settings)
+
+    def _close_media(self) -> None:
+        self._ear.close()
+        if self._microphone is not None:
+            self._microphone.close()
+
+    async def _publish_microphone(self, is_published: bool) -> str | None:
+        return await self.update_publishing({"microphone": {"isPublishing": is_published}})
 
     # --- hearing the avatar ---------------------------------------------------------------
 

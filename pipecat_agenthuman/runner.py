@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipecat.runner.types import DailyRunnerArguments, LiveKitRunnerArguments, RunnerArguments
     from pipecat.transports.base_transport import BaseTransport, TransportParams
 
+    from pipecat_agenthuman.daily import WhenPublished
+
 __all__ = ["create_transport", "exit_without", "require_variables"]
 
 _BOT_NAME: Final = "Bot"
@@ -25,7 +27,11 @@ TransportTable = Mapping[str, Callable[[], "TransportParams"]]
 
 
 async def create_transport(
-    runner_args: RunnerArguments, transport_params: TransportTable, *, bot_name: str = _BOT_NAME
+    runner_args: RunnerArguments,
+    transport_params: TransportTable,
+    *,
+    bot_name: str = _BOT_NAME,
+    microphone: WhenPublished = "always",
 ) -> tuple[BaseTransport, DailyRoom | LiveKitRoom]:
     """Make the transport that the runner asks for, and the avatar's room.
 
@@ -45,6 +51,7 @@ async def create_transport(
         transport_params: Makes the parameters, ``DailyParams`` or ``LiveKitParams``, by the
             name of the transport: ``daily`` or ``livekit``.
         bot_name: As whom the bot joins a Daily room.
+        microphone: As for ``AgentHumanDailyTransport``. LiveKit's is always published.
 
     Returns:
         The transport, and the room for ``AgentHumanVideoService(room=...)``.
@@ -58,7 +65,7 @@ async def create_transport(
 
     match runner_args:
         case DailyRunnerArguments() if "daily" in transport_params:
-            return await _daily(runner_args, transport_params["daily"](), bot_name)
+            return await _daily(runner_args, transport_params["daily"](), bot_name, microphone)
         case LiveKitRunnerArguments() if "livekit" in transport_params:
             return await _livekit(runner_args, transport_params["livekit"]())
         case _:
@@ -68,7 +75,7 @@ async def create_transport(
 
 
 async def _daily(
-    args: DailyRunnerArguments, params: TransportParams, bot_name: str
+    args: DailyRunnerArguments, params: TransportParams, bot_name: str, microphone: WhenPublished
 ) -> tuple[BaseTransport, DailyRoom]:
     from pipecat.transports.daily.transport import DailyParams
 
@@ -78,7 +85,7 @@ async def _daily(
         raise _wrong_params("daily", DailyParams, params)
     room = await DailyRoom.mint(args.room_url)
     transport = AgentHumanDailyTransport(
-        args.room_url, args.token, bot_name, params, avatar=room.identity
+        args.room_url, args.token, bot_name, params, avatar=room.identity, microphone=microphone
     )
     return transport, room
 

@@ -31,10 +31,12 @@ async def test_a_daily_room_has_a_transport_that_knows_its_avatar(
         transport, room = await create_transport(
             DailyRunnerArguments(room_url=ROOM_URL, token="bot-token"),
             {"daily": lambda: DailyParams(audio_in_enabled=True)},
+            microphone="in_turn",
         )
     assert isinstance(transport, AgentHumanDailyTransport)
     assert room.url == ROOM_URL
     assert transport._avatar is room.identity
+    assert transport._microphone is not None
 
 
 async def test_parameters_of_another_transport_are_refused_by_name() -> None:

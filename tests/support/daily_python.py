@@ -160,6 +160,8 @@ class StandInAudioSource:
 
     Attributes:
         written: ``(time.monotonic(), audio)`` of every write.
+        published: The audio of those writes at which the microphone was published.
+        is_published: Whether it is.
     """
 
     def __init__(
@@ -169,6 +171,8 @@ class StandInAudioSource:
         self.channels = channels
         self.auto_silence = auto_silence
         self.written: list[tuple[float, bytes]] = []
+        self.published: list[bytes] = []
+        self.is_published = False
         self._real_time = daily.real_time
         self._played_until = 0.0
         self._worker = daily.new_worker("daily-microphone")
@@ -181,6 +185,8 @@ class StandInAudioSource:
         now = time.monotonic()
         num_frames = len(frames) // 2 // self.channels
         self.written.append((now, frames))
+        if self.is_published:
+            self.published.append(frames)
         self._played_until = max(now, self._played_until) + num_frames / self.sample_rate
         if completion:
             self._worker.post(self._finish, completion, num_frames, self._played_until)
@@ -235,6 +241,7 @@ class StandInCallClient:
     def __init__(self, daily: DailyStandIn, event_handler: Any = None) -> None:
         self.participant: Participant | None = None
         self.settings: Mapping[str, Any] = {}
+        self._publishing: dict[str, Any] = {}
         self.transcribed: list[str] | None = None
         self._daily = daily
         self._handler = event_handler
@@ -261,9 +268,13 @@ class StandInCallClient:
     @property
     def microphone(self) -> StandInAudioSource | None:
         """The source of the published microphone, or None if it is not published."""
+        return self.source if self._publishing.get("isPublishing") else None
+
+    @property
+    def source(self) -> StandInAudioSource | None:
+        """The source of the microphone, published or not; None if it is not enabled."""
         mic = self.settings.get("inputs", {}).get("microphone", {})
-        publishing = self.settings.get("publishing", {}).get("microphone", {})
-        if not (mic.get("isEnabled") and publishing.get("isPublishing")):
+        if not mic.get("isEnabled"):
             return None
         return self._daily.audio_sources.get(mic["settings"]["customTrack"]["id"])
 
@@ -327,6 +338,7 @@ class StandInCallClient:
         completion: Completion = None,
     ) -> None:
         self.settings = client_settings or {}
+        self._publish(self.settings.get("publishing", {}))
         self._events.post(self._enter, self._daily.room(meeting_url), completion)
 
     def _enter(self, room: Room, completion: Completion) -> None:
@@ -459,7 +471,19 @@ class StandInCallClient:
     def update_publishing(
         self, publishing_settings: Mapping[str, Any], completion: Completion = None
     ) -> None:
-        self._complete(completion, None)
+        self._events.post(self._update_publishing, publishing_settings, completion)
+
+    def _update_publishing(self, settings: Mapping[str, Any], completion: Completion) -> None:
+        self._publish(settings)
+        if self._room and self.participant:
+            self._room.tell_others(self.participant, "on_participant_updated")
+        if completion:
+            completion(None)
+
+    def _publish(self, settings: Mapping[str, Any]) -> None:
+        self._publishing |= settings.get("microphone", {})
+        if self.source:
+            self.source.is_published = self.microphone is not None
 
     def update_remote_participants(
         self, remote_participants: Mapping[str, Any], completion: Completion = None

@@ -126,9 +126,17 @@ class Participant:
 
     @property
     def published_audio(self) -> bytes:
-        """What a bot wrote to its microphone, if it publishes one; silence is not filled in."""
-        source = self.client.microphone if self.client else None
-        return b"".join(audio for _, audio in source.written) if source else b""
+        """What the room could hear of a bot: what it wrote while its microphone was published.
+
+        Silence is not filled in.
+        """
+        source = self.client.source if self.client else None
+        return b"".join(source.published) if source else b""
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether the microphone is published: of a person or the avatar always."""
+        return self.client is None or self.client.microphone is not None
 
     def as_seen_by(self, client: StandInCallClient) -> dict[str, Any]:
         """Get the mapping that daily-python reports."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from pipecat.frames.frames import StartFrame
+from pipecat.frames.frames import OutputAudioRawFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 
 from pipecat_agenthuman.frames import AgentHumanServerEventFrame
 from pipecat_agenthuman.pipeline.surroundings.ear import Ear
+from pipecat_agenthuman.pipeline.surroundings.microphone import Microphone
 
 if TYPE_CHECKING:
     from pipecat.pipeline.capabilities import BotCapabilities
@@ -26,12 +27,14 @@ class AvatarRoomOutput(BaseOutputTransport):
         announces_avatar: Tells the service that it will hear when the avatar joins, so that
             the first words can wait for that.
         ear: Lets the service listen to the avatar; None if it would be heard elsewhere, too.
+        microphone: The bot's, where it is published only while it is its turn.
         on_started: Called when frames can be pushed. Joining comes before the pipeline starts,
             and Pipecat starts it whatever came of that.
     """
 
     announces_avatar = True
     ear: Ear | None = None
+    microphone: Microphone | None = None
     on_started: Callable[[], Awaitable[None]] | None = None
 
     async def start(self, frame: StartFrame) -> None:
@@ -39,6 +42,12 @@ class AvatarRoomOutput(BaseOutputTransport):
         await super().start(frame)
         if self.on_started is not None:
             await self.on_started()
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        """Play audio, on a microphone that is published."""
+        if self.microphone is not None and not frame.transport_destination:
+            await self.microphone.sounds(frame.audio)
+        return await super().write_audio_frame(frame)
 
     # Pipecat releases without capabilities never ask for them, and `super()` then raises the
     # same AttributeError as before.

@@ -20,6 +20,7 @@ from pipecat_agenthuman.frames import (
     AgentHumanServerEventFrame,
 )
 from pipecat_agenthuman.pipeline.surroundings.ear import Ear
+from pipecat_agenthuman.pipeline.surroundings.microphone import Microphone
 
 AVATAR_CONNECTED: Final = "on_avatar_connected"
 AVATAR_DISCONNECTED: Final = "on_avatar_disconnected"
@@ -44,6 +45,7 @@ class Presence:
         tell: Callable[[AgentHumanServerEventFrame], Awaitable[None]],
         fire: Callable[..., Awaitable[None]],
         ear: Ear | None = None,
+        microphone: Microphone | None = None,
     ) -> None:
         """Begin with an empty room.
 
@@ -52,11 +54,13 @@ class Presence:
             tell: Pushes a frame to the service.
             fire: Calls the handlers of an event: its name, and what they are given.
             ear: Is told which avatars there are to hear.
+            microphone: The bot's, if it gives way to an avatar.
         """
         self._owner = owner
         self._tell = tell
         self._fire = fire
         self._ear = ear
+        self._microphone = microphone
         # Avatars that left stay known: what they said or sent may come late.
         self._avatars: set[str] = set()
         self._present_avatars: dict[str, object] = {}
@@ -90,6 +94,7 @@ class Presence:
             return
         self._avatars.add(participant_id)
         self._present_avatars[participant_id] = participant
+        self._tell_microphone()
         logger.info(f"{self._owner}: the avatar joined as {participant_id}")
         async with self._telling:
             await self._tell(AgentHumanAvatarJoinedFrame(participant_id=participant_id))
@@ -108,6 +113,7 @@ class Presence:
         if participant_id not in self._present_avatars:
             return
         del self._present_avatars[participant_id]
+        self._tell_microphone()
         logger.info(f"{self._owner}: the avatar left as {participant_id} ({reason})")
         async with self._telling:
             if self._ear is not None:
@@ -154,6 +160,10 @@ class Presence:
         self._persons.discard(participant_id)
         await self._tell_persons()
         return True
+
+    def _tell_microphone(self) -> None:
+        if self._microphone is not None:
+            self._microphone.avatar_is_here(bool(self._present_avatars))
 
     async def _tell_persons(self) -> None:
         frame = AgentHumanPersonsFrame(persons=len(self._persons))
