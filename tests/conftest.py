@@ -73,7 +73,13 @@ async def browser(microphone: Path) -> AsyncIterator[Browser]:
         yield chromium
 
 
-_IN_REAL_TIME = ("tests/sandbox/page/", "tests/demo/", "tests/calls/", "tests/examples/")
+_IN_REAL_TIME = (
+    "tests/web/",
+    "tests/sandbox/page/",
+    "tests/demo/",
+    "tests/calls/",
+    "tests/examples/",
+)
 """Where tests mostly wait for speech: they begin first, so that none is left at the end."""
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.async_api import BrowserContext, Route
+    from playwright.async_api import BrowserContext, Page, Route
 
 ROOT: Final = Path(__file__).parent.parent.parent
 
@@ -65,8 +65,8 @@ def vite_build(project: Path, *beside: Path, config: Path | None = None) -> Path
     return built
 
 
-async def show(context: BrowserContext, built: Path) -> None:
-    """Let pages of a browser find what was built at ``ADDRESS``."""
+async def show(shown_to: BrowserContext | Page, built: Path) -> None:
+    """Let a page, or all of a context, find what was built at ``ADDRESS``."""
 
     async def serve(route: Route) -> None:
         name = route.request.url.removeprefix(ADDRESS).split("?")[0] or "index.html"
@@ -76,7 +76,7 @@ async def show(context: BrowserContext, built: Path) -> None:
             return
         await route.fulfill(path=file, content_type=mimetypes.guess_type(name)[0])
 
-    await context.route(f"{ADDRESS}**", serve)
+    await shown_to.route(f"{ADDRESS}**", serve)
 
 
 def _digest(sources: Iterable[Path]) -> str:

@@ -1,11 +1,13 @@
-// Pipecat's client as people use it, three ways: `?client=plain`, `react` or `voices`.
+// Pipecat's client as people use it: `?client=plain`, `react`, `voices` or `react-voices`.
 
 import "../ear.js";
 import { PipecatClient, RTVIEvent } from "@pipecat-ai/client-js";
 import { PipecatClientAudio, PipecatClientProvider, PipecatClientVideo } from "@pipecat-ai/client-react";
 import { DailyTransport } from "@pipecat-ai/daily-transport";
+import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { playVoices } from "../../../examples/web/src/voices.ts";
+import { Voices } from "./Voices.tsx";
+import { playVoices } from "./voices.ts";
 
 const query = new URLSearchParams(location.search);
 const root = document.getElementById("root");
@@ -27,18 +29,25 @@ function playTheLast() {
   });
 }
 
-const ways = {
-  plain: playTheLast,
-  voices: () => playVoices(client),
-  react: () =>
-    createRoot(root).render(
+/** What React shows, with whatever plays the sound. */
+function render(Sound) {
+  createRoot(root).render(
+    <StrictMode>
       <PipecatClientProvider client={client}>
         <PipecatClientVideo participant="bot" />
-        <PipecatClientAudio />
-      </PipecatClientProvider>,
-    ),
+        <Sound />
+      </PipecatClientProvider>
+    </StrictMode>,
+  );
+}
+
+const ways = {
+  plain: playTheLast,
+  react: () => render(PipecatClientAudio),
+  voices: () => playVoices(client),
+  "react-voices": () => render(Voices),
 };
-ways[query.get("client") ?? "plain"]();
+const end = ways[query.get("client") ?? "plain"]();
 
 const happened = [];
 for (const event of ["BotConnected", "BotDisconnected", "Disconnected", "BotReady"]) {
@@ -48,6 +57,8 @@ for (const event of ["BotConnected", "BotDisconnected", "Disconnected", "BotRead
 globalThis.page = {
   client,
   happened,
+  /** Ends the playing, where the client can. */
+  end,
   /** Join; the promise of the bot's being ready is left to whoever waits for it. */
   connect() {
     client.connect({ url: "https://example.daily.co/room" }).catch(() => {});
