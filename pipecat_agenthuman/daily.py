@@ -406,7 +406,6 @@ class AgentHumanDailyTransport(DailyTransport):
         # keeps every renderer that it is given, and forgets none.
         render = getattr(getattr(self._client, "_client", None), "set_audio_renderer", None)
         if render is not None and participant_id not in self._rendered:
-            self._rendered.add(participant_id)
             render(
                 participant_id,
                 self._render,
@@ -414,6 +413,7 @@ class AgentHumanDailyTransport(DailyTransport):
                 sample_rate=HEARD_SAMPLE_RATE,
                 callback_interval_ms=_HEARD_PIECE_MS,
             )
+            self._rendered.add(participant_id)
 
     async def _end_hearing(self, participant_id: str) -> None:
         await self._settle_media([participant_id])

@@ -20,7 +20,7 @@ from pipecat_agenthuman.pipeline.announcer import Announcer, AvatarDoubtful
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.error_reports import avatar_unheard, interrupt_ignored
 from pipecat_agenthuman.pipeline.surroundings.ear import HEARD_SAMPLE_RATE, Ear
-from pipecat_agenthuman.playout.hearing import Finding, WentOn
+from pipecat_agenthuman.playout.hearing import Finding, Obeyed, WentOn
 from pipecat_agenthuman.playout.passages import Verdict
 
 REPORTED_AT: Final = 1
@@ -29,6 +29,9 @@ REPORTED_AT: Final = 1
 REPLACED_AT: Final = 2
 """At which the session is replaced. Not again at the third: what another session does not mend
 lies with the room, or with what this bot may hear there."""
+
+ASKED_AGAIN_SECS: Final = 30.0
+"""After which an ear that brings nothing is asked again: the room may have refused it."""
 
 REST_SECS: Final = 2.0
 """What unsubscribing may take in the end; the room may be gone already."""
@@ -57,9 +60,9 @@ class Listening:
         self._announcer = announcer
         self._hearing = output.playout.hearing
         self._ear: Ear | None = None
-        self._is_listening = False
+        self._asked_at: float | None = None  # when the ear was asked to listen; None: it rests
         self._hears = False
-        self._went_on = 0
+        self._went_on = 0  # times in a row
         self._told: set[type[AgentHumanError]] = set()
         self._news = asyncio.Event()
 
@@ -130,6 +133,8 @@ class Listening:
                 case WentOn():
                     self._went_on += 1
                     self._doubt(interrupt_ignored(), self._went_on, replace)
+                case Obeyed():
+                    self._went_on = 0
                 case _:
                     pass
             if self._went_on == REPORTED_AT:
@@ -147,14 +152,18 @@ class Listening:
             replace(error)
 
     async def _settle_ear(self) -> None:
-        wants = self._output.measures_latency and self._hearing.wants_ear
-        if self._ear is None or wants == self._is_listening:
+        if self._ear is None:
             return
-        self._is_listening = wants
-        if wants:
+        if not (self._output.measures_latency and self._hearing.wants_ear):
+            if self._asked_at is not None:
+                self._asked_at = None
+                await self._ear.rest(self)
+            return
+        now = self._output.now()
+        is_due = self._asked_at is None or now - self._asked_at >= ASKED_AGAIN_SECS
+        if is_due and not self._hears:
+            self._asked_at = now
             await self._ear.listen(self)
-        else:
-            await self._ear.rest(self)
 
     async def _sleep(self) -> None:
         due = self._hearing.next_due

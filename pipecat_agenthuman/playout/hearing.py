@@ -73,6 +73,17 @@ class WentOn:
     confirmed_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Obeyed:
+    """Nothing was heard any more after an interrupt that ended speech was confirmed.
+
+    Attributes:
+        confirmed_at: When that was.
+    """
+
+    confirmed_at: float
+
+
 class Hearing:
     """Listens to the avatar, when an ear is open.
 
@@ -115,15 +126,14 @@ class Hearing:
         moments += [stop.heard_until(self.latency.secs) for stop in self._stops]
         return min(moments) + LATE_SECS if moments else None
 
-    def poll(self, now: float) -> Finding | WentOn | None:
+    def poll(self, now: float) -> Finding | WentOn | Obeyed | None:
         """Judge the next passage, or the next interruption, of which all was heard by now.
 
         Args:
             now: The time.
 
         Returns:
-            What it told; None if there is none to judge. An interruption that worked tells
-            nothing.
+            What it told; None if there is none to judge, or nothing can be told.
         """
         if self._passages and self._passages[0].heard_until + LATE_SECS <= now:
             passage = self._passages.popleft()
@@ -131,8 +141,15 @@ class Hearing:
         while self._stops and self._stops[0].heard_until(self.latency.secs) + LATE_SECS <= now:
             stop, latency = self._stops.popleft(), self.latency
             is_heard = latency.source is LatencySource.HEARD
-            if is_heard and stop.confirmed_at and went_on(stop, self._heard, latency.secs):
-                return WentOn(stop.confirmed_at)
+            if not is_heard or stop.confirmed_at is None:
+                continue
+            match went_on(stop, self._heard, latency.secs):
+                case True:
+                    return WentOn(stop.confirmed_at)
+                case False:
+                    return Obeyed(stop.confirmed_at)
+                case None:
+                    pass
         return None
 
     # --- what was to sound -------------------------------------------------------------

@@ -171,24 +171,30 @@ class Stop:
         return min(self.ends_at + latency_secs, self.listens_until)
 
 
-def went_on(stop: Stop, heard: HeardSound, latency_secs: float) -> bool:
+def went_on(stop: Stop, heard: HeardSound, latency_secs: float) -> bool | None:
     """Whether speech that was interrupted was heard all the same, long after it should be over.
 
     Args:
         stop: The speech.
         heard: What was heard.
         latency_secs: How long after its confirmation it sounds.
+
+    Returns:
+        True if that very speech was heard, False if nothing was, None if neither is certain.
     """
     if stop.confirmed_at is None:
-        return False
+        return None
     start, end = stop.confirmed_at + STOP_SECS, stop.heard_until(latency_secs)
     if end - start < LEAST_PASSAGE_SECS:
-        return False
+        return None
     room = heard.envelope(start - _ASIDE_SECS, end + _ASIDE_SECS)
     if room.known_share < _LEAST_KNOWN:
+        return None
+    expected = stop.expected.envelope(start - latency_secs, end - latency_secs)
+    if is_silent(heard.envelope(start, end)) and not is_silent(expected):
         return False
-    found = match(stop.expected.envelope(start - latency_secs, end - latency_secs), room)
-    return found is not None and found.surely >= LEAST_QUALITY
+    found = match(expected, room)
+    return True if found is not None and found.surely >= LEAST_QUALITY else None
 
 
 def _first_sound(heard: Envelope) -> int | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipecat.frames.frames import ServiceUpdateSettingsFrame
 
 from pipecat_agenthuman import AgentHumanVideoService
+from pipecat_agenthuman.pipeline.listening import ASKED_AGAIN_SECS
 from pipecat_agenthuman.sandbox import Fault
 from tests.support.calls import Call, avatar_in, staged
 from tests.support.heard_speech import HeardSpeech, Utterance, p95, times_of
@@ -253,6 +254,46 @@ async def test_an_avatar_that_goes_on_after_an_interruption_is_replaced_when_it_
             await asyncio.sleep(APART_SECS)
             assert len(card.sandbox.sessions) == (1 if times < 2 else 2)
     assert [frame.code for frame in call.error_frames] == ["interrupt_ignored"] * 2
+
+
+@virtually
+async def test_an_interruption_that_works_lets_the_ear_rest_again():
+    card = HearingCard(render_latency_secs=0.3)
+    card.sandbox.inject(
+        Fault(
+            on="agent.interrupt",
+            kind="garbage",
+            payload='{"type": "agent.interrupt.confirmed"}',
+            carried_out=False,
+        )
+    )
+    async with listening_call(card) as (call, speech):
+        await speech.say(*range(2))
+        for times in (1, 2):
+            nth = len(call.bot_speech()) + 1
+            await call.feed(*spoken(times).frames())
+            await call.heard_for(0.2, nth)
+            await call.interrupt()
+            await asyncio.sleep(APART_SECS)
+            await speech.say(3, 4)
+            await asyncio.sleep(APART_SECS)
+            # Whether it repeats, only listening tells. The second time it did as it was told.
+            assert (card.ear.heard is not None) == (times == 1)
+    assert len(card.sandbox.sessions) == 1
+    assert [frame.code for frame in call.error_frames] == ["interrupt_ignored"]
+
+
+@virtually
+async def test_an_ear_that_the_room_refused_is_asked_for_again():
+    card = HearingCard(render_latency_secs=1.1)
+    card.refusals = 1
+    async with listening_call(card) as (call, speech):
+        await speech.say(0)
+        assert card.ear.heard is None
+        await asyncio.sleep(ASKED_AGAIN_SECS)
+        await speech.say(*range(4))
+        assert call.avatar.stats.avatar_latency_source == "heard"
+    assert [one[0] for one in card.subscriptions][:3] == ["+", "-", "+"]
 
 
 @virtually

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from pipecat_agenthuman.playout.cues import Started
-from pipecat_agenthuman.playout.hearing import RARELY, STOP_HEARD_SECS, Finding, Hearing, WentOn
+from pipecat_agenthuman.playout.hearing import (
+    RARELY,
+    STOP_HEARD_SECS,
+    Finding,
+    Hearing,
+    Obeyed,
+    WentOn,
+)
 from pipecat_agenthuman.playout.latency import LatencySource
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.passages import STOP_SECS, Verdict
@@ -35,7 +42,7 @@ class Room:
         self.is_mute = False
         self.stops = True
         self.sound = np.zeros(300 * RATE, np.float32)  # in the room, from 0 s on
-        self.findings: list[Finding | WentOn] = []
+        self.findings: list[Finding | WentOn | Obeyed] = []
         self._ends_at = 0.0
         if is_open:
             self.hearing.open(self.now)
@@ -204,14 +211,16 @@ def test_one_that_is_interrupted_before_it_sounds_tells_nothing_and_is_not_silen
     assert room.verdicts == [Verdict.UNJUDGED]
 
 
-def test_speech_that_stops_when_it_is_told_to_is_no_news():
+def test_speech_that_stops_when_it_is_told_to_is_told_as_obeyed():
     room = Room()
     room.utterance(0)
     room.say(part(1, 6.0))
     room.listen(2.0)
     room.interrupt()
+    confirmed_at = room.now
     room.listen(8.0)
-    assert not any(isinstance(finding, WentOn) for finding in room.findings)
+    stops = [finding for finding in room.findings if not isinstance(finding, Finding)]
+    assert stops == [Obeyed(confirmed_at)]
 
 
 def test_speech_that_goes_on_after_a_confirmed_interrupt_is_news():
@@ -250,7 +259,7 @@ def test_the_answer_behind_an_interruption_is_not_taken_for_the_speech_before_it
     room.utterance(2)
     room.listen(4.0)
     assert room.verdicts == [Verdict.MEASURED] * 3
-    assert not any(isinstance(finding, WentOn) for finding in room.findings)
+    assert all(isinstance(finding, Finding) for finding in room.findings)  # nothing is certain
 
 
 def test_speech_ends_a_moment_after_it_was_told_to():

@@ -213,7 +213,8 @@ class Talk:
             believed.setdefault(at, hearing.latency.secs)
             while (finding := hearing.poll(at)) is not None:
                 assert not isinstance(finding, WentOn), "every interruption worked"
-                findings[finding.at] = finding
+                if isinstance(finding, Finding):
+                    findings[finding.at] = finding
         return believed, findings
 
 

@@ -32,6 +32,7 @@ class HearingCard(RoomCard):
         network: How the room hears them.
         is_muted: Whether the avatar's microphone is silent.
         subscriptions: Whom the ear began to listen to (``+``), and ended (``-``).
+        refusals: How many more times the room refuses to let it begin.
     """
 
     def __init__(self, *, network: Network | None = None, **sandbox: Any) -> None:
@@ -39,6 +40,7 @@ class HearingCard(RoomCard):
         self.sandbox = Sandbox(on_avatar_joined=self._joined, on_avatar_left=self._left, **sandbox)
         self.is_muted = False
         self.subscriptions: list[str] = []
+        self.refusals = 0
         self.ear = Ear(begin=self._begin, end=self._end)
         self.network = network or Network()
         self._microphone: asyncio.Task[None] | None = None
@@ -72,6 +74,9 @@ class HearingCard(RoomCard):
 
     async def _begin(self, session_id: str) -> None:
         self.subscriptions.append(f"+{session_id}")
+        if self.refusals:
+            self.refusals -= 1
+            raise RuntimeError("not in a call")
         self._microphone = asyncio.create_task(
             self.network.carry(partial(self._sound, session_id), partial(self._deliver, session_id))
         )

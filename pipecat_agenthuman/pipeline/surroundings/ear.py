@@ -39,7 +39,9 @@ class Ear:
     """Who listens to the avatar in a room, and to which one.
 
     The avatar is subscribed only while somebody listens. With two of them in the room nobody could
-    tell whose voice it is that is heard, as when an avatar is replaced: then nothing is heard.
+    tell whose voice it is that is heard, as when an avatar is replaced: then nothing is heard. A
+    room that refuses is asked again at the next occasion: when somebody comes, goes, or asks to
+    listen once more.
 
     Attributes:
         heard: The avatar that is listened to, or None.
@@ -133,23 +135,31 @@ class Ear:
     async def _settle(self) -> None:
         """Listen to whom is wanted now, which may change while the room answers."""
         async with self._settling:
+            until = asyncio.get_running_loop().time() + ANSWER_SECS
             while self.heard != (wanted := self._wanted):
                 former = self.heard
                 if former is not None:
                     self._let_go()
                     if former in self._present:
-                        await self._ask(self._end, former)
+                        await self._ask(self._end, former, until)
                 elif wanted is not None:
                     self.heard = wanted
-                    await self._ask(self._begin, wanted)
+                    if not await self._ask(self._begin, wanted, until):
+                        self._let_go()
+                        await self._ask(self._end, wanted, until)  # What was done in part.
+                        return
 
-    async def _ask(self, ask: Callable[[str], Awaitable[None]], participant_id: str) -> None:
+    async def _ask(
+        self, ask: Callable[[str], Awaitable[None]], participant_id: str, until: float
+    ) -> bool:
         """Ask the room, which may refuse: then the latency stays as it is, and all else goes on."""
         try:
-            async with asyncio.timeout(ANSWER_SECS):
+            async with asyncio.timeout_at(until):
                 await ask(participant_id)
+            return True
         except Exception as error:  # noqa: BLE001 - rooms differ in what they raise
             logger.warning(
                 f"The room did not do as the ear for the avatar {participant_id} asked "
                 f"({error!r}): its latency stays as it is."
             )
+            return False

@@ -148,6 +148,19 @@ async def test_a_room_that_refuses_holds_up_nobody(room, log):
     assert len([line for line in log if "not in a call" in line]) == 4
 
 
+async def test_a_room_that_refused_is_asked_again_when_somebody_asks_to_listen(room, log):
+    ear, ada = room.ear, Someone()
+    await ear.avatar_joined("one")
+    room.raises = RuntimeError("not in a call")
+    await ear.listen(ada)
+    assert ear.heard is None
+    room.raises = None
+    await ear.listen(ada)
+    ear.take("one", b"hello", 1.0)
+    assert ada.heard == [b"hello"]
+    assert room.asked == ["+one", "-one", "+one"]
+
+
 @virtually
 async def test_a_room_that_never_answers_does_not_hide_that_the_avatar_left():
     room, ada = Subscriptions(), Someone()
