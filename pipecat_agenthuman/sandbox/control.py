@@ -7,6 +7,7 @@ GET     ``state``                     addresses, sessions (without tokens), limi
 GET     ``faults``                    the injected faults, how often each came up and struck
 POST    ``faults``                    inject one fault (a JSON object) or several (an array)
 DELETE  ``faults``                    disarm all
+DELETE  ``faults/{number}``           disarm one
 GET     ``troubles``                  faults and actions to choose from, each with a sentence
 POST    ``sessions/{id}/{action}``    ``end``, ``drop``, ``abort``, ``remove_avatar`` or
                                       ``return_avatar``, without being asked by the client
@@ -81,6 +82,7 @@ class ControlApi:
             web.get("/sandbox/faults", self._get_faults),
             web.post("/sandbox/faults", self._post_faults),
             web.delete("/sandbox/faults", self._delete_faults),
+            web.delete("/sandbox/faults/{number:[0-9]{1,18}}", self._delete_fault),
             web.get("/sandbox/troubles", self._get_troubles),
             web.post("/sandbox/sessions/{id}/{action}", self._act),
             web.get("/sandbox/heard.wav", self._get_heard),
@@ -114,6 +116,13 @@ class ControlApi:
 
     async def _delete_faults(self, request: web.Request) -> web.Response:
         self._faults.clear()
+        return web.json_response(self._faults.armed())
+
+    async def _delete_fault(self, request: web.Request) -> web.Response:
+        try:
+            self._faults.disarm(int(request.match_info["number"]))
+        except LookupError as error:
+            raise Refusal(404, str(error)) from None
         return web.json_response(self._faults.armed())
 
     async def _get_troubles(self, request: web.Request) -> web.Response:

@@ -67,9 +67,13 @@ class Gallery:
     """The avatars of the account."""
 
     def __init__(self) -> None:
+        # One for each face of the room's page, which knows them by these names.
         self._public = (
             SandboxAvatar(DEFAULT_AVATAR, ("woman", "studio", "friendly")),
             SandboxAvatar("avat_sandbox_alan", ("man", "office", "calm")),
+            SandboxAvatar("avat_sandbox_amara", ("woman", "curls", "lively")),
+            SandboxAvatar("avat_sandbox_mei", ("woman", "blazer", "attentive")),
+            SandboxAvatar("avat_sandbox_ruth", ("woman", "glasses", "experienced")),
         )
         self._mine: deque[SandboxAvatar] = deque(maxlen=_KEPT_UPLOADS)
 

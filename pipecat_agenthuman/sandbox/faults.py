@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -218,11 +219,13 @@ class ArmedFault:
     """An injected fault and how often its point has come up since.
 
     Attributes:
+        number: Which one it is, among all that were ever injected.
         fault: The fault.
         seen: Occurrences of its point since the injection.
         struck: How often it struck.
     """
 
+    number: int
     fault: Fault
     seen: int = 0
     struck: int = 0
@@ -236,7 +239,12 @@ class ArmedFault:
     def describe(self) -> dict[str, Any]:
         """Return the fault and its counts as JSON values."""
         fault = self.fault.model_dump(mode="json", exclude_defaults=True)
-        return {"fault": fault, "seen": self.seen, "struck": self.struck}
+        return {
+            "number": self.number,
+            "fault": fault,
+            "seen": self.seen,
+            "struck": self.struck,
+        }
 
 
 class FaultBook:
@@ -252,7 +260,8 @@ class FaultBook:
         Args:
             faults: Those armed from the start.
         """
-        self._armed = [ArmedFault(fault) for fault in faults]
+        self._numbers = itertools.count(1)
+        self._armed = [ArmedFault(next(self._numbers), fault) for fault in faults]
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
 
@@ -263,7 +272,23 @@ class FaultBook:
     def inject(self, *faults: Fault) -> None:
         """Arm faults; their counting starts here."""
         with self._lock:
-            self._armed += [ArmedFault(fault) for fault in faults]
+            self._armed += [ArmedFault(next(self._numbers), fault) for fault in faults]
+        self._tell()
+
+    def disarm(self, number: int) -> None:
+        """Disarm one. What it has already done stays so.
+
+        Args:
+            number: Its number, as ``armed`` tells it.
+
+        Raises:
+            LookupError: If it is not among them.
+        """
+        with self._lock:
+            others = [armed for armed in self._armed if armed.number != number]
+            if len(others) == len(self._armed):
+                raise LookupError(f"No fault has the number {number}")
+            self._armed = others
         self._tell()
 
     def clear(self) -> None:

@@ -78,7 +78,14 @@ _AVATAR: Final = (
     ),
 )
 _ACCOUNT: Final = (
-    _Option("max_sessions", "--max-sessions", "sessions at a time (%(default)s)", int, 1, "N"),
+    _Option(
+        "max_sessions",
+        "--max-sessions",
+        "sessions at a time; one more is refused with 429 (%(default)s, as in the free plan)",
+        int,
+        1,
+        "N",
+    ),
     _Option("minutes", "--minutes", "minutes to spend (%(default)s)", float, 1000, "N"),
     _Option(
         "session_secs",

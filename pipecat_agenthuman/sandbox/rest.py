@@ -167,7 +167,9 @@ class RestApi:
         except TooManySessions:
             limit = self._account.terms.max_sessions
             raise PlainRefusal(
-                429, f"Concurrent session limit reached: {limit} of {limit} sessions in use"
+                429,
+                f"Concurrent session limit reached: {limit} of {limit} sessions in use. "
+                "A sandbox allows more with --max-sessions N, or Sandbox(max_sessions=N)",
             ) from None
         except OutOfMinutes:
             raise Refusal(

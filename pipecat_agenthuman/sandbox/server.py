@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from loguru import logger
 
 from pipecat_agenthuman.sandbox.account import Account
@@ -36,6 +38,24 @@ _CLOSE_TIMEOUT_SECS: Final = 2.0
 
 _REQUEST_LIMIT_BYTES: Final = 16_000_000
 """Enough for a 10 MB picture in base64."""
+
+
+class _Malformed(logging.Filter):
+    """Tells of a request that is no HTTP, which aiohttp answers with 400, in one line.
+
+    It is the client's mistake, and nothing of it is repeated: a header can hold a key.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg = f"A malformed request was refused with 400 ({type(error).__name__})."
+            record.args = record.exc_info = None
+        return True
+
+
+_HTTP_LOG: Final = logging.getLogger(__name__)
+_HTTP_LOG.addFilter(_Malformed())
 
 
 @dataclass(frozen=True)
@@ -121,7 +141,9 @@ class Server:
         app.on_shutdown.append(shut_down)
         app.add_routes([web.get("/", root), web.get("/servers/{name}", self._connect)])
         app.add_routes(routes)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_FAREWELL_SECS)
+        runner = web.AppRunner(
+            app, access_log=None, logger=_HTTP_LOG, shutdown_timeout=_FAREWELL_SECS
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()

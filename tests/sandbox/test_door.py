@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 
@@ -100,3 +102,27 @@ async def test_every_answer_tells_browsers_to_guess_keep_and_share_nothing():
                 assert headers["Referrer-Policy"] == "no-referrer"
                 assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
                 assert not [name for name in headers if name.startswith("Access-Control")]
+
+
+@pytest.mark.parametrize("line", ["Host: 127.0.0.1:1\x00", "Host 127.0.0.1", "Key: \x07ah_live_1"])
+async def test_a_malformed_request_is_refused_and_told_in_one_line(line, caplog):
+    async with Sandbox() as sandbox:
+        reader, writer = await asyncio.open_connection("127.0.0.1", sandbox.port)
+        writer.write(f"GET /v1/usage HTTP/1.1\r\n{line}\r\n\r\n".encode())
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    formatted = caplog.handler.format(told)
+    assert "A malformed request was refused with 400" in formatted
+    assert "\n" not in formatted
+    assert "ah_live" not in formatted
+
+
+@pytest.mark.parametrize("host", ["[::1", "127.0.0.1:x", "a b", "user@127.0.0.1", "127.0.0.1/x"])
+async def test_a_host_that_is_none_is_refused(host, caplog):
+    async with Sandbox() as sandbox:
+        reader, writer = await asyncio.open_connection("127.0.0.1", sandbox.port)
+        writer.write(f"GET /v1/usage HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert b" 403 " in await reader.readline()
+        writer.close()
+    assert not caplog.records

@@ -362,6 +362,17 @@ async def test_faults_can_be_ordered_while_the_sandbox_runs():
         assert (await ask(socket, INTERRUPT))["type"] == "agent.interrupt.confirmed"
 
 
+async def test_one_fault_is_disarmed_and_the_others_stay():
+    async with Sandbox() as sandbox:
+        many = [{"on": "create", "kind": "refuse"}, {"on": "ping", "kind": "missing"}]
+        _, (refuse, missing) = await control(sandbox, "POST", "/faults", json=many)
+        assert await control(sandbox, "DELETE", f"/faults/{refuse['number']}") == (200, [missing])
+        status, _ = await control(sandbox, "DELETE", f"/faults/{refuse['number']}")
+        assert status == 404
+        (again,) = (await control(sandbox, "POST", "/faults", json=many[:1]))[1][1:]
+        assert again["number"] > missing["number"]  # a number stands for one fault, for good
+
+
 @pytest.mark.parametrize(
     "body",
     [

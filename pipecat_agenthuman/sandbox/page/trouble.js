@@ -40,7 +40,10 @@ export class Trouble {
 
   #card(trouble) {
     const status = make("span", { class: "armed" });
-    const button = make("button", { type: "button", class: "quiet", onclick: () => this.#order(trouble, Number(range?.value)) }, trouble.lasting ? "Turn on" : "Do it");
+    const card = { trouble, status, button: null, on: null }; // `on`: its lasting fault, while that is armed
+    const push = () => (card.on ? this.#ask("DELETE", `/sandbox/faults/${card.on.number}`) : this.#order(trouble, Number(range?.value)));
+    const button = make("button", { type: "button", class: "quiet", onclick: push });
+    card.button = button;
     const titleId = `trouble-${trouble.id}`;
     button.setAttribute("aria-describedby", titleId);
     button.dataset.trouble = trouble.id;
@@ -59,7 +62,7 @@ export class Trouble {
       make("div", {}, make("h4", { id: titleId }, trouble.title), make("p", {}, trouble.sentence), adjust),
       make("div", { class: "do" }, button, status),
     );
-    this.#cards.push({ trouble, status, button });
+    this.#cards.push(card);
     return element;
   }
 
@@ -93,8 +96,10 @@ export class Trouble {
     const active = this.#room.faults.filter(({ fault, struck }) => fault.times === null || struck < (fault.times ?? 1));
     byId("clear-faults").hidden = active.length === 0;
     setText(byId("trouble-count"), active.length > 0 ? String(active.length) : "");
-    for (const { trouble, status, button } of this.#cards) {
+    for (const card of this.#cards) {
+      const { trouble, status, button } = card;
       if (trouble.faults === null) {
+        setText(button, "Do it");
         button.disabled = this.#room.target === null;
         setText(status, button.disabled ? "no session lives" : "");
         continue;
@@ -102,6 +107,8 @@ export class Trouble {
       const armed = this.#room.faults.findLast((one) => fits(one.fault, trouble));
       setText(status, armed ? standing(armed) : "");
       status.classList.toggle("waiting", armed !== undefined && active.includes(armed));
+      card.on = trouble.lasting && armed ? armed : null;
+      setText(button, card.on ? "Turn off" : trouble.lasting ? "Turn on" : "Do it");
     }
     this.#tellAftermath();
   }
@@ -114,17 +121,41 @@ export class Trouble {
     const struck = later.findIndex((entry) => entry.what === "fault" && this.#since.kinds.has(entry.kind));
     const begun = this.#since.waits ? later.slice(struck < 0 ? later.length : struck) : later;
     const news = begun.filter((entry) => !PLAIN_SPEECH.has(entry.what));
-    const lines = news.map((entry) => ({ entry, words: wordsOf(entry) })).filter(({ words }) => words !== null);
+    const lines = counted(news);
     setText(byId("aftermath-title"), `“${this.#since.title}”, and what happened then`);
     const first = lines[0]?.entry.at_secs ?? 0;
     byId("aftermath-lines").replaceChildren(
-      ...lines.slice(0, AFTERMATH_LINES).map(({ entry, words }) =>
-        make("li", { class: words.bad ? "bad" : "" }, make("span", { class: "time" }, `+${(entry.at_secs - first).toFixed(2)}`), make("span", {}, words.text)),
+      ...lines.slice(0, AFTERMATH_LINES).map(({ entry, words, times }) =>
+        make(
+          "li", { class: words.bad ? "bad" : "" },
+          make("span", { class: "time" }, `+${(entry.at_secs - first).toFixed(2)}`),
+          make("span", { class: "said" }, words.text),
+          times > 1 ? make("span", { class: "times" }, `× ${times}`) : null,
+        ),
       ),
       ...(lines.length === 0 ? [make("li", {}, make("span", { class: "time" }, "…"), make("span", {}, "Nothing yet: it waits for its moment."))] : []),
     );
     byId("aftermath").scrollTop = byId("aftermath").scrollHeight;
   }
+}
+
+/** Entries in words. A fault that strikes again, and what is said twice in a row, is counted where it stands. */
+function counted(entries) {
+  const lines = [];
+  const strikes = new Map();
+  for (const entry of entries) {
+    const words = wordsOf(entry);
+    if (words === null) continue;
+    const before = entry.what === "fault" ? strikes.get(words.text) : lines.at(-1);
+    if (before?.words.text === words.text) {
+      before.times += 1;
+      continue;
+    }
+    const line = { entry, words, times: 1 };
+    lines.push(line);
+    if (entry.what === "fault") strikes.set(words.text, line);
+  }
+  return lines;
 }
 
 /** Whether an armed fault is the one of a control; of both, only what is not the usual is listed. */

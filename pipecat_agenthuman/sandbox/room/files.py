@@ -38,7 +38,7 @@ _PERMISSIONS: Final = "microphone=(self), camera=(), geolocation=()"
 
 
 class PageFiles:
-    """Serves the page: ``/`` and ``/room/…``."""
+    """Serves the page: ``/``, to which ``/room`` leads, and ``/room/…``."""
 
     def __init__(self, folder: Path = PAGE) -> None:
         """Look at what there is to serve.
@@ -55,11 +55,17 @@ class PageFiles:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes of all files but the front page."""
-        return [web.get("/room/{name:.+}", self._file)]
+        return [
+            web.get("/room", self._lead_to_front_page),
+            web.get("/room/{name:.+}", self._file),
+        ]
 
     async def front_page(self, request: web.Request) -> web.StreamResponse:
         """Answer with the page itself."""
         return self._response(request, "index.html")
+
+    async def _lead_to_front_page(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(status=303, headers={"Location": "/"})
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         return self._response(request, request.match_info["name"])

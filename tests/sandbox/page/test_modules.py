@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from pipecat_agenthuman.sandbox import Ending, Sandbox
+from pipecat_agenthuman.sandbox.faces import Gallery
 from tests.support.browser import Visit, visiting
 
 if TYPE_CHECKING:
@@ -174,6 +175,11 @@ async def test_an_avatar_has_the_face_it_is_named_for_and_always_the_same(visit:
     )
     assert names[:2] == ["Ada", "Alan"]
     assert names[2] == names[3]
+    faces = await visit.look(
+        "import('/room/face/characters.js').then((all) => all.CHARACTERS.map((one) => one.name))"
+    )
+    listed = [avatar["avatar_id"] for avatar in Gallery().listing("")["public_avatars"]]
+    assert listed == [f"avat_sandbox_{name.lower()}" for name in faces]
     many = await run(
         visit,
         "face/characters",

@@ -139,7 +139,7 @@ async def carry_out(visit: Visit, trouble: dict[str, Any], bot: Bot, after: int)
         )
     for fault in trouble["faults"] or []:
         await visit.until(
-            "(text) => [...document.querySelectorAll('#aftermath-lines span:last-child')]"
+            "(text) => [...document.querySelectorAll('#aftermath-lines .said')]"
             ".some((one) => one.textContent === text)",
             f"Fault: {fault['kind']} on {fault['on']}",
         )
@@ -198,6 +198,29 @@ async def test_a_number_is_chosen_before_trouble_is_made(browser: Browser) -> No
         await visit.page.click("#clear-faults")
         await visit.until("agentHumanRoom.room.faults.length === 0")
         assert await get(sandbox, "faults") == []
+
+
+async def test_what_was_turned_on_is_turned_off_and_each_strike_is_no_line(
+    browser: Browser,
+) -> None:
+    async with Sandbox() as sandbox, visiting(browser, sandbox) as visit:
+        bot = Bot(sandbox)
+        await bot.come()
+        await visit.page.click("#tab-trouble")
+        await visit.page.click("[data-trouble=slow_interrupt]")  # of another control
+        await visit.page.click("[data-trouble=missing_pong]")
+        button = "document.querySelector('[data-trouble=missing_pong]')"
+        await visit.until(f"{button}.textContent === 'Turn off'")
+        for _ in range(3):
+            await bot.run_into("ping")
+            await bot.run_into("agent.speak")  # so that something else is told between
+        lines = "[...document.querySelectorAll('#aftermath-lines li')].map((one) => one.innerText)"
+        pings = f"{lines}.filter((one) => one.includes('on ping'))"
+        await visit.until(f"{pings}.length === 1 && /\\b3$/.test({pings}[0])")
+        await visit.page.click("[data-trouble=missing_pong]")
+        await visit.until(f"{button}.textContent === 'Turn on'")
+        assert [one["fault"]["on"] for one in await get(sandbox, "faults")] == ["agent.interrupt"]
+        await bot.leave()
 
 
 async def test_an_armed_fault_is_told_at_its_own_control_only(browser: Browser) -> None:

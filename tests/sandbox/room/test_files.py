@@ -56,6 +56,11 @@ async def test_the_page_and_its_files_are_served_as_what_they_are(folder):
     ]
 
 
+async def test_the_rooms_name_leads_to_the_page(folder):
+    ((status, text, _),) = await get(folder, "/room")  # the client follows
+    assert (status, text) == (200, "<!doctype html>ä")
+
+
 async def test_nothing_else_is_served(folder):
     paths = (
         "/room/notes.txt",
