@@ -96,6 +96,7 @@ class AgentHumanVideoService(AIService):
     """
 
     Settings = AgentHumanVideoSettings
+    _settings: AgentHumanVideoSettings  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,
@@ -257,7 +258,7 @@ class AgentHumanVideoService(AIService):
     @property
     def settings(self) -> AgentHumanVideoSettings:
         """The current settings, for reading; change them with a ``ServiceUpdateSettingsFrame``."""
-        return cast("AgentHumanVideoSettings", self._settings)
+        return self._settings
 
     @property
     def stats(self) -> ServiceStats:
@@ -419,12 +420,11 @@ class AgentHumanVideoService(AIService):
         return settings.service is self or (settings.service is None and ours)
 
     async def _update(self, frame: ServiceUpdateSettingsFrame[Any]) -> None:
-        delta = frame.delta or AgentHumanVideoSettings.from_mapping(frame.settings)
-        await self._update_settings(delta)
+        await self._update_settings(frame.delta or self.Settings.from_mapping(frame.settings))
 
     async def _update_settings(self, delta: ServiceSettings) -> dict[str, Any]:
         """Change settings: the pace from the next utterance on, the avatar at the next pause."""
-        wanted = cast("AgentHumanVideoSettings", self._settings.copy())
+        wanted = self._settings.copy()
         wanted.apply_update(cast("AgentHumanVideoSettings", delta))
         try:
             wanted.check(needs_avatar=isinstance(self._source, OwnSessions))

@@ -137,6 +137,16 @@ async def cut_in_a_long_word(call: Call) -> None:
     await call.end()
 
 
+async def cut_behind_a_tag_without_an_end(call: Call) -> None:
+    """What is remembered of it is Pipecat's own affair: nothing of ours changes it."""
+    await call.turn("One two <img src=x> three four five six seven eight nine ten eleven twelve.")
+    await call.heard_for(1.4)
+    await call.interrupt()
+    await asyncio.sleep(0.2)
+    await call.turn("And this.")
+    await call.end()
+
+
 async def cut_twice(call: Call) -> None:
     await call.turn(LONG_WORD)
     await call.heard_for(1.4)
@@ -313,6 +323,7 @@ SCENES = {
     "cut in a long word": Scene(cut_in_a_long_word, BY_WORD),
     "cut in a long word, in real time": Scene(cut_in_a_long_word, BY_WORD_SLOWLY),
     "cut in a long word, text first": Scene(cut_in_a_long_word, TEXT_FIRST),
+    "cut behind a tag without an end": Scene(cut_behind_a_tag_without_an_end, BY_WORD),
     "cut twice, then more": Scene(cut_twice, BY_WORD),
     "cut twice, then more, by the sentence": Scene(cut_twice, BY_SENTENCE),
     "cut after the last sample": Scene(cut_after_the_last_sample, BY_SENTENCE),
