@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+
+from pipecat_agenthuman.cli import _parse
+from pipecat_agenthuman.sandbox import Sandbox
+from pipecat_agenthuman.sandbox.options import sandbox_arguments
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -79,6 +86,50 @@ def test_the_image_has_all_that_a_build_needs() -> None:
     dockerfile = (ROOT / "examples" / "deploy" / "Dockerfile").read_text()
     for needed in ("pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]):
         assert needed in dockerfile
+
+
+def compose_file() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "examples" / "deploy" / "docker-compose.yml").read_text())
+
+
+def test_docker_compose_is_given_what_it_knows() -> None:
+    """A misspelt key is refused by it, or worse, is none."""
+    file = compose_file()
+    assert set(file) == {"services"}
+    known = {
+        "build",
+        "command",
+        "depends_on",
+        "environment",
+        "healthcheck",
+        "network_mode",
+        "ports",
+    }
+    deploy = ROOT / "examples" / "deploy"
+    for service in file["services"].values():
+        assert set(service) <= known
+        context = (deploy / service["build"]["context"]).resolve()
+        assert context == ROOT
+        assert (context / service["build"]["dockerfile"]).is_file()
+        assert all(isinstance(value, str) for value in service["environment"].values())
+
+
+def test_the_composed_bot_waits_for_the_sandbox_and_finds_it_on_loopback() -> None:
+    services = compose_file()["services"]
+    sandbox, bot = services["sandbox"], services["bot"]
+    program, *words = shlex.split(sandbox["command"])
+    assert program in PROJECT["scripts"]
+    args = _parse(words)
+    assert args.command == "sandbox"
+    # As such a sandbox itself prints it.
+    environment = Sandbox(**sandbox_arguments(args)).environment
+    assert bot["environment"] == sandbox["environment"] == environment
+    assert sandbox["ports"] == [f"127.0.0.1:{args.port}:{args.port}"]
+    assert bot["network_mode"] == "service:sandbox"
+    assert bot["depends_on"] == {"sandbox": {"condition": "service_healthy"}}
+    way, program, *words = sandbox["healthcheck"]["test"]
+    assert (way, program) == ("CMD", "pipecat-agenthuman")
+    assert _parse(words).command == "usage"
 
 
 def test_another_owner_is_written_everywhere(tmp_path: Path) -> None:
