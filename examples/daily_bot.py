@@ -44,7 +44,7 @@ from pipecat.transports.base_transport import BaseTransport
 from pipecat.transports.daily.transport import DailyParams
 from pipecat.workers.runner import WorkerRunner
 
-from pipecat_agenthuman import AgentHumanVideoService, DailyRoom
+from pipecat_agenthuman import AgentHumanRTVI, AgentHumanVideoService, DailyRoom
 from pipecat_agenthuman.runner import create_transport, exit_without, require_variables
 
 load_dotenv(override=True)
@@ -124,6 +124,7 @@ async def run_bot(transport: BaseTransport, room: DailyRoom, runner_args: Runner
     )
     worker = PipelineWorker(
         pipeline,
+        observers=[AgentHumanRTVI(avatar)],  # a web page shows what the avatar is doing
         params=PipelineParams(enable_metrics=True, enable_usage_metrics=True),
         idle_timeout_secs=runner_args.pipeline_idle_timeout_secs,
     )

@@ -1,22 +1,22 @@
 """What the avatar is doing, told to the web client.
 
-What it shows: a small processor behind the avatar that turns its frames into RTVI server
-messages, for a web page that shows more than the video: a spinner until the avatar is
-connected, a mark while it speaks, a notice when something went wrong. The rest is
+What it shows: AgentHumanRTVI, which tells a web page what it shows beside the video: that the
+avatar is on its way, that it speaks, that for a moment there is only the voice. The rest is
 daily_bot.py in short.
 
 The client gets, each time something changes and once when it reports that it is ready:
 
-    {"type": "avatar-state", "state": "connecting" | "connected" | "speaking" | "interrupted"
-                                      | "reconnecting" | "gone"}
-    {"type": "avatar-error", "code": "...", "message": "..."}
+    {"type": "avatar-state", "state": "absent" | "joining" | "ready" | "speaking"
+                                      | "lost" | "returning",
+     "reason": "<one sentence for people>", "avatar": "<user_id of the avatar in the room>"}
 
 With Pipecat's JavaScript client:
 
     client.on(RTVIEvent.ServerMessage, (message) => {
-        if (message.type === "avatar-state") showState(message.state);
-        if (message.type === "avatar-error") showNotice(message.message);
+        if (message.type === "avatar-state") showState(message.state, message.reason);
     });
+
+A whole page that does so is in the folder web.
 
 What it needs: the packages
 
@@ -43,13 +43,7 @@ from typing import Any
 from dotenv import load_dotenv
 from loguru import logger
 from pipecat.audio.vad.silero import SileroVADAnalyzer
-from pipecat.frames.frames import (
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
-    Frame,
-    InterruptionFrame,
-    LLMRunFrame,
-)
+from pipecat.frames.frames import LLMRunFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -57,20 +51,13 @@ from pipecat.processors.aggregators.llm_response_universal import (
     LLMContextAggregatorPair,
     LLMUserAggregatorParams,
 )
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.processors.frameworks.rtvi import RTVIProcessor, RTVIServerMessageFrame
+from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.runner.types import RunnerArguments
 from pipecat.transports.base_transport import BaseTransport
 from pipecat.transports.daily.transport import DailyParams
 from pipecat.workers.runner import WorkerRunner
 
-from pipecat_agenthuman import (
-    AgentHumanConnectedFrame,
-    AgentHumanDisconnectedFrame,
-    AgentHumanErrorFrame,
-    AgentHumanVideoService,
-    DailyRoom,
-)
+from pipecat_agenthuman import AgentHumanRTVI, AgentHumanVideoService, DailyRoom
 from pipecat_agenthuman.runner import create_transport, exit_without, require_variables
 
 load_dotenv(override=True)
@@ -89,55 +76,6 @@ INSTRUCTION = (
 )
 GREETING = "Greet the person who has just joined, in one short sentence."
 VOICE_ID = "71a7ad14-091c-4e8e-a314-022ece01c121"  # Cartesia's British Reading Lady
-
-
-class AvatarReporter(FrameProcessor):
-    """Tells the client about the avatar; stands directly behind it.
-
-    Pipecat's worker sends every ``RTVIServerMessageFrame`` that it sees to the client.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._state = "connecting"
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Report what a frame from the avatar means, then pass it on."""
-        await super().process_frame(frame, direction)
-        await self.push_frame(frame, direction)
-        # What comes up is about the transport's own voice, which stands in for the avatar.
-        if direction is FrameDirection.UPSTREAM:
-            return
-        if isinstance(frame, AgentHumanErrorFrame):
-            await self._tell({"type": "avatar-error", "code": frame.code, "message": frame.error})
-            return
-        state = self._state_after(frame)
-        if state != self._state:
-            self._state = state
-            await self.tell_state()
-
-    async def tell_state(self) -> None:
-        """Tell the client the state, changed or not."""
-        await self._tell({"type": "avatar-state", "state": self._state})
-
-    async def _tell(self, message: dict[str, str]) -> None:
-        await self.push_frame(RTVIServerMessageFrame(data=message))
-
-    def _state_after(self, frame: Frame) -> str:
-        speaking = self._state == "speaking"
-        match frame:
-            case AgentHumanConnectedFrame():
-                return "connected"
-            case AgentHumanDisconnectedFrame():
-                return "reconnecting" if frame.will_reconnect else "gone"
-            case BotStartedSpeakingFrame():
-                return "speaking"
-            case InterruptionFrame() if speaking:
-                return "interrupted"
-            case BotStoppedSpeakingFrame() if speaking:
-                return "connected"
-            case _:
-                return self._state
 
 
 def make_stt() -> FrameProcessor:
@@ -174,7 +112,7 @@ async def run_bot(transport: BaseTransport, room: DailyRoom, runner_args: Runner
         context,
         user_params=LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer()),
     )
-    reporter = AvatarReporter()
+    avatar = AgentHumanVideoService(room=room)
     pipeline = Pipeline(
         [
             transport.input(),
@@ -182,21 +120,19 @@ async def run_bot(transport: BaseTransport, room: DailyRoom, runner_args: Runner
             user_aggregator,
             make_llm(),
             make_tts(),
-            AgentHumanVideoService(room=room),
-            reporter,
+            avatar,
             transport.output(),
             assistant_aggregator,
         ]
     )
-    worker = PipelineWorker(pipeline, idle_timeout_secs=runner_args.pipeline_idle_timeout_secs)
+    worker = PipelineWorker(
+        pipeline,
+        observers=[AgentHumanRTVI(avatar)],  # tells the client
+        idle_timeout_secs=runner_args.pipeline_idle_timeout_secs,
+    )
     handles = runner_args.handle_sigint
     runner = WorkerRunner(handle_sigint=handles, handle_sigterm=handles)
     await runner.add_workers(worker)
-
-    @worker.rtvi.event_handler("on_client_ready")
-    async def on_client_ready(rtvi: RTVIProcessor) -> None:
-        # A client that comes late has missed what was told before.
-        await reporter.tell_state()
 
     # The transport reports people only: neither the bot nor the avatar is one.
 

@@ -45,7 +45,7 @@ from pipecat.transports.base_transport import BaseTransport
 from pipecat.transports.livekit.transport import LiveKitParams
 from pipecat.workers.runner import WorkerRunner
 
-from pipecat_agenthuman import AgentHumanVideoService, LiveKitRoom
+from pipecat_agenthuman import AgentHumanRTVI, AgentHumanVideoService, LiveKitRoom
 from pipecat_agenthuman.runner import create_transport, exit_without, require_variables
 
 load_dotenv(override=True)
@@ -129,6 +129,7 @@ async def run_bot(
     )
     worker = PipelineWorker(
         pipeline,
+        observers=[AgentHumanRTVI(avatar)],  # a web page shows what the avatar is doing
         params=PipelineParams(enable_metrics=True, enable_usage_metrics=True),
         idle_timeout_secs=runner_args.pipeline_idle_timeout_secs,
     )

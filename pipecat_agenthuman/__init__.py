@@ -72,6 +72,7 @@ if TYPE_CHECKING:  # With `as`, which tells type checkers that a name is meant f
     from .pipeline.metrics import TimeToJoinMetricsData as TimeToJoinMetricsData
     from .rooms import DailyRoom as DailyRoom
     from .rooms import LiveKitRoom as LiveKitRoom
+    from .rtvi import AgentHumanRTVI as AgentHumanRTVI
     from .service import AgentHumanVideoService as AgentHumanVideoService
     from .wire.error_catalogue import ServerErrorCode as ServerErrorCode
 else:
@@ -139,6 +140,7 @@ else:
         "ServiceStats": "pipeline.metrics",
         "DailyRoom": "rooms",
         "LiveKitRoom": "rooms",
+        "AgentHumanRTVI": "rtvi",
         "AgentHumanVideoService": "service",
         "ServerErrorCode": "wire.error_catalogue",
     }

@@ -53,6 +53,11 @@ class AvatarIdentity:
         """Whether nobody can be recognised by it."""
         return not (self.user_id or self.user_name)
 
+    @property
+    def whole_user_id(self) -> str | None:
+        """The id that the avatar has, if more is known of it than how it begins."""
+        return None if self.user_id == AVATAR_USER_ID else self.user_id
+
     def fits(self, user_id: str | None, user_name: str | None) -> bool:
         """Tell whether a participant is the avatar.
 

@@ -42,6 +42,7 @@ from pipecat_agenthuman.frames import (
     AgentHumanBotLeftFrame,
     AgentHumanPersonsFrame,
 )
+from pipecat_agenthuman.identity import AvatarIdentity
 from pipecat_agenthuman.pipeline.announcer import EVENTS, Announcer
 from pipecat_agenthuman.pipeline.availability import Availability
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
@@ -249,8 +250,6 @@ class AgentHumanVideoService(AIService):
         for event in EVENTS:
             self._register_event_handler(event)
 
-    # --- looking -----------------------------------------------------------------------
-
     def can_generate_metrics(self) -> bool:
         """Metrics are generated: time to first byte, for this service to the first sound."""
         return True
@@ -259,6 +258,11 @@ class AgentHumanVideoService(AIService):
     def settings(self) -> AgentHumanVideoSettings:
         """The current settings, for reading; change them with a ``ServiceUpdateSettingsFrame``."""
         return self._settings
+
+    @property
+    def identity(self) -> AvatarIdentity | None:
+        """As whom the avatar joins its room; None if its session was made elsewhere."""
+        return self._room.identity if self._room is not None else None
 
     @property
     def stats(self) -> ServiceStats:
@@ -374,7 +378,9 @@ class AgentHumanVideoService(AIService):
             case Role.HANDED_ON:
                 self._output.intake.hand_on(cast("HandedOnFrame", reading.frame))
             case Role.SETTINGS if self._is_addressed(reading.frame):
-                await self._update(cast("ServiceUpdateSettingsFrame[Any]", reading.frame))
+                frame = cast("ServiceUpdateSettingsFrame[Any]", reading.frame)
+                delta = frame.delta or AgentHumanVideoSettings.from_mapping(frame.settings)
+                await self._update_settings(delta)
             case _:
                 if self._starts_with_client and reading.role in (Role.START, Role.SPEECH):
                     self._bring_up()  # Who is spoken to is there, whether a frame said so or not.
@@ -411,16 +417,11 @@ class AgentHumanVideoService(AIService):
         choose_looks(self._source, self.settings, output_transport(self))
         self._supervisor.bring_up(avatar_is_announced=announces)
 
-    # --- settings ----------------------------------------------------------------------
-
     def _is_addressed(self, frame: Frame) -> bool:
         """Whether a settings frame is meant for this service."""
         settings = cast("ServiceUpdateSettingsFrame[Any]", frame)
         ours = isinstance(settings.delta, AgentHumanVideoSettings)
         return settings.service is self or (settings.service is None and ours)
-
-    async def _update(self, frame: ServiceUpdateSettingsFrame[Any]) -> None:
-        await self._update_settings(frame.delta or self.Settings.from_mapping(frame.settings))
 
     async def _update_settings(self, delta: ServiceSettings) -> dict[str, Any]:
         """Change settings: the pace from the next utterance on, the avatar at the next pause."""

@@ -15,6 +15,7 @@ import tomllib
 import warnings
 import wave
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,22 +23,10 @@ from typing import Any
 import dotenv
 import numpy as np
 import pytest
-from pipecat.frames.frames import (
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
-    InterruptionFrame,
-)
-from pipecat.processors.frameworks.rtvi import RTVIServerMessageFrame
 from pipecat.runner.types import RunnerArguments
 from pipecat.services.openai.realtime import llm as openai_realtime
-from pipecat.tests.utils import run_test
 
-from pipecat_agenthuman import (
-    AgentHumanConnectedFrame,
-    AgentHumanDisconnectedFrame,
-    AgentHumanErrorFrame,
-    MissingVariablesError,
-)
+from pipecat_agenthuman import MissingVariablesError
 from pipecat_agenthuman.testing import Call, ScriptedLLM
 from tests.support.conversation import (
     LONG_ANSWER,
@@ -181,7 +170,7 @@ def lead_to(api: RealtimeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai_realtime, "OpenAIRealtimeLLMService", Service)
 
 
-@the("events_to_client")
+@pytest.mark.parametrize("example", ["daily_bot", "events_to_client"], indirect=True)
 async def test_the_client_is_told_what_the_avatar_does(monkeypatch, example):
     async with Conversation(monkeypatch, render_latency_secs=0.5) as call:
         llm = script(monkeypatch, example, call, LONG_ANSWER, ANSWER)
@@ -196,16 +185,12 @@ async def test_the_client_is_told_what_the_avatar_does(monkeypatch, example):
         await call.until(lambda: states(call).count("speaking") == 2)
         await ada.say("Wait a moment please.", call.stt)
         await call.until(lambda: llm.conversation[-1:] == [("assistant", ANSWER)])
-        await call.until(lambda: states(call)[-1] == "connected")
+        await call.until(lambda: states(call)[-1] == "ready")
 
-        assert states(call) == [
-            "connected",
-            "speaking",
-            "speaking",
-            "interrupted",
-            "speaking",
-            "connected",
-        ]
+        # Between two utterances it is ready, if that lasts long enough to be told.
+        changes = [key for key, _ in groupby(states(call))]
+        assert changes[:3] == ["joining", "ready", "speaking"]
+        assert set(changes[3:]) <= {"speaking", "ready"}
         ada.leave()
         await call.until_ended(running)
         assert not call.complaints
@@ -216,35 +201,6 @@ def states(call: Conversation) -> list[str]:
     messages = [message for _, message, _ in call.room.app_messages]
     told = [m["data"] for m in messages if m.get("type") == "server-message"]
     return [data["state"] for data in told if data["type"] == "avatar-state"]
-
-
-@the("events_to_client")
-async def test_the_client_is_told_of_errors_and_losses(example):
-    frames = [
-        AgentHumanConnectedFrame("sess_1"),
-        AgentHumanErrorFrame("Failed to process audio", "audio_not_processed"),
-        BotStartedSpeakingFrame(),
-        AgentHumanDisconnectedFrame("closed", True),
-        BotStoppedSpeakingFrame(),
-        InterruptionFrame(),
-        AgentHumanConnectedFrame("sess_2"),
-        AgentHumanDisconnectedFrame("closed", False),
-    ]
-    down, _ = await run_test(example.AvatarReporter(), frames_to_send=frames)
-    told = [frame.data for frame in down if isinstance(frame, RTVIServerMessageFrame)]
-    message = "Failed to process audio"
-    assert told.pop(1) == {
-        "type": "avatar-error",
-        "code": "audio_not_processed",
-        "message": message,
-    }
-    assert [data["state"] for data in told] == [
-        "connected",
-        "speaking",
-        "reconnecting",
-        "connected",
-        "gone",
-    ]
 
 
 @each

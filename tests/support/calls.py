@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -29,6 +29,7 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
     TTSTextFrame,
 )
+from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
@@ -235,6 +236,7 @@ async def staged(
     until_ready: bool = True,
     rate: int = 24_000,
     enable_rtvi: bool = False,
+    observers: Sequence[BaseObserver] = (),
 ) -> AsyncIterator[Call]:
     """Run a pipeline while the context lasts; it must have ended by then, or it is cancelled.
 
@@ -248,6 +250,7 @@ async def staged(
         until_ready: Whether to wait for the avatar.
         rate: Samples a second of the transport.
         enable_rtvi: Whether web clients are told what happens.
+        observers: Who else looks at the frames.
     """
     above, between, behind = Recorder("above"), Recorder("between"), Recorder("behind")
     transport = transport or SoundCard(audio_out_enabled=audio_out_enabled)
@@ -257,7 +260,7 @@ async def staged(
     assistant = LLMContextAggregatorPair(context, user_params=silent_user).assistant()
     front = (above, *parts, *(() if avatar is None else (avatar,)))
     back = (between, *before_output, transport, behind, assistant)
-    options = {"rate": rate, "enable_rtvi": enable_rtvi}
+    options = {"rate": rate, "enable_rtvi": enable_rtvi, "observers": list(observers)}
     async with running(*front, *back, **options) as (worker, ending):
         call = Call(worker, ending, avatar, sandbox, above, between, behind, transport, context)
         if avatar is not None:
