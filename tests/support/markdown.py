@@ -43,7 +43,7 @@ def site_pages() -> list[Path]:
 def pages() -> list[Path]:
     """Every page: those in the root, of the examples, and in ``docs``."""
     found = [*ROOT.glob("*.md"), *(ROOT / "examples").rglob("*.md"), *DOCS.rglob("*.md")]
-    return sorted(found)
+    return sorted(page for page in found if "node_modules" not in page.parts)
 
 
 def read(page: Path | str) -> str:
