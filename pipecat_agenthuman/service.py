@@ -15,7 +15,6 @@ from pipecat.frames.frames import (
     EndFrame,
     Frame,
     InterruptionFrame,
-    ServiceUpdateSettingsFrame,
     StartFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
@@ -61,7 +60,7 @@ from pipecat_agenthuman.pipeline.tracing import CallTracer
 from pipecat_agenthuman.pipeline.transport_output import output_transport
 from pipecat_agenthuman.rooms import DailyRoom, LiveKitRoom
 from pipecat_agenthuman.session_source import choose_looks, choose_source
-from pipecat_agenthuman.settings import AgentHumanVideoSettings
+from pipecat_agenthuman.settings import AgentHumanVideoSettings, changes_for
 
 DRAIN_GRACE_SECS: Final = 5.0
 """What an ``EndFrame`` waits beyond the time that is still to be played."""
@@ -250,6 +249,8 @@ class AgentHumanVideoService(AIService):
         for event in EVENTS:
             self._register_event_handler(event)
 
+    # --- looking -----------------------------------------------------------------------
+
     def can_generate_metrics(self) -> bool:
         """Metrics are generated: time to first byte, for this service to the first sound."""
         return True
@@ -377,9 +378,7 @@ class AgentHumanVideoService(AIService):
                 await self.push_frame(reading.frame)
             case Role.HANDED_ON:
                 self._output.intake.hand_on(cast("HandedOnFrame", reading.frame))
-            case Role.SETTINGS if self._is_addressed(reading.frame):
-                frame = cast("ServiceUpdateSettingsFrame[Any]", reading.frame)
-                delta = frame.delta or AgentHumanVideoSettings.from_mapping(frame.settings)
+            case Role.SETTINGS if (delta := changes_for(self, reading.frame)) is not None:
                 await self._update_settings(delta)
             case _:
                 if self._starts_with_client and reading.role in (Role.START, Role.SPEECH):
@@ -417,11 +416,7 @@ class AgentHumanVideoService(AIService):
         choose_looks(self._source, self.settings, output_transport(self))
         self._supervisor.bring_up(avatar_is_announced=announces)
 
-    def _is_addressed(self, frame: Frame) -> bool:
-        """Whether a settings frame is meant for this service."""
-        settings = cast("ServiceUpdateSettingsFrame[Any]", frame)
-        ours = isinstance(settings.delta, AgentHumanVideoSettings)
-        return settings.service is self or (settings.service is None and ours)
+    # --- settings ----------------------------------------------------------------------
 
     async def _update_settings(self, delta: ServiceSettings) -> dict[str, Any]:
         """Change settings: the pace from the next utterance on, the avatar at the next pause."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
+from pipecat.frames.frames import Frame, ServiceUpdateSettingsFrame
 from pipecat.services.settings import ServiceSettings
 from pipecat.utils.types import NOT_GIVEN, NotGiven
 
@@ -135,3 +136,20 @@ class AgentHumanVideoSettings(ServiceSettings):
                 f"avatar_latency_secs must be {MEASURED!r} or a number of seconds, got {latency!r}."
             )
         return Pace(**pace, measures_latency=latency == MEASURED)
+
+
+def changes_for(service: object, frame: Frame) -> AgentHumanVideoSettings | None:
+    """What a settings frame changes at one avatar's service.
+
+    Args:
+        service: The service. A frame that names none is for whom its settings are.
+        frame: A ``ServiceUpdateSettingsFrame``.
+
+    Returns:
+        What to change, or None if the frame is meant for another.
+    """
+    update = cast("ServiceUpdateSettingsFrame[Any]", frame)
+    ours = isinstance(update.delta, AgentHumanVideoSettings)
+    if update.service is service or (update.service is None and ours):
+        return update.delta or AgentHumanVideoSettings.from_mapping(update.settings)
+    return None
