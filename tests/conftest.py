@@ -5,7 +5,9 @@ Imports stand inside: who tests the client does not wait for Pipecat to be loade
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell starts what runs in the background, and a program that a test starts and
     # interrupts would be deaf, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what is compiled, where nothing compiled may be written next to its source.
+
+    Else each worker, and each program that a test starts, would compile all of Pipecat for itself:
+    a tenth of what all tests cost. Only for an environment that stays, or it would be kept for
+    nobody.
+    """
+    cache = getattr(config, "cache", None)
+    stays = Path(sys.prefix).is_relative_to(config.rootpath)
+    if sys.dont_write_bytecode and stays and cache is not None:
+        sys.dont_write_bytecode = False
+        sys.pycache_prefix = str(cache.mkdir("bytecode"))
+        # Workers and programs that tests start begin with it.
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture
