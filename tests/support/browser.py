@@ -178,6 +178,7 @@ async def window(
     # All share a context, and there the process of an empty page that stays open: to start one
     # for each is more than half of what it costs to open a page.
     context = browser.contexts[0]
+    others = set(context.pages)
     try:
         page = await context.new_page()
         opened = _watched(page)
@@ -199,7 +200,7 @@ async def window(
         yield opened
         assert opened.wrongs == []
     finally:
-        for page in context.pages[1:]:
+        for page in set(context.pages) - others:
             await page.close()
 
 

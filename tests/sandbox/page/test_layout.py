@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from pipecat_agenthuman.sandbox import Fault, MemoryMessage, Sandbox, TalkTerms
 from tests.support.browser import Visit, visiting
@@ -89,30 +91,41 @@ async def show_everything(visit: Visit) -> None:
         await visit.until(f"document.getElementById('{tab}').getAttribute('aria-selected')")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(375, 812), (768, 1024), (1440, 900)])
-async def test_it_fits_and_is_legible(
-    browser: Browser, width: int, height: int, scheme: Any
-) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def furnished(browser: Browser) -> AsyncIterator[Visit]:
+    """A room with all that it can show, two sessions and an utterance among it."""
     async with Sandbox(max_sessions=3) as sandbox:
         furnish(sandbox)
-        async with visiting(
-            browser, sandbox, width=width, height=height, color_scheme=scheme
-        ) as visit:
+        async with visiting(browser, sandbox) as visit:
             await create(sandbox, aspect_ratio="3:4")
             session = await create(sandbox, avatar="avat_" + "long" * 18)
             async with connect(sandbox) as socket:
                 await ask(socket, init(session))
                 await ask(socket, speak(tone(4000)))
                 await visit.until("document.querySelectorAll('#utterances li').length")
-                assert await visit.look("document.documentElement.scrollWidth <= innerWidth")
-                assert await visit.look(_OVERFLOWING) == []
-                for tab in ("tab-messages", "tab-trouble", "tab-memory", "tab-utterances"):
-                    await visit.page.click(f"#{tab}")
-                    assert await visit.look(_CONTRASTS, LEGIBLE) == [], tab
-                    assert await visit.look("document.documentElement.scrollWidth <= innerWidth")
-                ground = await visit.look("getComputedStyle(document.body).backgroundColor")
-                assert (ground == "rgb(244, 242, 238)") == (scheme == "light")
+                yield visit
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(375, 812), (768, 1024), (1440, 900)])
+async def test_it_fits_and_is_legible(
+    furnished: Visit, width: int, height: int, scheme: Any
+) -> None:
+    visit, page = furnished, furnished.page
+    await page.click("#tab-talk")
+    await page.set_viewport_size({"width": width, "height": height})
+    await page.emulate_media(color_scheme=scheme)
+    await visit.until(
+        "(isLight) => isLight ==="
+        " (getComputedStyle(document.body).backgroundColor === 'rgb(244, 242, 238)')",
+        scheme == "light",
+    )
+    assert await visit.look("document.documentElement.scrollWidth <= innerWidth")
+    assert await visit.look(_OVERFLOWING) == []
+    for tab in ("tab-messages", "tab-trouble", "tab-memory", "tab-utterances"):
+        await page.click(f"#{tab}")
+        assert await visit.look(_CONTRASTS, LEGIBLE) == [], tab
+        assert await visit.look("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_on_a_wide_screen_all_is_seen_at_once(browser: Browser) -> None:
@@ -120,12 +133,9 @@ async def test_on_a_wide_screen_all_is_seen_at_once(browser: Browser) -> None:
         assert await visit.look("document.documentElement.scrollHeight <= innerHeight")
 
 
-async def test_every_control_has_a_name(browser: Browser) -> None:
-    async with Sandbox() as sandbox:
-        furnish(sandbox)
-        async with visiting(browser, sandbox) as visit:
-            await show_everything(visit)
-            assert await visit.look(_NAMELESS) == []
+async def test_every_control_has_a_name(furnished: Visit) -> None:
+    await show_everything(furnished)
+    assert await furnished.look(_NAMELESS) == []
 
 
 async def test_everything_is_reached_by_keys(browser: Browser) -> None:

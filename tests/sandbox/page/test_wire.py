@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import wave
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from pipecat_agenthuman.sandbox import Sandbox
-from tests.support.browser import visiting
+from tests.support.browser import visiting, window
+from tests.support.room_client import visit as connecting
 from tests.support.sandbox_client import INTERRUPT, ask, connect, create, init, speak, tone
 
 if TYPE_CHECKING:
@@ -153,14 +155,15 @@ async def test_a_sandbox_that_goes_and_comes_back_is_found_again(browser: Browse
 
 
 async def test_a_full_room_says_so(browser: Browser) -> None:
-    async with Sandbox() as sandbox, visiting(browser, sandbox) as visit:
-        for _ in range(7):
-            page = await visit.page.context.new_page()
-            await page.goto(sandbox.room_url)
-        await visit.until(
-            "(async () => (await (await fetch('/sandbox/state')).json()).room.viewers === 8)()"
-        )
-        last = await visit.page.context.new_page()
-        await last.goto(sandbox.room_url)
-        shown = last.locator("#connection", has_text="The room is full: 8 pages look at it")
-        await shown.wait_for()
+    async with Sandbox() as sandbox, AsyncExitStack() as viewers:
+        for _ in range(8):
+            page = await viewers.enter_async_context(connecting(sandbox))
+            await page.message("hello")
+        async with window(browser, sandbox.room_url) as last:
+            await last.until(
+                "document.getElementById('connection').textContent"
+                ".includes('The room is full: 8 pages look at it')"
+            )
+            # The browser itself says on its console that it was refused.
+            assert all("503" in wrong for wrong in last.wrongs)
+            last.wrongs.clear()
