@@ -30,7 +30,7 @@ _NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google
 
 _LOOK_MS: Final = 20
 
-LIMIT_SECS: Final = 30.0
+LIMIT_SECS: Final = 60.0
 """No wait takes a tenth of it; it turns a hang into a failure."""
 
 _FLAGS: Final = (
