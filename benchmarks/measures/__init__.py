@@ -1,0 +1,1 @@
+"""What is measured: one module for each kind, and ``catalogue`` for all of them."""

@@ -1,0 +1,1 @@
+"""Where a bot is measured: its far end, the network between, and what goes over the wire."""
