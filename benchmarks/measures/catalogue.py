@@ -8,6 +8,7 @@ from benchmarks.measures.accuracy import ACCURACY
 from benchmarks.measures.cost import COST, FAST_COST
 from benchmarks.measures.first_sound import BURST, PACED
 from benchmarks.measures.gaps import GAPS
+from benchmarks.measures.importing import IMPORTING
 from benchmarks.measures.interruption import LEFTOVER, TO_WIRE
 from benchmarks.measures.measure import Measure
 from benchmarks.measures.resampling import RESAMPLING
@@ -15,6 +16,6 @@ from benchmarks.measures.resampling import RESAMPLING
 MEASURES: Final[dict[str, Measure]] = {
     measure.name: measure
     for measure in (
-        TO_WIRE, LEFTOVER, ACCURACY, BURST, PACED, GAPS, COST, FAST_COST, RESAMPLING,
+        TO_WIRE, LEFTOVER, ACCURACY, BURST, PACED, GAPS, COST, FAST_COST, RESAMPLING, IMPORTING,
     )
 }  # fmt: skip

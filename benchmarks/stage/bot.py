@@ -101,6 +101,8 @@ class Bot:
         ear: What it believes.
         speech_at: When each frame of speech entered the subject.
         cut_at: When each interruption was given to the pipeline.
+        overslept_secs: By how much the latest utterance was delivered late, at worst: that is the
+            machine's doing.
     """
 
     subject: Subject
@@ -110,6 +112,7 @@ class Bot:
     worker: PipelineWorker
     speech_at: list[float] = field(default_factory=list)
     cut_at: list[float] = field(default_factory=list)
+    overslept_secs: float = 0.0
     _entered: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def feed(self, *frames: Frame) -> None:
@@ -137,12 +140,15 @@ class Bot:
             When its delivery began.
         """
         begun = due = time.monotonic()
+        self.overslept_secs = 0.0
         await self.feed(TTSStartedFrame(context_id=context_id))
-        clock_ns = self.worker.get_clock().get_time() if words else 0
+        clock_ns = self.ear.get_clock().get_time() if words else 0
         said_secs, next_word = 0.0, 0.0
         for piece in pieces:
             if speed is not None:
-                await asyncio.sleep(due + late_secs() - time.monotonic())
+                wanted_at = due + late_secs()
+                await asyncio.sleep(wanted_at - time.monotonic())
+                self.overslept_secs = max(self.overslept_secs, time.monotonic() - wanted_at)
             frames: list[Frame] = [
                 TTSAudioRawFrame(piece.audio, piece.sample_rate, 1, context_id=context_id)
             ]
