@@ -46,8 +46,7 @@ def lines(figures: Figures, measure: Measure) -> Iterator[Line]:
     for course in measure.courses:
         for row in measure.rows:
             keys = [
-                (measure.name, course.key, row.key, name)
-                for name in subjects_of(figures, measure)
+                (measure.name, course.key, row.key, name) for name in subjects_of(figures, measure)
             ]
             cells = tuple(_cell(figures, key, row) for key in keys)
             if any(cell != NOTHING for cell in cells):

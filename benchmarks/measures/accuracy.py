@@ -28,9 +28,7 @@ async def accuracy(stage: Stage, secs: float, times: int, round_trip_secs: float
         sound = await place.sound()
     heard = bot.ear
     begins = [_time_of(sound, round(number * secs * _WIRE_RATE)) for number in range(times)]
-    ends = [
-        _time_of(sound, round((number + 1) * secs * _WIRE_RATE) - 1) for number in range(times)
-    ]
+    ends = [_time_of(sound, round((number + 1) * secs * _WIRE_RATE) - 1) for number in range(times)]
     words = [
         _time_of(sound, round((number * secs + at * WORD_SECS) * _WIRE_RATE))
         for number in range(times)

@@ -58,6 +58,7 @@ BURST = Measure(
         for secs, aim in ((1, 3.0), (10, 5.0))
     ),
     Check(SLOW_SENDING, "1s", "ms", by=20.0),
+    rounds=2,
 )
 
 PACED = Measure(
@@ -76,7 +77,7 @@ PACED = Measure(
                 "piece_secs": piece / 1e3,
                 "speed": 1.0,
                 "round_trip_secs": rtt / 1e3,
-                "times": 3,
+                "times": 4,
             },
             {**options, "times": 1, "secs": 1.0} if piece == 20 and rtt in (5, 150) else None,
             aims={"ms": rtt + 30.0 + (piece if piece > 20 else 0)},
@@ -86,4 +87,5 @@ PACED = Measure(
     ),
     Check(SLOW_SENDING, "20ms-rtt5", "ms", by=20.0),
     subjects=(OURS, "agenthuman-2", *PEERS),
+    rounds=1,
 )

@@ -21,7 +21,6 @@ from pipecat.frames.frames import (
     TTSStartedFrame,
     TTSStoppedFrame,
     TTSTextFrame,
-    UserStartedSpeakingFrame,
 )
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -34,8 +33,8 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 
-from benchmarks.stage.far_end import Place, opened_place
 from benchmarks.stage.breakage import Breakage
+from benchmarks.stage.far_end import Place, opened_place
 from benchmarks.stage.network import Network
 from benchmarks.stage.subjects import SUBJECTS, Subject, broken_subject
 from benchmarks.stage.wire import Wire
@@ -208,14 +207,16 @@ class Stage:
     broken: Breakage | None = None
 
     @asynccontextmanager
-    async def place(self, network: Network, *, sessions: int = 1) -> AsyncIterator[Any]:
+    async def place(
+        self, network: Network, *, sessions: int = 1, forgets: bool = False
+    ) -> AsyncIterator[Any]:
         """Open the service's place; None for a subject that speaks to nobody."""
         dialect = self.subject.dialect
         if dialect is None:
             yield None
             return
         async with opened_place(
-            self.control_port, dialect, network, sessions=sessions
+            self.control_port, dialect, network, sessions=sessions, forgets=forgets
         ) as place:
             yield place
 
@@ -235,9 +236,7 @@ class Stage:
         """A bot that is ready to speak to a place."""
         async with self.subject.made(place) as processor:
             ear = Ear()
-            silent_user = LLMUserAggregatorParams(
-                user_turn_strategies=ExternalUserTurnStrategies()
-            )
+            silent_user = LLMUserAggregatorParams(user_turn_strategies=ExternalUserTurnStrategies())
             memory = LLMContextAggregatorPair(LLMContext(), user_params=silent_user).assistant()
             ready = asyncio.Event()
             if hasattr(processor, "wait_until_ready"):

@@ -66,9 +66,7 @@ def _tavus(message: str | bytes) -> Said:
     properties = told.get("properties", {})
     if "audio" not in properties or properties["done"]:  # What is done is a bit of silence.
         return _OTHER
-    return Said(
-        Kind.SPEECH, base64.b64decode(properties["audio"]), int(properties["sample_rate"])
-    )
+    return Said(Kind.SPEECH, base64.b64decode(properties["audio"]), int(properties["sample_rate"]))
 
 
 def _simli(message: str | bytes) -> Said:

@@ -7,6 +7,7 @@ each of the peers, behind a network. Both processes read one clock (Linux, macOS
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import websockets
+from aiohttp import web
 
 from benchmarks.stage.dialects import DIALECTS, Kind
 from benchmarks.stage.network import Network, relayed
@@ -72,7 +74,7 @@ class Place:
 
 @asynccontextmanager
 async def opened_place(
-    control_port: int, dialect: str, network: Network, *, sessions: int = 1
+    control_port: int, dialect: str, network: Network, *, sessions: int = 1, forgets: bool = False
 ) -> AsyncIterator[Place]:
     """Open a place at the far end.
 
@@ -81,9 +83,15 @@ async def opened_place(
         dialect: Which service it is.
         network: What lies between.
         sessions: At a time.
+        forgets: Whether the service keeps nothing of what it hears.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", control_port, limit=_MOST_BYTES)
-    wish = {"dialect": dialect, "network": asdict(network), "sessions": sessions}
+    wish = {
+        "dialect": dialect,
+        "network": asdict(network),
+        "sessions": sessions,
+        "forgets": forgets,
+    }
     writer.write(json.dumps(wish).encode() + b"\n")
     try:
         yield Place(**json.loads(await reader.readline()), _reader=reader, _writer=writer)
@@ -132,6 +140,42 @@ async def _sandbox_place(stack: AsyncExitStack, wish: dict[str, Any]) -> tuple[i
     return sandbox.port, answer
 
 
+async def _forgetful_place(stack: AsyncExitStack, _: dict[str, Any]) -> tuple[int, Any]:
+    """As much of the service as a long call needs, which keeps nothing of what it is told."""
+    session = {"session_id": "sess_1", "session_token": "token", "status": "started"}
+
+    async def create_or_end(_: web.Request) -> web.Response:
+        return web.json_response({"success": True, "session": session}, status=201)
+
+    async def converse(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(compress=False, max_msg_size=0)
+        await socket.prepare(request)
+        async for message in socket:
+            told = json.loads(message.data)
+            match told["type"]:
+                case "session.init":
+                    answer = {"type": "connection.established", "session_id": told["session_id"]}
+                case "agent.speak":
+                    samples = len(base64.b64decode(told["audio"])) // 2
+                    answer = {"type": "agent.speak.confirmed", "audio_samples": samples}
+                case _:
+                    answer = {"type": "agent.interrupt.confirmed"}
+            await socket.send_str(json.dumps(answer))
+        return socket
+
+    app = web.Application()
+    app.router.add_post("/v1/{path:.*}", create_or_end)
+    app.router.add_get("/", converse)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    assert runner.server is not None
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(runner.server, "127.0.0.1", 0)
+    stack.callback(server.close)
+    return next(iter(server.sockets)).getsockname()[1], lambda _: []
+
+
 async def _listening_place(stack: AsyncExitStack, wish: dict[str, Any]) -> tuple[int, Any]:
     listener = _Listener(wish["dialect"])
     server = await stack.enter_async_context(
@@ -142,7 +186,9 @@ async def _listening_place(stack: AsyncExitStack, wish: dict[str, Any]) -> tuple
 
 async def _be_a_place(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     wish = json.loads(await reader.readline())
-    make = _sandbox_place if wish["dialect"] == "agenthuman" else _listening_place
+    make = _listening_place
+    if wish["dialect"] == "agenthuman":
+        make = _forgetful_place if wish["forgets"] else _sandbox_place
     async with AsyncExitStack() as stack:
         port, answer = await make(stack, wish)
         near = await stack.enter_async_context(relayed(port, Network(**wish["network"])))

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +16,16 @@ from benchmarks.stage.dialects import DIALECTS, Kind, Said
 
 Message = str | bytes
 
+SPEAKER: ContextVar[int] = ContextVar("SPEAKER", default=0)
+"""Which bot of several speaks: set before it comes up, known to all of its tasks."""
+
 
 @dataclass(frozen=True)
 class Sent:
-    """A message, when it was sent, and by which socket."""
+    """A message, when it was sent, and by which bot."""
 
     at: float
-    socket: int
+    speaker: int
     message: Message
 
 
@@ -75,7 +79,7 @@ class Wire:
         async def noting(socket: Any, message: Any, *args: Any, **options: Any) -> None:
             if self.before is not None:
                 await self.before()
-            self.sent.append(Sent(time.monotonic(), id(socket), message))
+            self.sent.append(Sent(time.monotonic(), SPEAKER.get(), message))
             self._news.set()
             await send(socket, message, *args, **options)
 
