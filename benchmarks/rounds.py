@@ -81,9 +81,9 @@ def run(
         for measure in measures:
             subjects = [name for name in measure.subjects if _is_here(figures, measure, name)]
             for course in measure.courses:
-                options = course.quick if quick else course.options
-                if options is None:
+                if quick and not course.in_quick:
                     continue
+                options = course.chosen(quick=quick)
                 for number in range(rounds or (QUICK_ROUNDS if quick else measure.rounds)):
                     tell(f"{measure.title}: {course.title} ({number + 1})")
                     turn = _turned(subjects, number)
@@ -140,7 +140,7 @@ def checks(measures: Iterable[Measure], *, tell: Callable[[str], None]) -> list[
             shown: list[float] = []
             for broken in (False, True):
                 tell(f"{measure.title}: {check.broken.says if broken else 'as it is'}")
-                worker.ask(measure.name, course.quick or course.options, broken=broken)
+                worker.ask(measure.name, course.chosen(quick=True), broken=broken)
                 figures = Figures()
                 told = worker.answer()
                 figures.add(measure.name, course.key, OURS, told.get("found", {}))

@@ -52,7 +52,8 @@ BURST = Measure(
             f"{secs}s",
             f"{secs} s at once",
             {"secs": secs, "piece_secs": 0.02, "speed": None, "round_trip_secs": 0.05, "times": 5},
-            {"secs": secs, "piece_secs": 0.02, "speed": None, "round_trip_secs": 0.05, "times": 2},
+            {"times": 1},
+            in_quick=secs == 10,
             aims={"ms": aim},
         )
         for secs, aim in ((1, 3.0), (10, 5.0))
@@ -72,14 +73,15 @@ PACED = Measure(
         Course(
             f"{piece}ms-rtt{rtt}",
             f"{piece} ms frames, round trip {rtt} ms",
-            options := {
+            {
                 "secs": 1.5,
                 "piece_secs": piece / 1e3,
                 "speed": 1.0,
                 "round_trip_secs": rtt / 1e3,
                 "times": 4,
             },
-            {**options, "times": 1, "secs": 1.0} if piece == 20 and rtt in (5, 150) else None,
+            {"times": 1, "secs": 1.0},
+            in_quick=piece == 20 and rtt in (5, 150),
             aims={"ms": rtt + 30.0 + (piece if piece > 20 else 0)},
         )
         for piece in (20, 100)
@@ -88,4 +90,5 @@ PACED = Measure(
     Check(SLOW_SENDING, "20ms-rtt5", "ms", by=20.0),
     subjects=(OURS, "agenthuman-2", *PEERS),
     rounds=1,
+    together=True,
 )

@@ -43,7 +43,8 @@ class Course:
         key: As it is called in figures.
         title: As it is called in tables.
         options: Of the run.
-        quick: Other options where there is little time; None leaves it out.
+        quick: What is another option where there is little time.
+        in_quick: Whether it is run there at all.
         aims: What a row of ours should reach, by its key: a number, or ``identity`` or a peer
             by a factor, for example ``("heygen", 1.0)``.
     """
@@ -51,8 +52,13 @@ class Course:
     key: str
     title: str
     options: dict[str, Any] = field(default_factory=dict)
-    quick: dict[str, Any] | None = field(default_factory=dict)
+    quick: dict[str, Any] = field(default_factory=dict)
+    in_quick: bool = True
     aims: dict[str, float | tuple[str, float]] = field(default_factory=dict)
+
+    def chosen(self, *, quick: bool) -> dict[str, Any]:
+        """The options of a run."""
+        return self.options | (self.quick if quick else {})
 
 
 @dataclass(frozen=True)
@@ -86,8 +92,8 @@ class Measure:
         check: That it can fail.
         subjects: Of whom.
         rounds: How often, each subject in turn.
-        together: Whether all subjects run at the same moment, each in its own process: their
-            CPU time is counted, not the wall's.
+        together: Whether all subjects run at the same moment, each in its own process: where
+            a few milliseconds of the machine's do not matter, or hit all alike.
     """
 
     name: str

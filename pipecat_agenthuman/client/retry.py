@@ -177,12 +177,17 @@ def backoff_secs(
         jitter: A number from 0 to 1. It spreads clients that failed at the same moment.
 
     Returns:
-        Seconds: half to all of the grown pause, and never less than was asked for.
+        Seconds: half to all of the grown pause, and never less than was asked for: up to a
+        quarter more. A rate limit names one moment to all whom it refuses, and if they all came
+        then, it would refuse them again.
     """
     # The exponent is bounded because 2.0**1024 overflows.
     grown = min(policy.first_pause_secs * 2.0 ** min(failures - 1, 64), policy.max_pause_secs)
     asked_secs = error.retry_after_secs if isinstance(error, RateLimitedError) else None
-    return max(asked_secs or 0.0, grown * (0.5 + 0.5 * jitter))
+    kept = 0.0
+    if asked_secs is not None:
+        kept = asked_secs + jitter * min(asked_secs / 4, policy.max_pause_secs)
+    return max(kept, grown * (0.5 + 0.5 * jitter))
 
 
 # --- doing it --------------------------------------------------------------------------

@@ -178,11 +178,19 @@ def test_what_may_get_better_is_tried_again(error):
 
 
 def test_the_wait_that_the_server_asks_for_is_kept_or_not_begun():
-    attempts = Attempts(RENEWAL, Clock().timing())
+    attempts = Attempts(RENEWAL, Clock().timing(jitter=0.0))
     patient = RateLimitedError("full", retry_after_secs=20)
     assert attempts.pause_secs(patient, renewable=True, ready_since=None) == 20
     endless = RateLimitedError("full", retry_after_secs=3600)
     assert attempts.pause_secs(endless, renewable=True, ready_since=None) is None
+
+
+def test_those_whom_a_rate_limit_sent_away_do_not_all_come_back_at_its_moment():
+    patient = RateLimitedError("full", retry_after_secs=20)
+    pauses = [backoff_secs(RENEWAL, 1, patient, jitter=jitter / 100) for jitter in range(101)]
+    assert min(pauses) == 20
+    assert max(pauses) == 25
+    assert len(set(pauses)) == 101
 
 
 def test_what_asking_does_not_find_is_waited_out_and_that_time_does_not_count():
