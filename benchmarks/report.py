@@ -10,7 +10,7 @@ from benchmarks.figures import Figures, Key
 from benchmarks.measures.measure import Course, Measure, Row
 from benchmarks.stage.subjects import OURS, SUBJECTS
 
-NOTHING = "–"
+NOTHING = "-"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _cell(figures: Figures, key: Key, row: Row) -> str:
         text += f" ({number(least)} to {number(most)})"
     ours = figures.shown((*key[:3], OURS), row.shows, more_is_better=row.more_is_better)
     if key[3] != OURS and ours and value:
-        text += f" ×{value / ours:.2g}"
+        text += f" [{value / ours:.2g}x]"
     return text
 
 
@@ -79,7 +79,7 @@ def _aim(figures: Figures, measure: Measure, course: Course, row: Row) -> str:
         beside, factor = wanted
         other = figures.shown((*key, beside), row.shows, more_is_better=row.more_is_better)
         title = SUBJECTS[beside].title
-        text = f"{factor:g} × {title}" if factor != 1 else f"as {title}"
+        text = f"{factor:g} times {title}" if factor != 1 else f"as {title}"
         limit = None if other is None else other * factor
     else:
         limit, text = wanted, f"{'≥' if row.more_is_better else '≤'} {number(wanted)}"

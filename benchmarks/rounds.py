@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -56,7 +57,7 @@ def _worker_process(subject: str, control_port: int) -> Iterator[subprocess.Pope
         [sys.executable, "-m", "benchmarks.worker", subject, str(control_port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE if "-q" in sys.argv else None,
+        env=os.environ | {"LOGURU_LEVEL": "WARNING"},
         text=True,
     ) as process:
         yield process

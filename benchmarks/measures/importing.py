@@ -28,8 +28,11 @@ print(time.process_time() - used)
 _MAKE = {
     OURS: """
     from pipecat_agenthuman import AgentHumanVideoService, DailyRoom
-    return AgentHumanVideoService(api_key="ah_live_key", room=DailyRoom("https://example.daily.co/room", "token"),
-        settings=AgentHumanVideoService.Settings(avatar="avat_demo"))
+    return AgentHumanVideoService(
+        api_key="ah_live_key",
+        room=DailyRoom("https://example.daily.co/room", "token"),
+        settings=AgentHumanVideoService.Settings(avatar="avat_demo"),
+    )
 """,
     "heygen": """
     from pipecat.services.heygen.video import HeyGenVideoService
@@ -45,7 +48,7 @@ _MAKE = {
     from pipecat.services.simli.video import SimliVideoService
     return SimliVideoService(api_key="key", face_id="face")
 """,
-}  # fmt: skip
+}
 
 
 async def importing(stage: Stage, times: int) -> Samples:

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from typing import Any
 
-from pipecat.frames.frames import Frame
 from pipecat.processors.frame_processor import FrameProcessor
 
 from benchmarks.measures.measure import PEERS, Check, Course, Measure, Row, Samples
@@ -83,11 +82,9 @@ class _Pushes:
     def __enter__(self) -> _Pushes:
         self._push = push = FrameProcessor.push_frame
 
-        async def counting(
-            processor: FrameProcessor, frame: Frame, *rest: Any, **more: Any
-        ) -> None:
+        async def counting(processor: FrameProcessor, *pushed: Any, **more: Any) -> None:
             self.count += 1
-            await push(processor, frame, *rest, **more)
+            await push(processor, *pushed, **more)
 
         FrameProcessor.push_frame = counting  # type: ignore[method-assign]
         return self
@@ -148,10 +145,13 @@ async def in_virtual_time(what: str, stage: Stage, **options: Any) -> Samples:
     """The same, in the virtual event loop that runs."""
     round_trip_secs = options.pop("round_trip_secs", 0.05)
     measure = _count if what == "counts" else _remember
+    forgets = what == "memory"
     with stage.wire.watched():
-        async with stage.place(Network(round_trip_secs), forgets=what == "memory") as place:
-            async with stage.bot_at(place) as bot:
-                return await measure(bot, **options)
+        async with (
+            stage.place(Network(round_trip_secs), forgets=forgets) as place,
+            stage.bot_at(place) as bot,
+        ):
+            return await measure(bot, **options)
 
 
 def virtually(what: str, subject: str, broken: Breakage | None, options: dict[str, Any]) -> Samples:
@@ -190,6 +190,7 @@ COUNTS = Measure(
     Check(CHATTY, "fast", "messages", by=50.0),
     subjects=(IDENTITY, OURS, *PEERS),
     rounds=1,
+    together=True,
 )
 
 MEMORY = Measure(
@@ -203,10 +204,15 @@ MEMORY = Measure(
         Row("objects", "objects more an hour", ""),
         Row("mb", "resident memory more an hour", "MB"),
     ),
-    (Course("hours", "an hour, after half an hour", {"hours": 1.0}, None, aims={"mb": 0.2}),),
+    (
+        Course(
+            "hours", "an hour, after half an hour", {"hours": 1.0}, in_quick=False, aims={"mb": 0.2}
+        ),
+    ),
     Check(LEAKING, "hours", "mb", by=5.0),
     subjects=(IDENTITY, OURS, *PEERS),
     rounds=1,
+    together=True,
 )
 
 _CHECKED = {"counts": COUNTS.check.broken, "memory": MEMORY.check.broken}

@@ -221,7 +221,8 @@ def far_end_process() -> Iterator[int]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             yield int(process.stdout.readline())
         finally:
