@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 from contextlib import AsyncExitStack
-from itertools import count
+from itertools import count, pairwise
 
 from benchmarks.measures.measure import Check, Course, Measure, Row, Samples
 from benchmarks.stage.bot import RATE, Bot, Stage
@@ -107,7 +107,7 @@ def _to_wire_ms(stage: Stage, bots: list[Bot], since: float) -> list[float]:
     found: list[float] = []
     for number, bot in enumerate(bots):
         cuts = [at for at in bot.cut_at if at >= since]
-        for at, following in zip(cuts, [*cuts[1:], float("inf")], strict=True):
+        for at, following in pairwise([*cuts, float("inf")]):
             wired = [one for one in sent.get(number, []) if at <= one < following]
             found += [(wired[0] - at) * 1e3] if wired else []
     return found

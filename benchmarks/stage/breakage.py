@@ -125,7 +125,7 @@ UNFLUSHED: Final = Breakage("a buffer that an interruption does not empty", befo
 INTERPOLATING: Final = Breakage("straight lines between samples", before=_Interpolating)
 LEAKING: Final = Breakage("a list that keeps all speech", before=_Leaking)
 CHATTY: Final = Breakage(
-    "messages of at most 40 ms", options={"settings": {"max_message_secs": 0.04}}
+    "messages of at most 20 ms", options={"settings": {"max_message_secs": 0.02}}
 )
 BELATED: Final = Breakage(
     "a latency that is 150 ms too long", options={"settings": {"avatar_latency_secs": 0.25}}
