@@ -206,7 +206,11 @@ MEMORY = Measure(
     ),
     (
         Course(
-            "hours", "an hour, after half an hour", {"hours": 1.0}, in_quick=False, aims={"mb": 0.2}
+            "hours",
+            "half an hour, after a quarter of one",
+            {"hours": 0.5},
+            in_quick=False,
+            aims={"mb": 0.2},
         ),
     ),
     Check(LEAKING, "hours", "mb", by=5.0),
