@@ -124,6 +124,7 @@ def markdown(figures: Figures, measures: Iterable[Measure]) -> str:
         parts[-1] += "".join(
             _row([line.name, *line.cells, line.aim]) for line in lines(figures, measure)
         )
+    parts.append(_included(figures))
     if figures.missing:
         gone = [
             f"* `{measure}`, {SUBJECTS[subject].title}: {why}"
@@ -136,6 +137,16 @@ def markdown(figures: Figures, measures: Iterable[Measure]) -> str:
 def _surroundings(figures: Figures) -> str:
     told = [f"{name}: {value}" for name, value in figures.surroundings.items()]
     return "; ".join(told) + ".\n"
+
+
+def _included(figures: Figures) -> str:
+    found = {key[3] for key in figures.samples}
+    told = [
+        f"* **{subject.title}**: {subject.included}"
+        for subject in SUBJECTS.values()
+        if subject.name in found
+    ]
+    return "### What is included of each\n\n" + "\n".join(told) + "\n"
 
 
 def _row(cells: list[str]) -> str:

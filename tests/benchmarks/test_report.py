@@ -58,3 +58,14 @@ def test_only_what_does_not_even_touch_has_changed(capsys: pytest.CaptureFixture
     told = capsys.readouterr().out
     assert told.count("WORSE") == 1
     assert "better" not in told
+
+
+def test_pictures_are_drawn_of_what_was_found(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the dependency group bench is not installed")
+    from benchmarks import plots
+
+    found = Figures()
+    found.add("cost", "rtt50", OURS, {"cpu": [2.0]})
+    plots.draw(found, tmp_path)
+    (picture,) = tmp_path.iterdir()
+    assert "Agent Human" in picture.read_text(encoding="utf-8")
