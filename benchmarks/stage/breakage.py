@@ -130,4 +130,4 @@ CHATTY: Final = Breakage(
 BELATED: Final = Breakage(
     "a latency that is 150 ms too long", options={"settings": {"avatar_latency_secs": 0.25}}
 )
-HEAVY: Final = Breakage("0.1 s of work at import", burns_secs=0.1)
+HEAVY: Final = Breakage("0.5 s of work at import", burns_secs=0.5)
