@@ -65,7 +65,9 @@ def _bars(figures: Figures, axes: Any, bars: list[tuple[str, tuple[str, str, str
         axes.bar(places, values, width * 0.9, label=title, color=_COLOURS[name])
     axes.set_xticks(range(len(bars)), [label for label, _ in bars])
     if names:
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(
+            fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3
+        )
     return bool(names)
 
 
