@@ -50,12 +50,12 @@ def main() -> int:
     if asked.from_json:
         figures = Figures.read(asked.from_json)
     else:
-        before = surroundings()
-        figures = rounds.run(measures, quick=asked.quick, tell=_tell, rounds=asked.rounds)
-        figures.surroundings = before
+        figures = Figures(surroundings=surroundings())
+        how = {"quick": asked.quick, "rounds": asked.rounds}
+        for _ in rounds.run(measures, figures, tell=_tell, **how):
+            if asked.json:  # So that half an hour is not lost to what goes wrong at its end.
+                figures.write(asked.json)
     report.print_tables(figures, measures)
-    if asked.json:
-        figures.write(asked.json)
     if asked.markdown:
         report.put_into(asked.markdown, report.markdown(figures, measures))
     if asked.plots:

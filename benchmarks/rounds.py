@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -27,8 +28,9 @@ class Worker:
     def ask(self, measure: str, options: dict[str, Any], *, broken: bool = False) -> None:
         assert self._process.stdin is not None
         wish = {"measure": measure, "options": options, "broken": broken}
-        self._process.stdin.write(json.dumps(wish) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # There will be no answer, then.
+            self._process.stdin.write(json.dumps(wish) + "\n")
+            self._process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -66,17 +68,25 @@ def _worker_process(subject: str, control_port: int) -> Iterator[subprocess.Pope
 
 
 def run(
-    measures: Iterable[Measure], *, quick: bool, tell: Callable[[str], None], rounds: int | None
-) -> Figures:
+    measures: Iterable[Measure],
+    figures: Figures,
+    *,
+    quick: bool,
+    tell: Callable[[str], None],
+    rounds: int | None,
+) -> Iterator[Measure]:
     """Run measurements.
 
     Args:
         measures: Which.
+        figures: Takes what is found.
         quick: Whether there is little time.
         tell: Called with what is going on.
         rounds: How often each; None for what is usual.
+
+    Yields:
+        Each that is done.
     """
-    figures = Figures()
     with ExitStack() as stack:
         workers = Workers(stack)
         for measure in measures:
@@ -89,7 +99,7 @@ def run(
                     tell(f"{measure.title}: {course.title} ({number + 1})")
                     turn = _turned(subjects, number)
                     _one_round(figures, workers, measure, course, options, turn)
-    return figures
+            yield measure
 
 
 def _one_round(
