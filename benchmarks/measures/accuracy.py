@@ -50,7 +50,11 @@ def _words(secs: float) -> int:
 
 
 def _apart(told: list[float], heard: list[float]) -> list[float]:
-    return [abs(one - other) * 1e3 for one, other in zip(told, heard, strict=True)]
+    """How far each moment that was heard lies from the nearest that was told.
+
+    On a machine that stands still for seconds, speech stops and starts once more.
+    """
+    return [min(abs(one - other) for one in told) * 1e3 for other in heard]
 
 
 def _time_of(sound: list[tuple[float, int]], sample: int) -> float:
