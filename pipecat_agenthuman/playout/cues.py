@@ -229,7 +229,8 @@ class CueSheet(Generic[ItemT]):
             return True
         if mark.phase == Phase.WITH:
             # A word is what follows its beginning, which is known to some milliseconds.
-            onset = self._onset_of(mark.position)
+            # Or of what there is of that, if something else comes before the rest.
+            onset = max(min(self._onset_of(mark.position), self._clock.end - 1), mark.position)
             return any(start <= onset < end for start, end in self._struck)
         if mark.since is None or mark.since == mark.position:
             return False
