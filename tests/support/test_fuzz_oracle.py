@@ -73,6 +73,17 @@ HALTED = Script(
         End(2.0),
     ),
 )
+AMID = Script(
+    0,
+    Setup(),
+    (
+        Say(0.1, ((0, 8), (1, 9), (2, 7)), 16_000, delivery="real time", context="a"),
+        Mark(0.2, secs=0.05, amid=True),
+        Sound(0.3, (3, 8), amid=True),
+        Say(2.0, ((4, 8), (5, 10)), 16_000, context="b"),
+        End(3.0),
+    ),
+)
 RECORDED = replace(SCRIPT, setup=Setup(recorded=True))
 ABSENT = Script(
     0,
@@ -88,7 +99,7 @@ ABSENT = Script(
 )
 
 
-@pytest.mark.parametrize("script", [SCRIPT, CUT, HALTED, RECORDED, ABSENT])
+@pytest.mark.parametrize("script", [SCRIPT, CUT, HALTED, AMID, RECORDED, ABSENT])
 def test_nothing_is_found_in_a_good_call(script: Script):
     assert judge(play(script)) == []
     assert of_transport(script) == []

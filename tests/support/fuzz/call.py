@@ -354,6 +354,8 @@ class _Player:
         elif isinstance(step, Halt) and frame is not None:
             # The worker would end with it: as if another one went on with the pipeline.
             await self.tts.queue_frame(frame)
+        elif frame is not None and getattr(step, "amid", False):
+            await self.tts.push_frame(frame)
         elif frame is not None:
             await worker.queue_frame(frame)
         elif isinstance(step, Interrupt):  # from the end, in both directions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.support.fuzz import tones
 from tests.support.fuzz.script import (
@@ -118,6 +118,10 @@ PROFILES: dict[str, Profile] = {
     "recorded": Profile(
         {"say": 10, "interrupt": 2, "turn": 0.5, "flurry": 0.5, "mark": 1, "passer": 0.5},
         tiny=0.1, woven=0.1, recorded=1.0,
+    ),
+    "amid": Profile(
+        {"say": 10, "amid": 8, "interrupt": 1.5, "lose": 0.7, "mark": 0.5, "message": 0.5},
+        faults=0.4, rooms=0.2, drop=0.05,
     ),
     "everything": Profile(
         {
@@ -309,6 +313,11 @@ class _Maker:
     def mark(self) -> Mark:
         secs = self.chance.choice((0.0, 0.0, 0.0, 0.3))
         return Mark(self.time(), secs=secs, kept=self.chance.random() < 0.2)
+
+    def amid(self) -> Step | None:
+        """A frame that does not wait until the TTS service has said what it was told."""
+        made = self.chance.choice((self.mark, self.mark, self.message, self.sound, self.tone))()
+        return None if made is None else replace(made, amid=True)
 
     def passer(self) -> Passer:
         return Passer(self.time(), up=self.chance.random() < 0.5)

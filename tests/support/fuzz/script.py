@@ -21,6 +21,9 @@ the audio, before it, or behind its stop."""
 class Step:
     """Something that happens.
 
+    Some of it comes behind all that the TTS service was told to say before, or ``amid`` that: then
+    it comes from between the TTS service and the avatar.
+
     Attributes:
         at: When, in seconds from the pipeline's start.
     """
@@ -85,11 +88,14 @@ class Sound(Step):
     word: tuple[int, int] = (0, 5)
     rate: int = 24_000
     kept: bool = False
+    amid: bool = False
 
 
 @dataclass(frozen=True)
 class Tone(Step):
     """A DTMF tone."""
+
+    amid: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ class Message(Step):
 
     secs: float = 0.0
     urgent: bool = False
+    amid: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,7 @@ class Mark(Step):
 
     secs: float = 0.0
     kept: bool = False
+    amid: bool = False
 
 
 @dataclass(frozen=True)

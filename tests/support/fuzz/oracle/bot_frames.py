@@ -51,7 +51,7 @@ def bot(known: Circumstances) -> Iterator[Finding]:
                 continue
             if known.after_cut(one) or (one.by_avatar and known.on_its_way(one)):
                 continue
-            if _is_rest_behind_stop(known, one):
+            if _is_rest_behind_stop(known, one) or _waits_for_slow_frame(known, one):
                 continue
             yield Finding("speech unannounced", f"w{one.cell.word}", known.rel(one.at))
             break
@@ -137,6 +137,14 @@ def _is_rest_behind_stop(known: Circumstances, one: Heard) -> bool:
         )
         for before, next_one in pairwise(heard)
     )
+
+
+def _waits_for_slow_frame(known: Circumstances, one: Heard) -> bool:
+    """Whether what came amid the speech before it keeps the transport busy.
+
+    Speech does not wait for that, but the frames that say so do.
+    """
+    return any(at <= one.at <= until for at, until in known.held_up)
 
 
 def _begins_unread(known: Circumstances, at: float) -> bool:

@@ -30,6 +30,8 @@ from tests.support.fuzz.script import (
     Expire,
     Leave,
     Lose,
+    Mark,
+    Message,
     Return,
     Say,
     Sound,
@@ -211,6 +213,20 @@ class Circumstances(Evidence):
         is_slow = min(sound.rate, self.setup.out_rate) <= 8_000
         secs = CRUMB_AT_8_KHZ_SECS if is_slow else CRUMB_SECS
         return math.ceil(secs / tones.CELL_SECS)
+
+    @cached_property
+    def held_up(self) -> list[tuple[float, float]]:
+        """When the transport was busy with frames that came amid speech."""
+        found = [
+            (until - step.secs, until)
+            for step, until in self.call.sent_of.items()
+            if isinstance(step, Message) and step.amid
+        ]
+        for step in self.steps:
+            if isinstance(step, Mark) and step.amid and self.gate_of.get(step):
+                until = self.behind_at.get(self.gate_of[step][0].frame.id)
+                found += [] if until is None else [(until - step.secs, until)]
+        return found
 
     def told_over_at(self, say: Say) -> list[float]:
         """When it was told to be over, if it was: by its stop, by the next start, by the end."""

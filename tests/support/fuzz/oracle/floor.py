@@ -104,6 +104,8 @@ def _is_amid(known: Circumstances, step: Step) -> bool:
     said = [say for say in known.says if known.gate_of[say]]
     before = [say for say in said if known.gate_of[say][0].at <= came]
     after = [say for say in said if known.gate_of[say][0].at > came]
-    if not before or before[-1].stopped:
+    if not before:
         return False
+    if before[-1].stopped or getattr(step, "amid", False):
+        return came < min(known.told_over_at(before[-1]), default=math.inf)
     return before[-1].rate != 16_000 or (bool(after) and not after[0].started)

@@ -43,6 +43,8 @@ def _order(known: Circumstances) -> Iterator[Finding]:
         step = known.step_of_word[one.cell.word]
         if isinstance(step, Say) and one not in known.core(step, known.heard_of[step]):
             continue  # It waits for an end that is missing.
+        if isinstance(step, Sound) and step.amid:
+            continue  # It has its place between two words.
         if one.by_avatar and known.after_cut(one):
             continue  # The interruption was under way: the rule of tails judges it.
         if one.cell < latest and known.is_crumb(one):
