@@ -44,6 +44,22 @@ SHOWN = 3
 
 
 FOUND = {
+    "a word that was to come behind a pause, when nobody knew that the avatar had gone": Script(
+        600261,
+        Setup(latency_secs=0.25, round_trip_secs=0.25),
+        (
+            Say(
+                0.1,
+                ((0, 5), (1, 6), (2, 4), (3, 10), (4, 5), (5, 9), (6, 5)),
+                48_000,
+                delivery="slow",
+                texts="words late",
+                turn=False,
+            ),
+            Break(0.19, nth=3),
+            End(1.89),
+        ),
+    ),
     "a word of which nothing could be said before a tone is not told of": Script(
         230,
         Setup(drop=True, await_ready=False),

@@ -10,6 +10,7 @@ from pipecat.frames.frames import InterruptionFrame, TTSTextFrame
 
 from tests.support.fuzz import tones
 from tests.support.fuzz.oracle.circumstances import Circumstances
+from tests.support.fuzz.oracle.evidence import Heard
 from tests.support.fuzz.oracle.finding import Finding
 from tests.support.fuzz.oracle.tolerances import (
     ANSWER_SECS,
@@ -74,8 +75,8 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
         before = known.heard_word.get(number - 1, [])
         boundary = before and abs(before[-1].until - at) < TEXT_SECS
         lengths = dict(say.words)
-        was_due = before[0].at + lengths.get(number - 1, 0) * tones.CELL_SECS if before else at
-        is_news = known.is_news(at) or known.is_news(was_due) or known.began_as_news(say)
+        due = [at, *_due_behind(known, before, lengths.get(number - 1, 0))]
+        is_news = any(map(known.is_news, due)) or known.began_as_news(say)
         if not (boundary or is_news or _belongs_to_nothing(known, say)) and not (
             known.call.plain or (at > cut - TEXT_SECS > 0 and cut < math.inf)
         ):
@@ -92,6 +93,16 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
     if at > max(onsets[-1], text.at) + LATE_SECS:
         late = at - max(onsets[-1], text.at)
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
+
+
+def _due_behind(known: Circumstances, before: list[Heard], cells: int) -> list[float]:
+    """When a word is due that was not heard: without a pause, or with one in the word before."""
+    if not before:
+        return []
+    secs = cells * tones.CELL_SECS
+    goes_on = (begun for begun, _ in known.stretches if begun > before[-1].until)
+    heard_secs = before[-1].until - before[0].at
+    return [before[0].at + secs, *(at + secs - heard_secs for at in [*goes_on][:1])]
 
 
 def _belongs_to_nothing(known: Circumstances, say: Say) -> bool:
