@@ -125,7 +125,8 @@ class Intake:
         self._on_news = on_news
         self._converter = SpeechConverter()
         self._utterance: _OpenUtterance | None = None
-        self._contexts: set[str] = set()  # that the latest utterance says
+        # What the latest utterance says, and from where on; None is from its beginning.
+        self._contexts: dict[str, int | None] = {}
         self._last_word = _LastWord()
 
     # --- looking -----------------------------------------------------------------------
@@ -167,7 +168,8 @@ class Intake:
         if utterance is None:
             utterance = self._open(frame.context_id, announced=False, interruptible=interruptible)
             self._playout.open_utterance(interruptible=interruptible)
-        self._name(frame.context_id)
+        if frame.context_id is not None:
+            self._contexts.setdefault(frame.context_id, self._playout.end)
         if not utterance.said and self._availability.state is not AvatarState.READY:
             self._originals.begin(self._playout.end, frame.sample_rate, frame.num_channels)
         self._originals.write(frame.audio, frame.sample_rate, frame.num_channels)
@@ -215,6 +217,7 @@ class Intake:
                 bar=bar,
                 unsaid=self._says_nothing and not comes_before,
                 comes_before=comes_before,
+                since=self._contexts.get(_context_of(frame) or ""),
             )
         else:
             self._hold_timed(frame, frame.pts / _NANOSECS, interruptible=interruptible)
@@ -237,7 +240,7 @@ class Intake:
         if utterance is not None and is_word:
             # Words that were known before the audio come just before it. And none is earlier
             # than the speech, whatever words of interrupted speech came before.
-            if getattr(frame, "context_id", None) == utterance.context_id:
+            if _context_of(frame) == utterance.context_id:
                 origin_secs = min(origin_secs, at_secs)
             self._playout.begin_timestamps(origin_secs)
         if self._playout.has_timeline(self._now()):
@@ -277,6 +280,7 @@ class Intake:
             self._converter.reset()
             self._utterance = None
             self.admission.interrupted(utterance.context_id, announced=utterance.announced)
+        self._contexts = dict.fromkeys(self._contexts)  # What is kept of it moves.
         self._last_word.forget_interruptible()
         self._originals.clear()
 
@@ -286,18 +290,14 @@ class Intake:
         self, context_id: str | None, *, announced: bool, interruptible: bool
     ) -> _OpenUtterance:
         self._contexts.clear()
-        self._name(context_id)
+        if context_id is not None:
+            self._contexts[context_id] = None
         self._utterance = _OpenUtterance(context_id, announced, interruptible)
         return self._utterance
 
-    def _name(self, context_id: str | None) -> None:
-        """Note that an utterance says something of a context: none need have announced it."""
-        if context_id is not None:
-            self._contexts.add(context_id)
-
     def _comes_before_its_speech(self, frame: Frame) -> bool:
         """Whether a frame names speech that nothing has announced yet."""
-        context_id: str | None = getattr(frame, "context_id", None)
+        context_id = _context_of(frame)
         return bool(self._contexts) and not (context_id is None or context_id in self._contexts)
 
     def _clock_ns(self) -> int:
@@ -319,3 +319,8 @@ class Intake:
     def _origin_secs(self) -> float:
         """Where the timestamps of an utterance begin whose first audio, or word, comes now."""
         return max(self._clock_ns() / _NANOSECS, self._last_word.before_secs)
+
+
+def _context_of(frame: Frame) -> str | None:
+    """The TTS service's name for the speech to which a frame belongs."""
+    return getattr(frame, "context_id", None)

@@ -206,6 +206,7 @@ class Playout(Generic[ItemT]):
         bar: Bar = Bar.NEVER,
         unsaid: bool = False,
         comes_before: bool = False,
+        since: int | None = None,
     ) -> None:
         """Hold an item behind all audio written so far.
 
@@ -217,15 +218,17 @@ class Playout(Generic[ItemT]):
             unsaid: Whether nothing could be written of the utterance to which it belongs.
             comes_before: Whether it belongs to speech that is still to come, and not to what is
                 before it.
+            since: Where the speech begins to which it belongs, if that is amid the utterance.
         """
         utterance = None if comes_before else self._utterances.latest
+        begins = None if utterance is None else utterance.start
         self._marks.hold_behind(
             self._tape.end,
             item,
             interruptible=interruptible,
             ends_speech=ends_speech,
             bar=bar,
-            since=None if utterance is None else utterance.start,
+            since=begins if since is None else since,
             unsaid=unsaid,
         )
 

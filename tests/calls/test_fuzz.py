@@ -44,6 +44,25 @@ SHOWN = 3
 
 
 FOUND = {
+    "what nobody announced and nobody said is not told of, for it has a name": Script(
+        600332,
+        Setup(drop=True),
+        (
+            Say(1.02, ((12, 3),), 16_000, texts="none", context="a", stopped=False, turn=False),
+            Break(2.12, nth=3),
+            Say(
+                2.2,
+                ((21, 6), (22, 8)),
+                16_000,
+                delivery="real time",
+                texts="sentence",
+                context="b",
+                started=False,
+                turn=False,
+            ),
+            End(2.32),
+        ),
+    ),
     "a word that was to come behind a pause, when nobody knew that the avatar had gone": Script(
         600261,
         Setup(latency_secs=0.25, round_trip_secs=0.25),

@@ -95,6 +95,14 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
 
 
+def _belongs_to_speech_before(known: Circumstances, say: Say) -> bool:
+    """Whether it has neither a start nor a name, and was heard of speech that had no end yet."""
+    if say.started or say.context is not None:
+        return False
+    before = [one for one in known.says if known.gate_of[one] and one.at < say.at]
+    return bool(before) and not before[-1].stopped and bool(known.heard_of.get(before[-1]))
+
+
 def _due_behind(known: Circumstances, before: list[Heard], cells: int) -> list[float]:
     """When a word is due that was not heard: without a pause, or with one in the word before."""
     if not before:
@@ -145,6 +153,7 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
     if not heard:
         # Where two take turns and nobody says them, nothing tells whose text it is.
         is_nobodys = known.setup.drop and say.other is not None
+        is_nobodys = is_nobodys or _belongs_to_speech_before(known, say)
         if not (known.call.plain or known.began_as_news(say) or _is_held(say) or is_nobodys):
             yield Finding("text unheard", subject, f"at {known.rel(at)}, and it was never said")
         return
