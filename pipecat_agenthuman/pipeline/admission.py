@@ -9,8 +9,8 @@ from loguru import logger
 
 from pipecat_agenthuman.pipeline.frame_traits import Reading, Role
 
-_REMEMBERED_CONTEXTS: Final = 64
-"""Interrupted TTS contexts whose late frames are recognised."""
+REMEMBERED_CONTEXTS: Final = 64
+"""TTS contexts of which it is known where they began, or that they were interrupted."""
 
 
 class Admission:
@@ -23,7 +23,7 @@ class Admission:
             owner: Who asks, for the log.
         """
         self._owner = owner
-        self._interrupted: deque[str] = deque(maxlen=_REMEMBERED_CONTEXTS)
+        self._interrupted: deque[str] = deque(maxlen=REMEMBERED_CONTEXTS)
         self._awaits_start = False
         self._told_of: str | None = None  # the context of which the log told last
 

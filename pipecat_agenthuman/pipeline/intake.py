@@ -17,7 +17,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
-from pipecat_agenthuman.pipeline.admission import Admission
+from pipecat_agenthuman.pipeline.admission import REMEMBERED_CONTEXTS, Admission
 from pipecat_agenthuman.pipeline.availability import Availability, AvatarState
 from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, SPOKEN_TEXT, HandedOnFrame
 from pipecat_agenthuman.pipeline.metrics import Meter
@@ -125,8 +125,7 @@ class Intake:
         self._on_news = on_news
         self._converter = SpeechConverter()
         self._utterance: _OpenUtterance | None = None
-        # What the latest utterance says, and from where on; None is from its beginning.
-        self._contexts: dict[str, int | None] = {}
+        self._said_from: dict[str, int] = {}  # where the speech of each context begins
         self._last_word = _LastWord()
 
     # --- looking -----------------------------------------------------------------------
@@ -168,8 +167,8 @@ class Intake:
         if utterance is None:
             utterance = self._open(frame.context_id, announced=False, interruptible=interruptible)
             self._playout.open_utterance(interruptible=interruptible)
-        if frame.context_id is not None:
-            self._contexts.setdefault(frame.context_id, self._playout.end)
+        if frame.context_id is not None and frame.context_id not in self._said_from:
+            self._say_of(frame.context_id)
         if not utterance.said and self._availability.state is not AvatarState.READY:
             self._originals.begin(self._playout.end, frame.sample_rate, frame.num_channels)
         self._originals.write(frame.audio, frame.sample_rate, frame.num_channels)
@@ -217,7 +216,7 @@ class Intake:
                 bar=bar,
                 unsaid=self._says_nothing and not comes_before,
                 comes_before=comes_before,
-                since=self._contexts.get(_context_of(frame) or ""),
+                since=self._said_from.get(_context_of(frame) or ""),
             )
         else:
             self._hold_timed(frame, frame.pts / _NANOSECS, interruptible=interruptible)
@@ -280,7 +279,7 @@ class Intake:
             self._converter.reset()
             self._utterance = None
             self.admission.interrupted(utterance.context_id, announced=utterance.announced)
-        self._contexts = dict.fromkeys(self._contexts)  # What is kept of it moves.
+        self._said_from.clear()  # What is kept of it moves.
         self._last_word.forget_interruptible()
         self._originals.clear()
 
@@ -289,16 +288,22 @@ class Intake:
     def _open(
         self, context_id: str | None, *, announced: bool, interruptible: bool
     ) -> _OpenUtterance:
-        self._contexts.clear()
         if context_id is not None:
-            self._contexts[context_id] = None
+            self._said_from.pop(context_id, None)
+            self._say_of(context_id)
         self._utterance = _OpenUtterance(context_id, announced, interruptible)
         return self._utterance
 
+    def _say_of(self, context_id: str) -> None:
+        """Note that speech of a context begins here."""
+        if len(self._said_from) >= REMEMBERED_CONTEXTS:
+            del self._said_from[next(iter(self._said_from))]
+        self._said_from[context_id] = self._playout.end
+
     def _comes_before_its_speech(self, frame: Frame) -> bool:
-        """Whether a frame names speech that nothing has announced yet."""
+        """Whether a frame names speech that nothing has announced yet, and of which none came."""
         context_id = _context_of(frame)
-        return bool(self._contexts) and not (context_id is None or context_id in self._contexts)
+        return bool(self._said_from) and not (context_id is None or context_id in self._said_from)
 
     def _clock_ns(self) -> int:
         return self._processor.get_clock().get_time()

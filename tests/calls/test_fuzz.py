@@ -44,6 +44,23 @@ SHOWN = 3
 
 
 FOUND = {
+    "the text of what nobody said is not told of, also if another began meanwhile": Script(
+        910111,
+        Setup(drop=True),
+        (
+            Break(0.0, on="create", kind="refuse", times=None, status=500),
+            Say(
+                0.26,
+                ((12, 3), (13, 7)),
+                16_000,
+                texts="sentence",
+                context="a",
+                other="b",
+                turn=False,
+            ),
+            End(0.49),
+        ),
+    ),
     "what nobody announced and nobody said is not told of, for it has a name": Script(
         600332,
         Setup(drop=True),

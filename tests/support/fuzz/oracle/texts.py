@@ -151,9 +151,7 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
             yield Finding("text lost", subject, f"all was heard by {known.rel(heard[-1].until)}")
         return
     if not heard:
-        # Where two take turns and nobody says them, nothing tells whose text it is.
-        is_nobodys = known.setup.drop and say.other is not None
-        is_nobodys = is_nobodys or _belongs_to_speech_before(known, say)
+        is_nobodys = _belongs_to_speech_before(known, say)
         if not (known.call.plain or known.began_as_news(say) or _is_held(say) or is_nobodys):
             yield Finding("text unheard", subject, f"at {known.rel(at)}, and it was never said")
         return
