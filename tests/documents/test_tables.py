@@ -313,7 +313,8 @@ def test_what_is_remembered_is_as_much_as_the_page_says() -> None:
         commands._REMEMBERED_ANSWERS,
         commands._REPEATED_FOR_SECS,
         cues._REMEMBERED_STRUCK,
-        admission._REMEMBERED_CONTEXTS,
+        admission.REMEMBERED_CONTEXTS,
+        admission.REMEMBERED_CONTEXTS,
         rest._REMEMBERED_SECRETS,
     ]
 

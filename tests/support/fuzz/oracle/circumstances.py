@@ -228,6 +228,11 @@ class Circumstances(Evidence):
                 found += [] if until is None else [(until - step.secs, until)]
         return found
 
+    def passed_at(self, at: float) -> float:
+        """When the last slow frame or tone before a moment was through: what is behind is as late."""
+        spans = [*self.held_up, *self.call.busy]
+        return max((until for _, until in spans if until <= at + PASS_SECS), default=-math.inf)
+
     def told_over_at(self, say: Say) -> list[float]:
         """When it was told to be over, if it was: by its stop, by the next start, by the end."""
         stops = [s.at for s in self.gate_of[say] if isinstance(s.frame, TTSStoppedFrame)]

@@ -90,8 +90,9 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
         is_cut or known.is_news(at)
     ):
         yield Finding("text early", subject, f"{early:.3f} s before its sound", early)
-    if at > max(onsets[-1], text.at) + LATE_SECS:
-        late = at - max(onsets[-1], text.at)
+    due = max(onsets[-1], text.at, known.passed_at(at))
+    if at > due + LATE_SECS:
+        late = at - due
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
 
 
@@ -166,7 +167,7 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
     may_be_less = known.may_miss or known.losses or known.call.plain
     if not whole and at < cut and not may_be_less:
         yield Finding("text unheard", subject, f"{len(heard)} of {wanted} cells were heard")
-    late = at - _over_at(known, say, text)
+    late = at - max(_over_at(known, say, text), known.passed_at(at))
     if late > LATE_SECS + (ANSWER_SECS if known.is_deaf else 0.0):
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
 
