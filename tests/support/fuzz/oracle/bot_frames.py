@@ -208,6 +208,8 @@ def _stop_before_text(known: Circumstances, spans: list[tuple[float, float]]) ->
             for position, at in stops:
                 if known.is_deaf and _silent_secs(known, at) > NO_STOP_SECS - TEXT_SECS:
                     continue  # It is no end: what comes next is not known yet.
+                if any(abs(at - until) <= PASS_SECS for _, until in known.held_up):
+                    continue  # It is that of the speech before, which waited for a slow frame.
                 within = heard[0].at < at and text.at < at - PASS_SECS
                 until = heard[-1].until - READING_SECS
                 if within and at > until and position < order[text.frame.id]:

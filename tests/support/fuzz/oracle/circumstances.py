@@ -229,7 +229,7 @@ class Circumstances(Evidence):
         return found
 
     def passed_at(self, at: float) -> float:
-        """When the last slow frame or tone before a moment was through: what is behind is as late."""
+        """When the last slow frame or tone before a moment was through: what follows is as late."""
         spans = [*self.held_up, *self.call.busy]
         return max((until for _, until in spans if until <= at + PASS_SECS), default=-math.inf)
 
