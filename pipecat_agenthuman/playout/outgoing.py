@@ -21,6 +21,7 @@ from pipecat_agenthuman.playout.pacing import (
     MIN_MESSAGE_SECS,
     REFILL_SECS,
     SLACK_SECS,
+    Pace,
     distinct_size,
     leave_no_crumb,
 )
@@ -397,18 +398,32 @@ class Outgoing(Generic[ItemT]):
                 return now
             # Until it would be full, had the audio behind the first piece come in real time.
             return self._backlog_since + max(enough - self._piece_secs, 0.0) + SLACK_SECS
-        if not span.flushes and to_secs(available) < MIN_MESSAGE_SECS:
+        if not span.flushes:
             # More comes, and goes with it, unless the TTS service stalls just here.
-            if self._in_flight:
-                return math.inf
-            until_silence = span.pace.latency_secs + self.confirm_secs + SLACK_SECS
-            return max(self._clock.ends_at - until_silence, now)
+            waits_until = self._waits_until(to_secs(available), span.pace)
+            if waits_until > now:
+                return waits_until
         refill = min(available, to_samples(REFILL_SECS))
         if self._room(now) >= refill:
             return now
         limit = to_samples(span.pace.lead_limit_secs(self.confirm_secs))
         refilled = self._clock.end_time(self._sent + refill - limit)
         return math.inf if refilled is None else max(refilled, now)
+
+    def _waits_until(self, secs: float, pace: Pace) -> float:
+        """How long audio may wait for more to go with it.
+
+        Not longer than it is certain to be seamless, and while the server has more than that in
+        reserve: so a stall tears no gap unless it takes half of all that there is.
+        """
+        if secs >= REFILL_SECS:
+            return -math.inf
+        is_crumb = secs < MIN_MESSAGE_SECS
+        if is_crumb and self._in_flight:
+            return math.inf  # Its answer is news.
+        sounds_until = self._clock.ends_at + to_secs(self._sent - self._clock.end)
+        seamless_until = sounds_until - pace.latency_secs - self.confirm_secs - SLACK_SECS
+        return seamless_until if is_crumb else seamless_until - secs
 
     def _room(self, now: float) -> int:
         """Samples that may be sent until the lead reaches its limit."""

@@ -1,8 +1,9 @@
 """How fast audio is sent, and in messages of what size. Pure.
 
 One message is in flight at a time, and what arrives meanwhile travels in the next, so sizes
-follow the round trip by themselves. Two cases need a rule: a message that meets an empty
-queue (too short, and a gap follows it; too long, and it costs time), and audio that comes
+follow the round trip by themselves. Three cases need a rule: a message that meets an empty
+queue (too short, and a gap follows it; too long, and it costs time), audio that the server does
+not need yet (each message costs work, here, there and on the way), and audio that comes
 faster than it is heard (an interruption should not leave a long tail at the server).
 """
 
@@ -17,8 +18,9 @@ from pipecat_agenthuman._arguments import check_secs
 from pipecat_agenthuman.playout.latency import ASSUMED_LATENCY_SECS
 from pipecat_agenthuman.wire.pcm import to_samples
 
-REFILL_SECS: Final = 0.25
-"""How far the lead must have shrunk before audio is sent again, so that messages stay few."""
+REFILL_SECS: Final = 0.5
+"""How much audio goes together where there is time for that: less waits for more while the server
+has more than that in reserve, and for room while the lead is at its limit."""
 
 SLACK_SECS: Final = 0.02
 """How much later than expected a confirmation and a piece of audio may come together."""
@@ -115,7 +117,7 @@ class Pace:
         """Most unheard audio at the server, never so little that a gap would follow."""
         if self.max_lead_secs is None:
             return math.inf
-        needed = self.latency_secs + confirm_secs + 2 * REFILL_SECS
+        needed = self.latency_secs + confirm_secs + 1.5 * REFILL_SECS
         return max(self.max_lead_secs, needed)
 
 

@@ -91,25 +91,97 @@ def test_the_end_of_one_utterance_does_not_hurry_the_next():
     assert stage.send() == 0
 
 
-def test_audio_joins_the_queue_at_once_while_it_can_be_seamless():
+def test_audio_joins_the_queue_at_once_when_little_is_in_reserve():
     stage = VirtualPlayout(Pace(), confirm_secs=0.3)
     stage.playout.open_utterance()
     stage.write(1.0)
     stage.send_all()
-    stage.until(0.6)
+    stage.until(0.67)
     stage.write(0.02)
     assert stage.send() == 320
+
+
+def test_audio_waits_for_more_while_the_server_has_more_in_reserve():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.1)
+    stage.playout.open_utterance()
+    stage.write(0.6)
+    stage.send_all()
+    stage.write(0.1)
+    assert stage.send() == 0
+    # The 0.6 s last until 1.1; what is sent 0.5 + 0.1 + 0.02 s before that is in time.
+    assert driver_due(stage.playout, stage.now) == pytest.approx(0.48 - 0.1)
+    stage.until(0.2)
+    stage.write(0.1)
+    stage.until(0.25)
+    assert stage.send() == 0
+    stage.until(0.281)
+    assert stage.send() == 3200
+
+
+def test_much_audio_waits_for_no_more_and_the_end_of_an_utterance_for_nothing():
+    stage = VirtualPlayout(Pace(max_lead_secs=None), confirm_secs=0.1)
+    stage.playout.open_utterance()
+    stage.write(0.9)
+    stage.send_all()
+    stage.write(0.95)
+    stage.send_all()
+    stage.write(0.49)
+    assert stage.send() == 0
+    stage.write(0.02)
+    assert stage.send() == round(0.51 * RATE)
+    stage.playout.outgoing.confirmed(stage.now)
+    stage.write(0.1)
+    assert stage.send() == 0
+    stage.playout.close_utterance()
+    assert stage.send() == round(0.1 * RATE)
 
 
 def test_audio_that_arrives_while_a_message_is_in_flight_travels_together():
     stage = VirtualPlayout(Pace(), confirm_secs=0.1)
     stage.playout.open_utterance()
-    stage.write(0.5)
-    stage.send()
+    for _ in range(8):
+        stage.write(0.02)
+    assert stage.send() == 2560
     for _ in range(5):
         stage.write(0.02)
     stage.playout.outgoing.confirmed(0.1)
+    stage.until(0.1)
     assert stage.send() == 1600
+
+
+def speak_at(speed: float, secs: float, *, confirm_secs: float) -> VirtualPlayout:
+    """An utterance whose audio comes at a multiple of real time, over a network."""
+    stage = VirtualPlayout(Pace(), confirm_secs=confirm_secs)
+    stage.playout.open_utterance()
+    pieces = round(secs / 0.02)
+    arrivals = [(number * 0.02 / speed, number) for number in range(pieces)]
+    confirmed_at = math.inf
+    while not stage.playout.finished(stage.now) or arrivals:
+        sending = None if confirmed_at < math.inf else stage.playout.outgoing.sending_due(stage.now)
+        times = [confirmed_at, arrivals[0][0] if arrivals else math.inf, sending or math.inf]
+        stage.until(min(max(min(times), stage.now), 1000.0))
+        if stage.now >= confirmed_at:
+            stage.playout.outgoing.confirmed(stage.now)
+            confirmed_at = math.inf
+        while arrivals and arrivals[0][0] <= stage.now:
+            arrivals.pop(0)
+            stage.write(0.02)
+            if not arrivals:
+                stage.playout.close_utterance()
+                stage.playout.hold("end", ends_speech=True)
+        if confirmed_at == math.inf and stage.send():
+            confirmed_at = stage.now + confirm_secs
+    stage.until(stage.now + 1.0)
+    return stage
+
+
+@pytest.mark.parametrize("confirm_secs", [0.005, 0.05, 0.3])
+def test_audio_that_comes_faster_than_speech_goes_in_few_messages_without_a_gap(confirm_secs):
+    stage = speak_at(3.0, 30.0, confirm_secs=confirm_secs)
+    assert len(stage.sent) <= 30.0 / 60 * 160
+    assert [cue for _, cue in stage.cues if cue != "tick"] == ["started", "stopped", "end"]
+    started, stopped = (at for at, cue in stage.cues if cue in ("started", "stopped"))
+    assert stopped - started == pytest.approx(30.0, abs=0.001)
 
 
 def test_a_confirmation_says_since_when_the_utterance_that_begins_in_it_had_audio():
