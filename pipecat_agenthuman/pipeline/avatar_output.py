@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from pipecat.frames.frames import (
@@ -44,6 +45,19 @@ from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
 
 HEARD_PIECE_SECS: Final = 0.04
 """How often heard audio is passed on: the piece in which Pipecat's output transport plays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What there is to deliver later.
+
+    Attributes:
+        due: When; None if only news can help.
+        needs_transport: Whether it waits until the transport is done with what it has.
+    """
+
+    due: float | None
+    needs_transport: bool
 
 
 class AvatarOutput:
@@ -92,6 +106,7 @@ class AvatarOutput:
             processor,
             now=self.now,
             on_news=self.rounds.wake,
+            on_through=self.rounds.came_through,
             on_late=self.playout.outgoing.delayed,
         )
         self._speaker: Sink | None = None
@@ -104,6 +119,7 @@ class AvatarOutput:
             meter=meter,
             now=self.now,
             on_news=self.rounds.wake,
+            on_speech=self.rounds.wrote,
         )
         self.heard_at = -math.inf
         self.heard_audio = HeardAudio()
@@ -204,42 +220,37 @@ class AvatarOutput:
 
     # --- frames out --------------------------------------------------------------------
 
-    async def deliver(self, now: float) -> bool:
+    async def deliver(self, now: float) -> Delivery | None:
         """Deliver the next thing that is due, if anything is. Call with the lock.
 
         Speech begins and ends only when all frames before that have come through: the frames
         that say so overtake others.
 
         Returns:
-            Whether anything was due.
+            None if anything was delivered; else what there is to deliver later.
         """
         known_until = self.transport.known_until
-        due = self.playout.next_due(known_until=known_until)
-        is_due = due is not None and due <= now
+        cue = self.playout.next_cue(known_until=known_until)
+        is_due = cue is not None and cue.at <= now
         # The last of what was heard comes before the stop.
-        until = now if due is None or due == -math.inf else min(due, now)
-        is_over = self.passes_heard_audio and is_due and self.playout.ends_next
+        until = now if cue is None or not -math.inf < cue.at < now else cue.at
+        is_over = is_due and cue is not None and cue.is_sign and self.playout.speaking
         # What is passed on comes out of the transport, and that is news: another round.
         if await self.pass_heard(until, is_over=is_over, by_piece=not is_due):
-            return True
-        cue = self.playout.poll(now, signs=self.transport.settled, known_until=known_until)
-        if cue is None:
-            return False
-        await self._deliver(cue)
-        return True
+            return None
+        must_settle = cue is not None and cue.is_sign and not self.transport.settled
+        if cue is not None and is_due and not must_settle:
+            await self._deliver(cue.take())
+            return None
+        times = (None if cue is None or must_settle else cue.at, self._next_piece_at(now))
+        due = min((time for time in times if time is not None), default=None)
+        return Delivery(due, needs_transport=must_settle or known_until < math.inf)
 
-    @property
-    def next_due(self) -> float | None:
-        """When ``deliver`` has something to deliver; None if only news can help."""
-        transport = self.transport
-        return self.playout.next_due(signs=transport.settled, known_until=transport.known_until)
-
-    @property
-    def next_piece_at(self) -> float | None:
+    def _next_piece_at(self, now: float) -> float | None:
         """When the next piece of heard audio is passed on; None if there is none to come."""
         if not (self.passes_heard_audio and self.playout.speaking):
             return None
-        return self.now() + max(HEARD_PIECE_SECS - self.heard_audio.waiting_secs, 0.0)
+        return now + max(HEARD_PIECE_SECS - self.heard_audio.waiting_secs, 0.0)
 
     async def pass_heard(
         self, until: float, *, is_over: bool = False, by_piece: bool = False

@@ -5,8 +5,12 @@ The place where the playout's clock is read while nobody does anything.
 
 from __future__ import annotations
 
+import math
+
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.fallback import Fallback
+from pipecat_agenthuman.pipeline.rounds import Rest
+from pipecat_agenthuman.pipeline.sinks import Sink
 
 
 class PlayoutDriver:
@@ -24,39 +28,37 @@ class PlayoutDriver:
 
     async def run(self) -> None:
         """Drive until cancelled."""
+        rounds = self._output.rounds
         while True:
-            self._output.rounds.begin()
-            while await self._step():
+            rounds.begin()
+            while (rest := await self._step()) is None:
                 pass
-            self._output.rounds.end()
-            await self._sleep()
+            await rounds.rest(rest, self._output.now())
 
-    async def _step(self) -> bool:
+    async def _step(self) -> Rest | None:
         """Do one thing: each may be the last before an interruption.
 
         Returns:
-            Whether there was anything to do.
+            None if something was done; else until when there is nothing to do.
         """
-        async with self._output.lock:
-            now = self._output.now()
-            if await self._output.deliver(now):
-                return True
+        output = self._output
+        async with output.lock:
+            now = output.now()
+            delivery = await output.deliver(now)
+            if delivery is None:
+                return None
             sink = self._fallback.choose(now)
-            due = None if sink is None else sink.due(now)
-            if sink is None or due is None or due > now:
-                return False
-            if await self._output.transport.finish_sound():
-                return True  # Speech comes when that is through, whoever says it.
-            return await sink.send(now)
+            sending_due = None if sink is None else sink.due(now)
+            is_due = sending_due is not None and sending_due <= now
+            if sink is not None and is_due and await self._send(sink, now):
+                return None
+            times = (delivery.due, sending_due, output.transport.next_change)
+            return Rest(
+                until=min((time for time in times if time is not None), default=math.inf),
+                sending_due=None if sink is None else sink.due,
+                needs_transport=delivery.needs_transport or sink is None,
+            )
 
-    async def _sleep(self) -> None:
-        now = self._output.now()
-        sink = self._fallback.choose(now)
-        times = [
-            self._output.next_due,
-            self._output.transport.next_change,
-            None if sink is None else sink.due(now),
-            self._output.next_piece_at,
-        ]
-        due = min((time for time in times if time is not None), default=None)
-        await self._output.rounds.until_news(None if due is None else max(due - now, 0.0))
+    async def _send(self, sink: Sink, now: float) -> bool:
+        """Let somebody take speech; it comes when a sound is through, whoever says it."""
+        return await self._output.transport.finish_sound() or await sink.send(now)

@@ -101,6 +101,7 @@ class Intake:
         meter: Meter,
         now: Callable[[], float],
         on_news: Callable[[], None],
+        on_speech: Callable[[float], None],
     ) -> None:
         """Take nothing yet.
 
@@ -112,7 +113,8 @@ class Intake:
             transport: Knows what takes its time there.
             meter: Counts.
             now: The time, on the clock of the playout.
-            on_news: Called when there is something new to say or to release.
+            on_news: Called when there is something new to release, or speech ends.
+            on_speech: Called with the time when speech was written.
         """
         self.admission = Admission(processor)
         self._processor = processor
@@ -123,6 +125,7 @@ class Intake:
         self._meter = meter
         self._now = now
         self._on_news = on_news
+        self._on_speech = on_speech
         self._converter = SpeechConverter()
         self._utterance: _OpenUtterance | None = None
         self._said_from: dict[str, int] = {}  # where the speech of each context begins
@@ -312,14 +315,15 @@ class Intake:
         utterance = self._utterance
         if utterance is None:
             return
+        now = self._now()
         self._playout.write(
             audio,
-            self._now(),
+            now,
             interruptible=utterance.interruptible,
             origin_secs=self._origin_secs(),
             is_tail=is_tail,
         )
-        self._on_news()
+        self._on_speech(now)
 
     def _origin_secs(self) -> float:
         """Where the timestamps of an utterance begin whose first audio, or word, comes now."""

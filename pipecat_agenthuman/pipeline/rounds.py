@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 _LONGEST_WAIT_SECS: Final = 0.04
 """How often whoever waits for a state asks for it: time alone changes something, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Until when the driver has nothing to do, and what changes that.
+
+    Attributes:
+        until: When it looks by itself; infinity if only news can help.
+        sending_due: When more could be sent, now that more was written; None if whatever is
+            written may change more than that.
+        needs_transport: Whether something waits until the transport is done with what it has.
+    """
+
+    until: float = math.inf
+    sending_due: Callable[[float], float | None] | None = None
+    needs_transport: bool = True
+
+
+_AWAKE: Final = Rest()
+"""What counts while the driver looks: all news."""
 
 
 class Rounds:
@@ -17,7 +39,9 @@ class Rounds:
     def __init__(self) -> None:
         """Know of no news."""
         self._news = asyncio.Event()
+        self._rest = _AWAKE
         self._progress = asyncio.Event()
+        self._waiting = 0
 
     # --- for the driver ----------------------------------------------------------------
 
@@ -25,22 +49,49 @@ class Rounds:
         """The driver looks what is to be done; news from now on makes it look again."""
         self._news.clear()
 
-    def end(self) -> None:
-        """The driver has done what there was to do."""
-        self._progress.set()
-        self._progress = asyncio.Event()
+    async def rest(self, rest: Rest, now: float) -> None:
+        """The driver has done what there was to do: wait until there is something again.
 
-    async def until_news(self, limit_secs: float | None) -> None:
-        """Wait until something changed, but not longer than a limit."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limit_secs):
-                await self._news.wait()
+        Args:
+            rest: What to wait for.
+            now: The time.
+        """
+        if self._waiting:
+            self._progress.set()
+            self._progress = asyncio.Event()
+        if self._news.is_set():
+            return
+        alarm = None
+        if rest.until < math.inf:
+            secs = max(rest.until - now, 0.0)
+            alarm = asyncio.get_running_loop().call_later(secs, self._news.set)
+        self._rest = rest
+        try:
+            await self._news.wait()
+        finally:
+            self._rest = _AWAKE
+            if alarm is not None:
+                alarm.cancel()
 
     # --- for others --------------------------------------------------------------------
 
     def wake(self) -> None:
         """Something changed: look again what is to be done."""
         self._news.set()
+
+    def wrote(self, now: float) -> None:
+        """Speech was written: look again if some of it may leave before the driver looks."""
+        if self._news.is_set():
+            return
+        rest = self._rest
+        due = now if rest.sending_due is None else rest.sending_due(now)
+        if due is not None and due < rest.until:
+            self.wake()
+
+    def came_through(self) -> None:
+        """Something came out of the transport: look again if that is waited for."""
+        if self._rest.needs_transport or self._waiting:
+            self.wake()
 
     async def wait_until(
         self, reached: Callable[[], bool], limit_secs: float | None = None
@@ -55,6 +106,7 @@ class Rounds:
             Whether it was reached.
         """
         self.wake()
+        self._waiting += 1
         try:
             async with asyncio.timeout(limit_secs):
                 while not reached():
@@ -64,4 +116,6 @@ class Rounds:
                             await progress.wait()
         except TimeoutError:
             return reached()
+        finally:
+            self._waiting -= 1
         return True

@@ -127,17 +127,16 @@ class AvatarSink:
 
     def due(self, now: float) -> float | None:
         """When a message may leave, if nothing else happens before."""
-        if self._line is None or not self._line.can_speak:
+        line = self._line
+        if line is None or not line.can_speak:
             return None
+        self._outgoing.confirm_secs = line.confirm_secs
         return self._outgoing.sending_due(now)
 
     async def send(self, now: float) -> bool:
         """Send a message, if one may leave."""
         line = self._line
-        if line is None:
-            return False
-        self._outgoing.confirm_secs = line.confirm_secs
-        if not line.can_speak:
+        if line is None or not line.can_speak:
             return False
         message = self._outgoing.take_message(now, avoid=line.ambiguous_sizes)
         if message is None:

@@ -143,6 +143,7 @@ class TransportOutput:
         *,
         now: Callable[[], float],
         on_news: Callable[[], None],
+        on_through: Callable[[], None],
         on_late: Callable[[float, float], None],
     ) -> None:
         """Create an idle transport; ``find`` looks for it.
@@ -150,7 +151,8 @@ class TransportOutput:
         Args:
             processor: Pushes the frames.
             now: The time, in seconds.
-            on_news: Called when something came out.
+            on_news: Called when a piece of speech came out.
+            on_through: Called when something else came out.
             on_late: Called with the time at which the rest of the speech was believed to sound,
                 and with how much later it does.
         """
@@ -158,6 +160,7 @@ class TransportOutput:
         self._processor = processor
         self._now = now
         self._on_news = on_news
+        self._on_through = on_through
         self._on_late = on_late
         self._transport: BaseOutputTransport | None = None
         self._pipeline_rate = 0
@@ -386,7 +389,10 @@ class TransportOutput:
             return
         if not frame.pts:  # Else it went its own way, past the sound.
             self._note_lateness(now)
-        self._on_news()
+        if isinstance(frame, StandInAudioFrame):
+            self._on_news()
+        else:
+            self._on_through()
 
     def _note_lateness(self, now: float) -> None:
         """Something came out: the pieces behind it cannot have sounded before."""
@@ -405,7 +411,7 @@ class TransportOutput:
     async def _was_taken(self, _: FrameProcessor, frame: Frame) -> None:
         self._in_transit.ends(frame, self._now())
         if self._in_transit.was_taken(frame):
-            self._on_news()
+            self._on_through()
 
     def _busy_until(self) -> float:
         """When it is done with all speech and sounds that it was given, at the latest."""

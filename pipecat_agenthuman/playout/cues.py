@@ -74,10 +74,12 @@ Cue = Started | Speaking | Stopped | Release[ItemT]
 
 
 @dataclass(frozen=True, slots=True)
-class _Due(Generic[ItemT]):
-    """Something that happens at a time; ``take`` makes it happen.
+class Due(Generic[ItemT]):
+    """The next cue. It counts until anything else happens.
 
     Attributes:
+        at: When it is due.
+        take: Makes it happen, and returns it.
         is_sign: Whether it is the beginning or the end of speech.
     """
 
@@ -170,36 +172,24 @@ class CueSheet(Generic[ItemT]):
             start, _ = self._struck.pop()
         self._struck.append((start, end))
 
-    def poll(
-        self, now: float, *, signs: bool = True, known_until: float = math.inf
-    ) -> Cue[ItemT] | None:
-        """Take the next cue that is due, in order, or None.
+    def next(self, known_until: float = math.inf) -> Due[ItemT] | None:
+        """The next cue in order, due or not; None if only news can tell.
 
         Args:
-            now: The time.
-            signs: Whether the beginning and the end of speech may be taken.
             known_until: What sounds then, and from then on, may yet turn out to be late.
         """
-        step = self._next_step(known_until)
-        if step is None or step.at > now or (step.is_sign and not signs):
-            return None
-        return step.take()
-
-    @property
-    def ends_next(self) -> bool:
-        """Whether the next cue is the end of speech."""
-        step = self._next_step()
-        return self._speaking and step is not None and step.is_sign
-
-    def next_due(self, *, signs: bool = True, known_until: float = math.inf) -> float | None:
-        """When the next cue is due, or None if only news can tell.
-
-        Args:
-            signs: Whether the beginning and the end of speech may be taken.
-            known_until: What sounds then, and from then on, may yet turn out to be late.
-        """
-        step = self._next_step(known_until)
-        return None if step is None or (step.is_sign and not signs) else step.at
+        self._make_appointments()
+        steps = [self._next_on_axis()]
+        if self._speaking:
+            tick = self._clock.sounding_from(self._ticked_at + SPEAKING_PERIOD_SECS)
+            if tick is not None:
+                steps.append(Due(tick, lambda: self._tick(tick)))
+            steps.append(Due(self._clock.silent_from + STALL_LIMIT_SECS, self._stall, True))
+        known = [step for step in steps if step is not None and step.at < known_until]
+        appointment = self._next_appointment()
+        if appointment is not None:
+            known.append(appointment)
+        return min(known, key=lambda step: step.at, default=None)
 
     def cut(self, position: int) -> bool:
         """Speech is cut: the caller says so itself.
@@ -236,32 +226,18 @@ class CueSheet(Generic[ItemT]):
             return False
         return any(start <= mark.since and mark.position <= end for start, end in self._struck)
 
-    def _next_step(self, known_until: float = math.inf) -> _Due[ItemT] | None:
-        self._make_appointments()
-        steps = [self._next_on_axis()]
-        if self._speaking:
-            tick = self._clock.sounding_from(self._ticked_at + SPEAKING_PERIOD_SECS)
-            if tick is not None:
-                steps.append(_Due(tick, lambda: self._tick(tick)))
-            steps.append(_Due(self._clock.silent_from + STALL_LIMIT_SECS, self._stall, True))
-        known = [step for step in steps if step is not None and step.at < known_until]
-        appointment = self._next_appointment()
-        if appointment is not None:
-            known.append(appointment)
-        return min(known, key=lambda step: step.at, default=None)
-
     @property
     def _untold_sound(self) -> tuple[int, float] | None:
         """With which sample speech begins and when, if it is known and was not told yet."""
         return None if self._speaking else self._clock.next_sound(self._stopped_at)
 
-    def _next_on_axis(self) -> _Due[ItemT] | None:
+    def _next_on_axis(self) -> Due[ItemT] | None:
         mark = self._marks.first
         sound = self._untold_sound
         if sound is not None:
             position, sounds_at = sound
             if mark is None or (position, Phase.SOUND) < (mark.position, mark.phase):
-                return _Due(sounds_at, lambda: self._start(sounds_at), True)
+                return Due(sounds_at, lambda: self._start(sounds_at), True)
         if mark is None:
             return None
         if mark.phase == Phase.BEHIND:
@@ -271,7 +247,7 @@ class CueSheet(Generic[ItemT]):
         if due is None:
             return None
         begins_or_ends = mark.ends_speech and self._is_sign(mark)
-        return _Due(due, lambda: self._release(mark), begins_or_ends)
+        return Due(due, lambda: self._release(mark), begins_or_ends)
 
     def _begins_at(self, position: int) -> float | None:
         """When what begins at a position is heard to begin; None while that is unknown."""
@@ -303,9 +279,9 @@ class CueSheet(Generic[ItemT]):
                 return
             self._marks.appoint_first(max(over_at, self._clock.ends_at) + mark.beyond_secs)
 
-    def _next_appointment(self) -> _Due[ItemT] | None:
+    def _next_appointment(self) -> Due[ItemT] | None:
         at = self._marks.first_moment
-        return None if at is None else _Due(at, self._keep_appointment)
+        return None if at is None else Due(at, self._keep_appointment)
 
     def _keep_appointment(self) -> Cue[ItemT]:
         return Release(self._marks.pop_appointment().item)

@@ -132,12 +132,12 @@ class Outgoing(Generic[ItemT]):
             The next message, or None if there is nothing to send or a reason to wait.
         """
         self._pass_struck(now)
-        if self._sent == self._limit() or self._sending_time(now) > now:
-            return None
         span = self._span()
         available = span.end - self._sent
+        if not available or self._sending_time(span, now) > now:
+            return None
         # Rejected audio can fill the room, but the queue runs empty all the same.
-        room = max(self._room(now), to_samples(REFILL_SECS))
+        room = max(self._room(span, now), to_samples(REFILL_SECS))
         samples = min(available, room, to_samples(span.pace.max_message_secs))
         samples = leave_no_crumb(samples, available)
         is_rest = span.flushes and samples == available
@@ -155,9 +155,10 @@ class Outgoing(Generic[ItemT]):
         """When ``take_message`` may have one, if nothing else happens before; None if never."""
         if self._meets_struck:
             return now
-        if self._sent == self._limit():
+        span = self._span()
+        if span.end == self._sent:
             return None
-        due = self._sending_time(now)
+        due = self._sending_time(span, now)
         return None if due == math.inf else due
 
     def confirmed(self, at: float, *, overtook: int = 0) -> float | None:
@@ -387,9 +388,8 @@ class Outgoing(Generic[ItemT]):
         # What stands in front of a bar waits for nothing that comes behind it.
         return replace(span, flushes=True) if bar == limit == span.end else span
 
-    def _sending_time(self, now: float) -> float:
-        """From when on the backlog may be sent; infinity if that needs news."""
-        span = self._span()
+    def _sending_time(self, span: Span, now: float) -> float:
+        """From when on of a span something may be sent; infinity if that needs news."""
         available = span.end - self._sent
         reaches_silence = self._clock.ends_at <= now + span.pace.latency_secs
         if not self._in_flight and reaches_silence:
@@ -404,7 +404,7 @@ class Outgoing(Generic[ItemT]):
             if waits_until > now:
                 return waits_until
         refill = min(available, to_samples(REFILL_SECS))
-        if self._room(now) >= refill:
+        if self._room(span, now) >= refill:
             return now
         limit = to_samples(span.pace.lead_limit_secs(self.confirm_secs))
         refilled = self._clock.end_time(self._sent + refill - limit)
@@ -425,9 +425,9 @@ class Outgoing(Generic[ItemT]):
         seamless_until = sounds_until - pace.latency_secs - self.confirm_secs - SLACK_SECS
         return seamless_until if is_crumb else seamless_until - secs
 
-    def _room(self, now: float) -> int:
+    def _room(self, span: Span, now: float) -> int:
         """Samples that may be sent until the lead reaches its limit."""
-        limit_secs = self._span().pace.lead_limit_secs(self.confirm_secs)
+        limit_secs = span.pace.lead_limit_secs(self.confirm_secs)
         if limit_secs == math.inf:
             return self._tape.end - self._sent
         return to_samples(limit_secs) - (self._sent - self._clock.heard(now))

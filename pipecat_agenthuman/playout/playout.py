@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
-from pipecat_agenthuman.playout.cues import STALL_LIMIT_SECS, Cue, CueSheet
+from pipecat_agenthuman.playout.cues import STALL_LIMIT_SECS, CueSheet, Due
 from pipecat_agenthuman.playout.hearing import Hearing
 from pipecat_agenthuman.playout.marks import Bar, Mark, Marks
 from pipecat_agenthuman.playout.outgoing import Outgoing
@@ -35,7 +35,7 @@ class Playout(Generic[ItemT]):
     was heard, because an interruption or a loss can need the unheard part again.
 
     Write audio and hold items in the order in which they come; send what ``outgoing`` has, and
-    deliver what ``poll`` returns.
+    take the ``next_cue`` when it is due.
 
     Attributes:
         outgoing: What is sent next, and what became of it.
@@ -284,42 +284,29 @@ class Playout(Generic[ItemT]):
 
     # --- the clock ---------------------------------------------------------------------
 
-    def poll(
-        self, now: float, *, signs: bool = True, known_until: float = math.inf
-    ) -> Cue[ItemT] | None:
-        """Take the next output that is due, in order, or None.
+    def next_cue(self, *, known_until: float = math.inf) -> Due[ItemT] | None:
+        """The next output in order, due or not; None if only news can help.
 
         Outputs are taken one by one, so that an interruption between two of them still drops
         the second.
 
         Args:
-            now: The time.
-            signs: Whether the beginning and the end of speech may be taken.
             known_until: What sounds then, and from then on, may yet turn out to be late.
         """
         self._cues.expects_more = self._expects_more
-        return self._cues.poll(now, signs=signs, known_until=known_until)
-
-    @property
-    def ends_next(self) -> bool:
-        """Whether the next output is the end of speech."""
-        self._cues.expects_more = self._expects_more
-        return self._cues.ends_next
-
-    def next_due(self, *, signs: bool = True, known_until: float = math.inf) -> float | None:
-        """When ``poll`` has an output, in the past if it has one; None if only news can help."""
-        self._cues.expects_more = self._expects_more
-        return self._cues.next_due(signs=signs, known_until=known_until)
+        return self._cues.next(known_until)
 
     def take_heard(self, now: float) -> bytes:
         """Take the audio that was heard since the last call, and forget it.
 
-        To be called whenever ``poll`` has returned None: it is what frees memory.
+        To be called whenever no cue is due: it is what frees memory.
         """
-        end = max(self._clock.heard(now), self._tape.start)
-        audible = self._tape.audible(self._tape.start, end)
-        heard = b"".join(self._tape.read(piece.start, piece.end) for piece in audible)
-        self._tape.forget(end)
+        heard, start, end = b"", self._tape.start, self._clock.heard(now)
+        if end > start:
+            audible = self._tape.audible(start, end)
+            heard = b"".join(self._tape.read(piece.start, piece.end) for piece in audible)
+            self._tape.forget(end)
+        end = max(start, end)
         self._clock.forget(self._cues.told_until(end))
         self._utterances.forget(end)
         return heard

@@ -116,7 +116,10 @@ class Tape:
         """Drop the audio before a position."""
         del self._audio[: (before - self.start) * BYTES_PER_SAMPLE]
         self.start = before
-        self._pieces = deque(self._between(before, self.end))
+        while self._pieces and self._pieces[0].end <= before:
+            self._pieces.popleft()
+        if self._pieces and self._pieces[0].start < before:
+            self._pieces[0] = replace(self._pieces[0], start=before)
 
     def clear(self) -> None:
         """Drop all audio; the end stays where it is."""
@@ -130,8 +133,10 @@ class Tape:
 
     def first_struck(self, position: int) -> Piece | None:
         """The first piece at or behind a position that was struck out."""
-        pieces = self._between(position, self.end)
-        return next((piece for piece in pieces if piece.kind is Kind.STRUCK), None)
+        for piece in self._pieces:
+            if piece.kind is Kind.STRUCK and piece.end > position:
+                return piece if piece.start >= position else replace(piece, start=position)
+        return None
 
     def audible(self, start: int, end: int) -> Iterator[Piece]:
         """What is to be heard of the audio between two positions, in order."""
@@ -173,4 +178,4 @@ class Tape:
         for piece in self._pieces:
             first, last = max(piece.start, start), min(piece.end, end)
             if first < last:
-                yield replace(piece, start=first, end=last)
+                yield Piece(first, last, piece.kind)

@@ -35,6 +35,7 @@ from tests.support.inside import (
     untold_events,
 )
 from tests.support.sounds import RATE
+from tests.support.virtual_playout import poll
 from tests.support.waiting import quiet_log, undisturbed, until
 
 LONGER = int(os.environ.get("AGENTHUMAN_SOAK", "1"))
@@ -130,7 +131,7 @@ class VirtualCall:
             self.books.rejected += self.playout.outgoing.rejected(self.now)
 
     def deliver(self) -> None:
-        while (cue := self.playout.poll(self.now)) is not None:
+        while (cue := poll(self.playout, self.now)) is not None:
             self.books.starts += isinstance(cue, Started)
             self.books.stops += isinstance(cue, Stopped)
             self.books.released += isinstance(cue, Release)

@@ -25,6 +25,7 @@ from pipecat_agenthuman.playout.originals import Originals
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
 from tests.support.sounds import RATE, numbered
+from tests.support.virtual_playout import next_due, poll
 
 pytestmark = pytest.mark.usefixtures("log")
 
@@ -69,6 +70,7 @@ class Bench:
             cast(FrameProcessor, neighbour),
             now=lambda: self.now,
             on_news=lambda: None,
+            on_through=lambda: None,
             on_late=self.playout.outgoing.delayed,
         )
         self.voice.find(rate)
@@ -117,7 +119,7 @@ class Bench:
             while self.plays and self.tells and self.plays[0][0] <= self.now:
                 _, frame = self.plays.pop(0)
                 await self.transport._call_event_handler("on_after_push_frame", frame)
-            while (cue := self.playout.poll(self.now)) is not None:
+            while (cue := poll(self.playout, self.now)) is not None:
                 name = getattr(cue, "item", type(cue).__name__)
                 self.cues.append((round(self.now, 4), name))
             heard = self.playout.take_heard(self.now)
@@ -126,7 +128,7 @@ class Bench:
             if due is not None and due <= self.now and await self.sink.send(self.now):
                 continue
             over_at = self.plays[0][0] if self.plays and self.tells else math.inf
-            times = [due, self.playout.next_due(), self.voice.next_change, over_at]
+            times = [due, next_due(self.playout), self.voice.next_change, over_at]
             following = min(t for t in [*times, math.inf] if t is not None)
             if following > time:
                 self.now = time

@@ -59,6 +59,7 @@ class Bench:
             cast(FrameProcessor, neighbour),
             now=lambda: self.now,
             on_news=self._note,
+            on_through=self._note,
             on_late=lambda *late: self.late.append(late),
         )
         assert self.voice.find(rate) is transport

@@ -21,6 +21,7 @@ from pipecat_agenthuman.playout.latency import LatencySource
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.passages import STOP_SECS, Verdict
 from pipecat_agenthuman.playout.playout import Playout
+from tests.support.virtual_playout import next_due, poll
 from tests.support.voices import EAR_RATE, RATE, Sound, noise, sayings, to_ear, to_pcm
 
 LATENCY_SECS = 0.7
@@ -483,7 +484,7 @@ def play(playout: Playout[str], room: Room, sound: Sound) -> float:
     until = room.now + len(sound) / RATE + 4.0
     while room.now < until:
         room.listen(PIECE_SECS)
-        while (cue := playout.poll(room.now)) is not None:
+        while (cue := poll(playout, room.now)) is not None:
             if isinstance(cue, Started):
                 began_at = room.now
         playout.take_heard(room.now)
@@ -528,7 +529,7 @@ def test_an_utterance_that_is_open_keeps_its_latency():
     playout.write(to_pcm(part(1, 1.0)), room.now)
     assert playout.outgoing.take_message(room.now) is not None
     playout.outgoing.confirmed(room.now)
-    assert playout.next_due() == pytest.approx(room.now + 0.5, abs=1e-6)
+    assert next_due(playout) == pytest.approx(room.now + 0.5, abs=1e-6)
 
 
 def test_a_new_pace_does_not_forget_what_was_heard():

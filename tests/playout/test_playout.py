@@ -1021,18 +1021,18 @@ def test_what_is_no_word_waits_beyond_the_end_of_the_speech_until_its_timestamp(
     ]
 
 
-def test_the_beginning_and_the_end_of_speech_wait_until_they_may_come(stage):
-    """The frames that say so overtake others: those must be through before."""
+def test_the_beginning_and_the_end_of_speech_are_told_from_what_is_between(stage):
+    """The frames that say so overtake others, which must be through before."""
     stage.say(0.5, "one")
     stage.send_all()
     assert stage.until(0.4) == [(0.0, "<one")]
-    assert stage.playout.next_due(signs=False) is None
-    assert stage.playout.poll(0.6, signs=False) is None
-    assert stage.playout.next_due() == 0.5
+    start = stage.playout.next_cue()
+    assert (start.at, start.is_sign) == (0.5, True)
     assert stage.until(0.6) == [(0.5, "started")]
     stage.until(0.99)
-    assert stage.playout.poll(1.0, signs=False) == Release("one")
-    assert stage.playout.poll(1.0, signs=False) is None
+    word = stage.playout.next_cue()
+    assert (word.at, word.is_sign, word.take()) == (1.0, False, Release("one"))
+    assert stage.playout.next_cue().is_sign
     assert stage.playout.speaking
     assert stage.until(1.1) == [(1.0, "stopped"), (1.0, "one>")]
 

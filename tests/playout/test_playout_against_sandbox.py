@@ -25,7 +25,7 @@ from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.sandbox.playback import Playback
 from pipecat_agenthuman.sandbox.sound import Heard
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
-from tests.support.virtual_playout import driver_due
+from tests.support.virtual_playout import driver_due, poll
 
 FRAME_SECS = 0.02
 TTS_DELAY_SECS = 0.3  # from the end of one utterance's sound to the next one's first audio
@@ -120,7 +120,7 @@ class World:
             if message is None:
                 break
             self.send(message.audio)
-        while (cue := self.playout.poll(self.now)) is not None:
+        while (cue := poll(self.playout, self.now)) is not None:
             self.deliver(cue)
         self.tapped += self.playout.take_heard(self.now)
         due = driver_due(self.playout, self.now, can_send=self.ledger.can_speak)

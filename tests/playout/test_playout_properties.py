@@ -26,6 +26,7 @@ from pipecat_agenthuman.playout.marks import Bar
 from pipecat_agenthuman.playout.pacing import Pace
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
+from tests.support.virtual_playout import next_due, poll
 
 EPSILON_SECS = 1e-6  # a sixtieth of a sample
 ROUNDING_SECS = 1e-9  # all times here are whole samples; sums of them are not quite
@@ -380,7 +381,7 @@ class Bench:
             self.deliver()
             if self._send():
                 continue
-            times = [self.playout.next_due(), self._sending_due()]
+            times = [next_due(self.playout), self._sending_due()]
             due = min((time for time in times if time is not None), default=math.inf)
             answered = min((time for time, _ in self._under_way), default=math.inf)
             time = min(answered, due)
@@ -480,7 +481,7 @@ class Bench:
     def deliver(self) -> None:
         heard = self.model.listen(self.now)
         self._heard = np.append(self._heard, heard)
-        while (cue := self.playout.poll(self.now + ROUNDING_SECS)) is not None:
+        while (cue := poll(self.playout, self.now + ROUNDING_SECS)) is not None:
             match cue:
                 case Started(silent=True):
                     assert not self.speaking

@@ -19,6 +19,7 @@ from pipecat_agenthuman.client.session import Session
 from pipecat_agenthuman.pipeline.announcer import Announcer
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.driver import PlayoutDriver
+from pipecat_agenthuman.pipeline.rounds import Rest
 from pipecat_agenthuman.playout.playout import Playout
 from tests.support.virtual_time import VirtualLoop
 
@@ -167,7 +168,7 @@ def put_bug_into(
 
     session = session_of(avatar)
     owner, name = {
-        "driver": (playout_of(avatar), "poll"),
+        "driver": (playout_of(avatar), "next_cue"),
         "events": (announcer_of(avatar), "_tell"),
         "session": (session, "_settle"),
         "taking": (session, "_take"),
@@ -211,7 +212,7 @@ def note_driver_steps(
     driver, steps = driver_of(avatar), list[float]()
     step = driver._step
 
-    async def noted() -> bool:
+    async def noted() -> Rest | None:
         steps.append(time.monotonic())
         return await step()
 

@@ -35,9 +35,21 @@ def speech_of(parts: list[Speech | Held[str]]) -> bytes:
     return b"".join(part.audio for part in parts if isinstance(part, Speech))
 
 
+def next_due(playout: Playout[Any]) -> float | None:
+    """When a playout has its next output; None if only news can help."""
+    cue = playout.next_cue()
+    return None if cue is None else cue.at
+
+
+def poll(playout: Playout[Any], now: float) -> Any:
+    """Take the next output that is due, or None."""
+    cue = playout.next_cue()
+    return None if cue is None or cue.at > now else cue.take()
+
+
 def driver_due(playout: Playout[Any], now: float, *, can_send: bool = True) -> float | None:
     """When a driver has something to do, if nothing else happens before."""
-    times = [playout.next_due(), playout.outgoing.sending_due(now) if can_send else None]
+    times = [next_due(playout), playout.outgoing.sending_due(now) if can_send else None]
     return min((time for time in times if time is not None), default=None)
 
 
@@ -113,9 +125,9 @@ class VirtualPlayout:
     def all_until(self, time: float) -> list[tuple[float, str]]:
         before = len(self.cues)
         while True:
-            due = self.playout.next_due()
+            due = next_due(self.playout)
             self.now = min(time, max(self.now, math.inf if due is None else due))
-            while (cue := self.playout.poll(self.now)) is not None:
+            while (cue := poll(self.playout, self.now)) is not None:
                 self.cues.append((round(self.now, 4), self._name(cue)))
             self.heard += self.playout.take_heard(self.now)
             if due is None or due > time:

@@ -55,8 +55,10 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = STARTS_AT
+        self.turns = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        self.turns += 1
         self.now += TURN_SECS
         ready = super().select(0)
         if ready:
@@ -79,6 +81,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    @property
+    def turns(self) -> int:
+        """How often it went round."""
+        return self._jumping.turns
 
     def stand_still(self, secs: float) -> None:
         """The machine is busy with other things: time goes on, and nothing happens."""
