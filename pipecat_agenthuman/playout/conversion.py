@@ -49,7 +49,8 @@ class SpeechConverter:
         self._num_channels = 1
         self._stream: soxr.ResampleStream | None = None
         self._odd_bytes = b""
-        self._expected = Fraction(0)
+        self._taken = 0  # samples of this format
+        self._due_before = Fraction(0)  # samples of the target rate, for all formats before
         self._produced = 0
 
     def convert(self, audio: bytes, sample_rate: int, num_channels: int) -> bytes:
@@ -79,12 +80,16 @@ class SpeechConverter:
                 self._stream = soxr.ResampleStream(
                     sample_rate, self._target_rate, 1, dtype="float32", quality=_QUALITY
                 )
-        mono = self._downmix(audio)
-        self._expected += Fraction(len(mono) * self._target_rate, sample_rate)
-        if self._stream is not None and len(mono):
-            mono = self._stream.resample_chunk(mono)
-        self._produced += len(mono)
-        return output + _to_bytes(mono)
+        audio = self._whole_samples(audio)
+        if not audio:
+            return output
+        self._taken += len(audio) // (BYTES_PER_SAMPLE * num_channels)
+        if self._stream is not None:
+            audio = _to_bytes(self._stream.resample_chunk(_mono(audio, num_channels)))
+        elif num_channels > 1:
+            audio = _to_bytes(_mono(audio, num_channels))
+        self._produced += len(audio) // BYTES_PER_SAMPLE
+        return output + audio
 
     def flush(self) -> bytes:
         """End the utterance: hand over what the resampler holds and start clean.
@@ -100,21 +105,25 @@ class SpeechConverter:
         """Abandon the utterance: drop what the resampler holds and start clean."""
         self.__init__(self._target_rate)
 
-    def _downmix(self, audio: bytes) -> _Samples:
-        audio = self._odd_bytes + audio
-        whole = len(audio) - len(audio) % (BYTES_PER_SAMPLE * self._num_channels)
-        self._odd_bytes = audio[whole:]
-        samples = np.frombuffer(audio[:whole], dtype="<i2").astype(np.float32)
-        return samples.reshape(-1, self._num_channels).mean(axis=1, dtype=np.float32)
+    def _whole_samples(self, audio: bytes) -> bytes:
+        """Audio from the beginning of a sample to the end of one."""
+        if self._odd_bytes:
+            audio, self._odd_bytes = self._odd_bytes + audio, b""
+        odd = len(audio) % (BYTES_PER_SAMPLE * self._num_channels)
+        if odd:
+            audio, self._odd_bytes = audio[:-odd], audio[-odd:]
+        return audio
 
     def _finish_stream(self) -> bytes:
         """End the current format, keeping the count exact: rounding must not add up."""
         self._odd_bytes = b""
+        self._due_before += Fraction(self._taken * self._target_rate, self._sample_rate)
+        self._taken = 0
         if self._stream is None:
             return b""
         tail = self._stream.resample_chunk(np.empty(0, dtype=np.float32), last=True)
         self._stream = None
-        wanted = max(round(self._expected) - self._produced, 0)
+        wanted = max(round(self._due_before) - self._produced, 0)
         if len(tail) < wanted:
             tail = np.concatenate([tail, np.zeros(wanted - len(tail), dtype=np.float32)])
         self._produced += wanted
@@ -146,5 +155,17 @@ def _check_format(sample_rate: int, num_channels: int) -> None:
         )
 
 
+def _mono(audio: bytes, num_channels: int) -> _Samples:
+    """Whole samples as floats, channels averaged."""
+    samples = np.frombuffer(audio, dtype="<i2").astype(np.float32)
+    if num_channels == 1:
+        return samples
+    return samples.reshape(-1, num_channels).mean(axis=1, dtype=np.float32)
+
+
 def _to_bytes(samples: _Samples) -> bytes:
-    return np.rint(samples).clip(-_LOUDEST - 1, _LOUDEST).astype("<i2").tobytes()
+    """Rounded to 16 bits, in place."""
+    np.rint(samples, out=samples)
+    np.minimum(samples, _LOUDEST, out=samples)
+    np.maximum(samples, -_LOUDEST - 1, out=samples)
+    return samples.astype("<i2").tobytes()
