@@ -76,7 +76,8 @@ class Connection:
         )
         self._socket: ClientConnection | None = None
         self._outgoing = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._sooner = asyncio.Event()
+        self._watched: float | None = None
         self._leaving = asyncio.Event()
         self._measuring: asyncio.Task[None] | None = None
 
@@ -144,7 +145,8 @@ class Connection:
             ValueError: If the audio is empty, not whole samples, or too long for a message.
         """
         self._conversation.speak(audio, time.monotonic())
-        self._wake()
+        self._outgoing.set()
+        self._look_at_deadline()
 
     def interrupt(self) -> bool:
         """Tell the server to stop, ahead of all speech that has not left yet.
@@ -153,7 +155,8 @@ class Connection:
             Whether it was sent; False while nothing is established, so nothing plays.
         """
         told = self._conversation.interrupt(time.monotonic())
-        self._wake()
+        self._outgoing.set()
+        self._look_at_deadline()
         return told
 
     def leave(self) -> None:
@@ -188,7 +191,7 @@ class Connection:
                 told = self._conversation.receive(
                     data, time.monotonic(), round_trip_secs=socket.latency
                 )
-                self._changed.set()
+                self._look_at_deadline()
                 for event in told:
                     if isinstance(event, Loss):
                         return event
@@ -205,7 +208,7 @@ class Connection:
             while True:
                 self._outgoing.clear()
                 while (message := self._conversation.to_send(time.monotonic())) is not None:
-                    self._changed.set()
+                    self._look_at_deadline()
                     await socket.send(message)
                 await self._outgoing.wait()
         except ConnectionClosed as closed:
@@ -214,13 +217,13 @@ class Connection:
     async def _watch(self) -> Loss:
         """Find the server silent when an answer is overdue."""
         while True:
-            self._changed.clear()
-            deadline = self._conversation.deadline
+            self._sooner.clear()
+            self._watched = deadline = self._conversation.deadline
             left = None if deadline is None else deadline - time.monotonic() + _BUSY_GRACE_SECS
             if left is None or left > 0:
                 try:
                     async with asyncio.timeout(left):
-                        await self._changed.wait()
+                        await self._sooner.wait()
                 except TimeoutError:
                     await asyncio.sleep(0)
                 continue
@@ -239,9 +242,14 @@ class Connection:
         except ConnectionClosed:
             return  # The reader reports it.
 
-    def _wake(self) -> None:
-        self._outgoing.set()
-        self._changed.set()
+    def _look_at_deadline(self) -> None:
+        """Have the watch look again if an answer must come earlier than it sleeps.
+
+        A later deadline has time until the earlier one: each answer that comes makes it later.
+        """
+        deadline = self._conversation.deadline
+        if deadline is not None and (self._watched is None or deadline < self._watched):
+            self._sooner.set()
 
     def _closed(self, closed: ConnectionClosed) -> Loss:
         if closed.rcvd is not None:

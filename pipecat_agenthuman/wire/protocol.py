@@ -104,11 +104,9 @@ def encode(message: ClientMessage) -> str:
             }
         case AgentSpeak():
             _check_speech(message)
-            body = {
-                "type": "agent.speak",
-                "audio": base64.b64encode(message.audio).decode("ascii"),
-                "sample_rate": message.sample_rate,
-            }
+            # Base64 has nothing to escape, and looking for it costs more than all the rest.
+            audio = base64.b64encode(message.audio).decode("ascii")
+            return f'{{"type":"agent.speak","audio":"{audio}","sample_rate":{message.sample_rate}}}'
         case AgentInterrupt():
             body = {"type": "agent.interrupt"}
     return json.dumps(body, separators=(",", ":"))
