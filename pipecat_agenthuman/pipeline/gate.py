@@ -71,6 +71,7 @@ class Gate:
             case TTSAudioRawFrame():
                 try:
                     self._output.intake.say(frame, interruptible=interruptible)
+                    await self._output.rounds.give_way(self._output.now())
                 except ValueError as error:
                     told = f"{error} This piece of speech is not heard."
                     await self._announcer.report(

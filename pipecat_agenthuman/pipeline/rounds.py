@@ -9,6 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+_BURST_SECS: Final = 0.0005
+"""How long speech that came in a burst may be taken while some of it could leave."""
+
 _LONGEST_WAIT_SECS: Final = 0.04
 """How often whoever waits for a state asks for it: time alone changes something, too."""
 
@@ -40,6 +43,7 @@ class Rounds:
         """Know of no news."""
         self._news = asyncio.Event()
         self._rest = _AWAKE
+        self._kept_waiting_since: float | None = None
         self._progress = asyncio.Event()
         self._waiting = 0
 
@@ -48,6 +52,7 @@ class Rounds:
     def begin(self) -> None:
         """The driver looks what is to be done; news from now on makes it look again."""
         self._news.clear()
+        self._kept_waiting_since = None
 
     async def rest(self, rest: Rest, now: float) -> None:
         """The driver has done what there was to do: wait until there is something again.
@@ -81,12 +86,21 @@ class Rounds:
 
     def wrote(self, now: float) -> None:
         """Speech was written: look again if some of it may leave before the driver looks."""
-        if self._news.is_set():
-            return
         rest = self._rest
-        due = now if rest.sending_due is None else rest.sending_due(now)
-        if due is not None and due < rest.until:
+        if not self._news.is_set():
+            due = now if rest.sending_due is None else rest.sending_due(now)
+            if due is None or due >= rest.until:
+                return
             self.wake()
+        if self._kept_waiting_since is None:
+            self._kept_waiting_since = now
+
+    async def give_way(self, now: float) -> None:
+        """Let speech out that could leave: nothing else runs until a burst of it is taken."""
+        since = self._kept_waiting_since
+        if since is not None and now - since >= _BURST_SECS:
+            await asyncio.sleep(0)  # The driver gives a message to the connection,
+            await asyncio.sleep(0)  # and the connection sends it.
 
     def came_through(self) -> None:
         """Something came out of the transport: look again if that is waited for."""
