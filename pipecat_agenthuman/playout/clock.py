@@ -81,6 +81,11 @@ class PlayoutClock:
         return self._ends_at
 
     @property
+    def runs_dry_at(self) -> float:
+        """When a server would have nothing left to play; minus infinity if that is unknown."""
+        return self._queue_ends_at
+
+    @property
     def silent_from(self) -> float:
         """When the last sound ends: ``ends_at``, but rejected messages do not count."""
         return self._silent_from

@@ -22,6 +22,7 @@ from pipecat_agenthuman.playout.pacing import (
     REFILL_SECS,
     SLACK_SECS,
     Pace,
+    Reserve,
     distinct_size,
     leave_no_crumb,
 )
@@ -44,6 +45,7 @@ class _InFlight:
         end: Position behind it.
         latency_secs: From its confirmation to its sound.
         first_audio_at: If an utterance begins in it, when the first audio of that was written.
+        reserve_secs: How much more it holds than the round trip needs.
         confirmed_at: When it was confirmed, if that came before the answer to one before it.
         rejected: Whether it was refused, likewise.
     """
@@ -51,6 +53,7 @@ class _InFlight:
     end: int
     latency_secs: float
     first_audio_at: float | None
+    reserve_secs: float = 0.0
     confirmed_at: float | None = None
     rejected: bool = False
 
@@ -99,6 +102,7 @@ class Outgoing(Generic[ItemT]):
         self._recent_sizes: deque[int] = deque(maxlen=_REMEMBERED_SIZES)
         self._backlog_since = -math.inf
         self._piece_secs = 0.0
+        self._reserve = Reserve()
         self._run: tuple[int, Kind] | None = None  # of the latest portion
 
     # --- looking -----------------------------------------------------------------------
@@ -148,7 +152,8 @@ class Outgoing(Generic[ItemT]):
         start, self._sent = self._sent, self._sent + samples
         first_audio_at = self._utterances.first_audio_in(start, self._sent)
         latency_secs = span.pace.latency_secs
-        self._in_flight.append(_InFlight(self._sent, latency_secs, first_audio_at))
+        reserve_secs = to_secs(samples) - self.confirm_secs - self._piece_secs
+        self._in_flight.append(_InFlight(self._sent, latency_secs, first_audio_at, reserve_secs))
         return SpeechMessage(self._tape.read(start, self._sent))
 
     def sending_due(self, now: float) -> float | None:
@@ -363,6 +368,10 @@ class Outgoing(Generic[ItemT]):
             if message.rejected:
                 self._skip(message.end, now)
             elif message.confirmed_at is not None:
+                if message.first_audio_at is None:
+                    self._reserve.note(self._clock.runs_dry_at - message.confirmed_at)
+                else:
+                    self._reserve.begin(message.reserve_secs)
                 self._hearing.confirmed(
                     self._tape.read(self._clock.end, message.end),
                     message.confirmed_at,
@@ -393,7 +402,9 @@ class Outgoing(Generic[ItemT]):
         available = span.end - self._sent
         reaches_silence = self._clock.ends_at <= now + span.pace.latency_secs
         if not self._in_flight and reaches_silence:
-            enough = span.pace.first_message_secs(self.confirm_secs, self._piece_secs)
+            enough = span.pace.first_message_secs(
+                self.confirm_secs, self._piece_secs, self._reserve.secs
+            )
             if span.flushes or to_secs(available) >= enough:
                 return now
             # Until it would be full, had the audio behind the first piece come in real time.

@@ -23,7 +23,15 @@ REFILL_SECS: Final = 0.5
 has more than that in reserve, and for room while the lead is at its limit."""
 
 SLACK_SECS: Final = 0.02
-"""How much later than expected a confirmation and a piece of audio may come together."""
+"""How much later than expected a confirmation and a piece of audio may come together, as long as
+nothing is known of that."""
+
+LEAST_RESERVE_SECS: Final = 0.012
+"""How long before the server runs dry a message is planned to come, at the latest: pieces come in
+blocks of a resampler, and those at two moments in turn."""
+
+LONGEST_JITTER_SECS: Final = 0.1
+"""Who comes later than that stalls. To be ready for it would cost each answer as much."""
 
 MIN_MESSAGE_SECS: Final = 0.01
 """Less is a message of its own only if an utterance ends with it: it costs a round trip, and
@@ -57,7 +65,7 @@ class Pace:
     listener_delay_secs: float = 0.0
     max_lead_secs: float | None = 3.0
     min_first_message_secs: float = 0.04
-    max_first_message_secs: float = 0.4
+    max_first_message_secs: float = 0.5
     max_message_secs: float = 1.0
 
     def __post_init__(self) -> None:
@@ -100,17 +108,20 @@ class Pace:
             return self
         return replace(self, avatar_latency_secs=latency_secs)
 
-    def first_message_secs(self, confirm_secs: float, piece_secs: float) -> float:
+    def first_message_secs(
+        self, confirm_secs: float, piece_secs: float, reserve_secs: float = SLACK_SECS
+    ) -> float:
         """Audio for a message that meets an empty queue.
 
         While it plays, the next one must be confirmed: it has to last as long as a
-        confirmation takes, one piece of the TTS service's delivery more, and a little slack.
+        confirmation takes, one piece of the TTS service's delivery more, and a reserve.
 
         Args:
             confirm_secs: Estimated time from sending to confirmation.
             piece_secs: Duration of the pieces in which audio arrives.
+            reserve_secs: How much later than that a message may come.
         """
-        wanted = max(confirm_secs + piece_secs + SLACK_SECS, self.min_first_message_secs)
+        wanted = max(confirm_secs + piece_secs + reserve_secs, self.min_first_message_secs)
         return min(wanted, self.max_first_message_secs)
 
     def lead_limit_secs(self, confirm_secs: float) -> float:
@@ -119,6 +130,43 @@ class Pace:
             return math.inf
         needed = self.latency_secs + confirm_secs + 1.5 * REFILL_SECS
         return max(self.max_lead_secs, needed)
+
+
+class Reserve:
+    """What the first message of an utterance holds beyond what the round trip needs.
+
+    It follows what was needed in the utterances before, whatever was late there: the TTS
+    service, the network or an event loop. It grows at once, and shrinks slowly.
+
+    Attributes:
+        secs: The reserve for the next utterance.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.secs = SLACK_SECS
+        self._had_secs = 0.0
+        self._least_early_secs = math.inf
+
+    def begin(self, had_secs: float) -> None:
+        """Another utterance begins.
+
+        Args:
+            had_secs: What its first message really holds beyond what the round trip needs.
+        """
+        if self._least_early_secs < math.inf:
+            needed = max(self._had_secs - self._least_early_secs, 0.0) + LEAST_RESERVE_SECS
+            self.secs = min(max(needed, (self.secs + needed) / 2), LONGEST_JITTER_SECS)
+        self._had_secs, self._least_early_secs = had_secs, math.inf
+
+    def note(self, early_secs: float) -> None:
+        """Take note of a message amid the utterance.
+
+        Args:
+            early_secs: How long it came before the server ran dry; negative if behind that.
+        """
+        if early_secs >= -LONGEST_JITTER_SECS:
+            self._least_early_secs = min(self._least_early_secs, early_secs)
 
 
 def leave_no_crumb(samples: int, available: int) -> int:

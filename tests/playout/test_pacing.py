@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
+import random
+from collections.abc import Callable
 
 import pytest
 
-from pipecat_agenthuman.playout.pacing import MIN_MESSAGE_SECS, Pace, distinct_size
+from pipecat_agenthuman.playout.pacing import (
+    LEAST_RESERVE_SECS,
+    LONGEST_JITTER_SECS,
+    MIN_MESSAGE_SECS,
+    SLACK_SECS,
+    Pace,
+    Reserve,
+    distinct_size,
+)
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE as RATE
 from tests.support.virtual_playout import VirtualPlayout, driver_due, pcm
 
@@ -30,7 +40,7 @@ def test_a_first_message_holds_what_a_confirmation_takes_and_one_frame_more():
     assert 0.2 + 0.02 <= len(stage.sent[0]) / 2 / RATE <= 0.2 + 0.02 + 0.04
 
 
-@pytest.mark.parametrize(("confirm_secs", "least", "most"), [(0.0, 0.04, 0.06), (2.0, 0.4, 0.4)])
+@pytest.mark.parametrize(("confirm_secs", "least", "most"), [(0.0, 0.04, 0.06), (2.0, 0.5, 0.5)])
 def test_a_first_message_has_limits(confirm_secs, least, most):
     stage = VirtualPlayout(Pace(), confirm_secs=confirm_secs)
     stage.playout.open_utterance()
@@ -50,6 +60,65 @@ def test_a_first_message_waits_no_longer_than_it_would_take_to_fill_it():
     assert due <= 0.4
     stage.now = due
     assert stage.send() == 320
+
+
+def test_the_reserve_of_a_first_message_follows_what_was_late():
+    reserve = Reserve()
+    assert reserve.secs == SLACK_SECS
+    reserve.begin(0.02)
+    for early_secs in (0.05, -0.03, 0.01):
+        reserve.note(early_secs)
+    reserve.begin(0.062)
+    assert reserve.secs == pytest.approx(0.02 + 0.03 + LEAST_RESERVE_SECS)
+    reserve.note(0.04)
+    reserve.begin(0.05)
+    assert reserve.secs == pytest.approx((0.062 + 0.022 + LEAST_RESERVE_SECS) / 2), "not at once"
+
+
+def test_a_reserve_has_bounds_and_is_not_made_for_a_stall():
+    reserve = Reserve()
+    for _ in range(20):
+        reserve.begin(0.02)
+        reserve.note(3.0)
+    assert reserve.secs == pytest.approx(LEAST_RESERVE_SECS, rel=0.01)
+    reserve.note(-0.5)
+    reserve.begin(0.02)
+    assert reserve.secs < SLACK_SECS
+    reserve.note(-0.09)
+    reserve.begin(0.5)
+    reserve.note(-0.09)
+    reserve.begin(0.02)
+    assert reserve.secs == LONGEST_JITTER_SECS
+
+
+@pytest.mark.parametrize("confirm_secs", [0.05, 0.4])
+def test_a_tts_service_that_is_not_punctual_tears_gaps_in_the_first_utterances_only(confirm_secs):
+    chance = random.Random(7)
+    stage = VirtualPlayout(Pace(), confirm_secs=confirm_secs)
+    for _ in range(6):
+        speak_at(
+            1.0,
+            2.0,
+            confirm_secs=confirm_secs,
+            late_secs=lambda: chance.uniform(0, 0.04),
+            stage=stage,
+        )
+    moments = [at for at, cue in stage.cues if cue in ("started", "stopped")]
+    spans = [last - first for first, last in zip(moments[::2], moments[1::2], strict=True)]
+    assert spans[2:] == [pytest.approx(2.0, abs=0.001)] * 4
+
+
+def test_a_first_message_of_a_punctual_tts_service_holds_little_more_than_the_round_trip():
+    stage = VirtualPlayout(Pace(), confirm_secs=0.15)
+    for _ in range(6):
+        speak_at(1.0, 2.0, confirm_secs=0.15, stage=stage)
+    stage.playout.open_utterance()
+    frames = 0
+    while not stage.send():
+        stage.now += 0.02
+        stage.write(0.02)
+        frames += 1
+    assert (frames - 1) * 0.02 <= 0.15 + 0.03, "from the first frame on"
 
 
 def test_the_end_of_an_utterance_flushes_what_there_is():
@@ -149,17 +218,33 @@ def test_audio_that_arrives_while_a_message_is_in_flight_travels_together():
     assert stage.send() == 1600
 
 
-def speak_at(speed: float, secs: float, *, confirm_secs: float) -> VirtualPlayout:
-    """An utterance whose audio comes at a multiple of real time, over a network."""
-    stage = VirtualPlayout(Pace(), confirm_secs=confirm_secs)
+def speak_at(
+    speed: float,
+    secs: float,
+    *,
+    confirm_secs: float,
+    late_secs: Callable[[], float] = lambda: 0.0,
+    stage: VirtualPlayout | None = None,
+) -> VirtualPlayout:
+    """An utterance whose audio comes at a multiple of real time, over a network.
+
+    Args:
+        speed: The multiple.
+        secs: How long it is.
+        confirm_secs: What a confirmation takes.
+        late_secs: How much later than it should a piece comes.
+        stage: Where others were said before it.
+    """
+    stage = stage or VirtualPlayout(Pace(), confirm_secs=confirm_secs)
+    begun = stage.now
     stage.playout.open_utterance()
     pieces = round(secs / 0.02)
-    arrivals = [(number * 0.02 / speed, number) for number in range(pieces)]
+    arrivals = sorted((begun + n * 0.02 / speed + late_secs(), n) for n in range(pieces))
     confirmed_at = math.inf
     while not stage.playout.finished(stage.now) or arrivals:
         sending = None if confirmed_at < math.inf else stage.playout.outgoing.sending_due(stage.now)
         times = [confirmed_at, arrivals[0][0] if arrivals else math.inf, sending or math.inf]
-        stage.until(min(max(min(times), stage.now), 1000.0))
+        stage.until(min(max(min(times), stage.now), stage.now + 5.0))
         if stage.now >= confirmed_at:
             stage.playout.outgoing.confirmed(stage.now)
             confirmed_at = math.inf
@@ -356,7 +441,7 @@ def test_a_distinct_size_is_the_largest_that_is_free(is_rest):
         {"max_lead_secs": math.inf},
         {"max_lead_secs": "3"},
         {"min_first_message_secs": True},
-        {"min_first_message_secs": 0.5},
+        {"min_first_message_secs": 0.6},
         {"max_message_secs": 0.01},
         {"max_message_secs": 121.0},
     ],
