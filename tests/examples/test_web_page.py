@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import numpy as np
@@ -11,12 +12,38 @@ from tests.support.browser import put_into
 from tests.support.conversation import loud
 from tests.support.page_sound import speech
 from tests.support.waiting import until
-from tests.support.web_page import AVATAR, PERSONS_TOKEN, TONES, news, rtvi, web_page
+from tests.support.web_build import ADDRESS
+from tests.support.web_page import (
+    AVATAR,
+    DAILY_ROOM,
+    PERSONS_TOKEN,
+    TONES,
+    news,
+    rtvi,
+    web_page,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BLOCKED = {"type": "permissions", "blockedMedia": ["audio"], "blockedBy": "user", "msg": ""}
 """A microphone that the browser does not give, as Daily's library reports it."""
+
+ASKS_FOR_THE_MICROPHONE = """() => {
+  const devices = navigator.mediaDevices;
+  const get = devices.getUserMedia.bind(devices);
+  globalThis.microphones = { asked: 0, tracks: [] };
+  devices.getUserMedia = async (wanted) => {
+    microphones.asked += 1;
+    await new Promise((allow, refuse) => {
+      microphones.allow = () => allow();
+      microphones.refuse = () => refuse(new DOMException("", "NotAllowedError"));
+    });
+    const stream = await get(wanted);
+    microphones.tracks.push(...stream.getTracks());
+    return stream;
+  };
+}"""
+"""Let the browser give it when it is told to, and note what it gave."""
 
 
 async def test_a_call_survives_a_loss_a_renewal_and_another_avatar_with_one_voice_at_each_moment(
@@ -222,6 +249,40 @@ async def test_a_call_can_be_left_before_it_has_begun(browser):
         await page.shows("lobby-title", "The call has ended")
         await page.call()
         assert len(page.started) == 1
+
+
+async def test_who_has_left_while_the_bot_was_being_started_does_not_join_its_room(browser):
+    async with web_page(browser) as page:
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def start(route):
+            asked.set()
+            await answered.wait()
+            await route.fulfill(json=DAILY_ROOM)
+
+        await page.page.route(f"{ADDRESS}start", start)
+        await page.page.click("#start")
+        await asked.wait()
+        await page.page.click("#leave")
+        async with page.page.expect_response(f"{ADDRESS}start"):
+            answered.set()
+        await page.page.wait_for_timeout(500)
+        assert await page.look("dailyRoom.calls.length") == 0
+        assert await page.text("lobby-title") == "The call has ended"
+
+
+async def test_who_has_left_before_the_browser_gave_the_microphone_is_not_listened_to(browser):
+    async with web_page(browser, transport="livekit") as page:
+        await page.look(ASKS_FOR_THE_MICROPHONE)
+        await page.page.click("#start")
+        await page.until("microphones.asked")
+        await page.page.click("#leave")
+        await page.shows("lobby-title", "The call has ended")
+        await page.look("microphones.allow()")
+        await page.until("microphones.tracks.some((track) => track.readyState === 'ended')")
+        await page.page.wait_for_timeout(500)
+        assert page.started == []
+        assert await page.look("microphones.tracks.map((track) => track.readyState)") == ["ended"]
 
 
 async def test_a_bot_that_cannot_be_reached_is_told_and_can_be_called_again(browser):

@@ -1,6 +1,11 @@
 /** One call, from the first ring to the last word. */
 
-import { type Participant, PipecatClient, RTVIEvent } from "@pipecat-ai/client-js";
+import {
+  type Participant,
+  PipecatClient,
+  RTVIEvent,
+  type TransportConnectionParams,
+} from "@pipecat-ai/client-js";
 import { type AvatarNews, readAvatarNews } from "./avatar";
 import { Captions } from "./captions";
 import { Picture } from "./picture";
@@ -39,13 +44,13 @@ export class Call {
   async start(): Promise<void> {
     this.view.phase("starting");
     try {
-      const room = await openRoom();
-      if (this.isOver) return;
-      await this.listen(room).startBotAndConnect(room.start);
+      await this.connect();
     } catch (error) {
       // A browser that gives no microphone may give no call either.
       if (!this.isOver) this.end(this.deviceTrouble ?? startTrouble(error));
     }
+    // Who left meanwhile may have been given the microphone since.
+    if (this.isOver) await this.client?.disconnect();
   }
 
   /** Put the microphone on or off. */
@@ -65,6 +70,18 @@ export class Call {
   async leave(): Promise<void> {
     this.end();
     await this.client?.disconnect();
+  }
+
+  /** Step by step: the client goes on with all of them, also after it was told to disconnect. */
+  private async connect(): Promise<void> {
+    const room = await openRoom();
+    if (this.isOver) return;
+    const client = this.listen(room);
+    await client.initDevices();
+    if (this.isOver) return;
+    const seat = await client.startBot(room.start);
+    if (this.isOver) return;
+    await client.connect(seat as TransportConnectionParams);
   }
 
   private listen(room: Room): PipecatClient {
