@@ -285,6 +285,20 @@ async def test_who_has_left_before_the_browser_gave_the_microphone_is_not_listen
         assert await page.look("microphones.tracks.map((track) => track.readyState)") == ["ended"]
 
 
+async def test_who_has_left_before_the_microphone_was_allowed_after_all_is_not_listened_to(browser):
+    async with web_page(browser, transport="livekit") as page:
+        await page.look(ASKS_FOR_THE_MICROPHONE)
+        await page.page.route(f"{ADDRESS}start", lambda _: None)  # no answer
+        await page.page.click("#start")
+        await page.until("microphones.asked")
+        await page.look("microphones.refuse()")
+        await page.page.click("#retry")
+        await page.until("microphones.asked === 2")
+        await page.page.click("#leave")
+        await page.look("microphones.allow()")
+        await page.until("microphones.tracks.some((track) => track.readyState === 'ended')")
+
+
 async def test_a_bot_that_cannot_be_reached_is_told_and_can_be_called_again(browser):
     async with web_page(browser, status=503) as page:
         await page.page.click("#start")

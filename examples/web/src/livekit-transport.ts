@@ -43,6 +43,7 @@ export class LiveKitTransport extends Transport {
   private microphone: LocalAudioTrack | undefined;
   private wantsMicrophone = true;
   private isAwaitingBot = false;
+  private isOpening = false;
 
   initialize(options: PipecatClientOptions, onMessage: (message: RTVIMessage) => void): void {
     this._options = options;
@@ -161,13 +162,23 @@ export class LiveKitTransport extends Transport {
   }
 
   private async openMicrophone(): Promise<void> {
-    if (this.microphone) return;
+    if (this.microphone || this.isOpening) return;
+    this.isOpening = true;
+    let opened: LocalAudioTrack;
     try {
-      this.microphone = await createLocalAudioTrack();
+      opened = await createLocalAudioTrack();
     } catch (error) {
       this._callbacks.onDeviceError?.(deviceError(error));
       return;
+    } finally {
+      this.isOpening = false;
     }
+    // The browser may have asked for long: who has left by then is not listened to.
+    if (this.state === "disconnecting" || this.state === "disconnected") {
+      opened.stop();
+      return;
+    }
+    this.microphone = opened;
     const deviceId = await this.microphone.getDeviceId();
     this._callbacks.onMicUpdated?.({ deviceId } as MediaDeviceInfo);
     if (this.room.state === "connected") {
