@@ -151,15 +151,42 @@ async def test_all_is_done_by_keys_and_told_to_a_screen_reader(browser):
         assert await page.look("dailyRoom.calls[0].localAudio()")
         await keys.press("m")
         assert not await page.look("dailyRoom.calls[0].localAudio()")
-        named = await page.page.get_by_role("toolbar", name="Call").get_by_role("button").all()
+        named = await page.page.get_by_role("group", name="Call").get_by_role("button").all()
         assert [await button.inner_text() for button in named] == ["Unmute", "Captions", "Leave"]
         await keys.press("Space")
         assert await page.look("dailyRoom.calls[0].localAudio()")
+        await page.look("document.activeElement.blur()")
+        await keys.press("m")  # a letter by mistake
+        assert await page.look("dailyRoom.calls[0].localAudio()")
+        await page.page.focus("#microphone")
         await keys.press("Tab")
         await keys.press("Tab")
         await keys.press("Enter")
         await page.shows("news", "The call has ended.")
         assert await page.look("document.activeElement.textContent") == "Call again"
+
+
+async def test_a_key_that_is_held_does_not_hang_up_again(browser):
+    async with web_page(browser) as page:
+        await page.page.focus("#start")
+        keys = page.page.keyboard
+        for _ in range(3):  # down without up: the key repeats
+            await keys.down("Enter")
+        await page.until("globalThis.dailyRoom?.calls.length")
+        await page.shows("news", "You are in the call.")
+        assert len(page.started) == 1
+
+
+async def test_a_bot_that_cannot_go_on_is_told_of_without_its_words(browser):
+    async with web_page(browser) as page:
+        await page.call()
+        await page.rtvi("error", {"error": "secret cause", "fatal": True})
+        await page.shows(
+            "lobby-title", "Something went wrong at the other end, and the call has ended."
+        )
+        await page.shows("start", "Try again")
+        assert "secret cause" not in await page.page.inner_text("body")
+        page.wrongs.clear()  # the client writes the error to the console
 
 
 async def test_a_second_call_is_a_call_like_the_first(browser):

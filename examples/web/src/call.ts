@@ -10,7 +10,7 @@ import { type AvatarNews, readAvatarNews } from "./avatar";
 import { Captions } from "./captions";
 import { Picture } from "./picture";
 import { type Room, openRoom } from "./rooms";
-import { type Trouble, deviceTrouble, startTrouble } from "./troubles";
+import { BOT_TROUBLE, type Trouble, deviceTrouble, startTrouble } from "./troubles";
 import { playVoices } from "./voices";
 
 /** How long a room may be empty before that means that the bot has hung up. */
@@ -104,6 +104,9 @@ export class Call {
     client.on(RTVIEvent.Connected, () => {
       this.view.phase("talking");
       this.showMicrophone();
+      client.on(RTVIEvent.Error, ({ data }) => {
+        if ((data as { fatal?: boolean }).fatal) this.end(BOT_TROUBLE); // The client hangs up now.
+      });
     });
     client.on(RTVIEvent.Disconnected, () => this.end());
     client.on(RTVIEvent.ParticipantConnected, (who) => this.came(who));

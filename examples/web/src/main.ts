@@ -122,8 +122,15 @@ subtitles.addEventListener("click", () => {
   showCaptions();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || controls.hidden) return;
-  if (event.key === "m") microphone.click();
-  if (event.key === "c") subtitles.click();
+  // A key that is held down must not start a call, and hang up with the button that follows.
+  if (event.repeat && event.key === "Enter") event.preventDefault();
+});
+// Letters count only while the controls have the focus: people who speak to their browser, or
+// hit a key by mistake, are not muted by it.
+controls.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+  const key = event.key.toLowerCase();
+  if (key === "m") microphone.click();
+  if (key === "c") subtitles.click();
 });
 addEventListener("pagehide", () => void call?.leave());

@@ -41,6 +41,12 @@ export function deviceTrouble(error: Pick<DeviceError, "devices" | "type">): Tro
   }
 }
 
+/** A bot that said that it cannot go on; why is in its own log. */
+export const BOT_TROUBLE: Trouble = {
+  what: "Something went wrong at the other end, and the call has ended.",
+  remedy: "Try again in a moment.",
+};
+
 /** A call that did not come about; the reason is for the console, not for the person. */
 export function startTrouble(error: unknown): Trouble {
   console.error(error);
