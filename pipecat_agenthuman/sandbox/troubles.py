@@ -177,7 +177,7 @@ _CONFIRMATIONS: Final = (
         Group.CONFIRMATIONS,
         "A missing confirmation",
         "The next speech is heard, but never confirmed. The bot takes the connection for lost "
-        "after a while and goes on without saying anything twice.",
+        "after a while, and says again what it cannot know to have been heard: that message.",
         (Fault(on="agent.speak", kind="missing"),),
     ),
     Trouble(
