@@ -107,6 +107,7 @@ async def is_said_by_the_avatar(worker: PipelineWorker, bot: Bot, sandbox: Sandb
 async def is_said_by_the_transport(worker: PipelineWorker, bot: Bot, sandbox: Sandbox) -> None:
     """Say something; the bot is heard, and the avatar is not."""
     said_secs = sandbox.heard().duration_secs
+    await until(lambda: bot.room.seats and bot.seat.can_be_heard)
     await say(worker, bot)
     await until(lambda: bot.heard_in_the_room() == {OWN})
     assert sandbox.heard().duration_secs < said_secs + 0.1  # the end of what it said before

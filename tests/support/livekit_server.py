@@ -189,6 +189,11 @@ class Seat:
             if self.subscriptions.get(sid, True)
         }
 
+    @property
+    def can_be_heard(self) -> bool:
+        """Whether the way on which it publishes is up; what it sends before is heard by nobody."""
+        return self._up.connectionState == "connected"
+
     def send_data(self, packet: models.DataPacket) -> None:
         """Send data over the reliable channel, once that is open."""
         self._waiting_data.append(packet.SerializeToString())
