@@ -10,7 +10,8 @@ from loguru import logger
 from pipecat_agenthuman.pipeline.frame_traits import Reading, Role
 
 REMEMBERED_CONTEXTS: Final = 64
-"""TTS contexts of which it is known where they began, or that they were interrupted."""
+"""TTS contexts of which it is known where they began, that they go on, or that they were
+interrupted."""
 
 
 class Admission:
@@ -23,19 +24,29 @@ class Admission:
             owner: Who asks, for the log.
         """
         self._owner = owner
+        self._going_on: deque[str] = deque(maxlen=REMEMBERED_CONTEXTS)
         self._interrupted: deque[str] = deque(maxlen=REMEMBERED_CONTEXTS)
         self._awaits_start = False
         self._told_of: str | None = None  # the context of which the log told last
 
+    def interrupt(self) -> None:
+        """An interruption came: what comes late of what was announced and has no end is not said.
+
+        That can be more than the utterance that is open: contexts may be said in turns.
+        """
+        for context_id in self._going_on:
+            self._refuse(context_id)
+        self._going_on.clear()
+
     def interrupted(self, context_id: str | None, *, announced: bool) -> None:
-        """An utterance was interrupted: what comes late of it is not said.
+        """The utterance that is open was interrupted: what comes late of it is not said.
 
         Args:
             context_id: The TTS service's name for it.
             announced: Whether a start opened it.
         """
         if context_id is not None:
-            self._interrupted.append(context_id)
+            self._refuse(context_id)
         # Without a name only the next start tells late frames from new ones.
         self._awaits_start = announced and context_id is None
 
@@ -48,7 +59,11 @@ class Admission:
             self._awaits_start = False
             if context_id in self._interrupted:
                 self._interrupted.remove(context_id)
+            if context_id is not None and context_id not in self._going_on:
+                self._going_on.append(context_id)
             return True
+        if reading.role is Role.STOP and context_id in self._going_on:
+            self._going_on.remove(context_id)
         if context_id is None or context_id not in self._interrupted:
             return not (self._awaits_start and reading.role in (Role.SPEECH, Role.STOP))
         if context_id != self._told_of:
@@ -58,3 +73,7 @@ class Admission:
                 "dropped until it starts anew."
             )
         return False
+
+    def _refuse(self, context_id: str) -> None:
+        if context_id not in self._interrupted:
+            self._interrupted.append(context_id)

@@ -278,6 +278,7 @@ class Intake:
     def interrupt(self) -> None:
         """An interruption drops what it may: also the utterance that is open."""
         utterance = self._utterance
+        self.admission.interrupt()
         if utterance is not None and utterance.interruptible:
             self._converter.reset()
             self._utterance = None

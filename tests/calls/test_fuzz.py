@@ -44,6 +44,24 @@ SHOWN = 3
 
 
 FOUND = {
+    "what comes late of the other context that was interrupted is not said": Script(
+        951077,
+        Setup(),
+        (
+            Say(
+                0.1,
+                ((0, 3), (1, 8), (2, 7), (3, 3), (4, 6), (5, 4), (6, 5), (7, 11)),
+                16_000,
+                delivery="stalled",
+                texts="none",
+                context="a",
+                other="b",
+                turn=False,
+            ),
+            Interrupt(1.1, up=True),
+            End(2.61),
+        ),
+    ),
     "the text of what nobody said is not told of, also if another began meanwhile": Script(
         910111,
         Setup(drop=True),

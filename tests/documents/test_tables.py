@@ -315,6 +315,7 @@ def test_what_is_remembered_is_as_much_as_the_page_says() -> None:
         cues._REMEMBERED_STRUCK,
         admission.REMEMBERED_CONTEXTS,
         admission.REMEMBERED_CONTEXTS,
+        admission.REMEMBERED_CONTEXTS,
         rest._REMEMBERED_SECRETS,
     ]
 

@@ -1,0 +1,67 @@
+"""Which frames still count after an interruption."""
+
+import pytest
+from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame
+
+from pipecat_agenthuman.pipeline.admission import Admission
+from pipecat_agenthuman.pipeline.frame_traits import read
+from tests.support.fuzz.parts import kept
+
+
+@pytest.fixture
+def admission() -> Admission:
+    return Admission("the test")
+
+
+def started(context_id: str | None) -> Frame:
+    return TTSStartedFrame(context_id=context_id)
+
+
+def speech(context_id: str | None) -> Frame:
+    return TTSAudioRawFrame(bytes(320), 16_000, 1, context_id=context_id)
+
+
+def stopped(context_id: str | None) -> Frame:
+    return TTSStoppedFrame(context_id=context_id)
+
+
+def let_in(admission: Admission, *frames: Frame) -> None:
+    for frame in frames:
+        assert admission.admits(read(frame))
+
+
+def test_all_contexts_that_are_said_in_turns_are_interrupted(admission: Admission):
+    let_in(admission, started("a"), speech("a"), started("b"), speech("b"))
+    admission.interrupt()
+    admission.interrupted("b", announced=True)
+    for context_id in "ab":
+        assert not admission.admits(read(speech(context_id)))
+        assert not admission.admits(read(stopped(context_id)))
+
+
+def test_each_of_them_may_start_anew(admission: Admission):
+    let_in(admission, started("a"), started("b"))
+    admission.interrupt()
+    admission.interrupted("b", announced=True)
+    let_in(admission, started("a"), speech("a"), started("b"), speech("b"))
+
+
+def test_a_context_that_has_its_end_is_not_interrupted(admission: Admission):
+    let_in(admission, started("a"), started("b"), stopped("a"))
+    admission.interrupt()
+    let_in(admission, speech("a"))
+    assert not admission.admits(read(speech("b")))
+
+
+def test_no_interruption_stops_what_is_uninterruptible(admission: Admission):
+    let_in(admission, kept(started("a")), started("b"))
+    admission.interrupt()
+    let_in(admission, kept(speech("a")))
+    assert not admission.admits(read(speech("b")))
+
+
+def test_speech_without_a_name_is_let_in_by_the_next_start(admission: Admission):
+    let_in(admission, started(None), speech(None))
+    admission.interrupted(None, announced=True)
+    assert not admission.admits(read(speech(None)))
+    let_in(admission, started(None), speech(None))
