@@ -20,6 +20,7 @@ from tests.support.fuzz.oracle import Finding, examine
 from tests.support.fuzz.script import (
     Break,
     End,
+    Expire,
     Halt,
     Interrupt,
     Leave,
@@ -44,6 +45,86 @@ SHOWN = 3
 
 
 FOUND = {
+    "a session that expires while the network is cut leaves nobody to say so": Script(
+        952066,
+        Setup(latency_secs=0.5),
+        (
+            Break(0.0, kind="cut", nth=2),
+            Say(0.1, ((28, 6), (29, 6), (30, 10), (31, 6)), 16_000, texts="none", turn=False),
+            Say(0.8, ((33, 6),), 16_000, texts="none", turn=False),
+            Expire(1.01),
+            End(1.28),
+        ),
+    ),
+    "the last of what must be said is said anew if an interrupt was on its way to it": Script(
+        950047,
+        Setup(latency_secs=0.5, round_trip_secs=0.02),
+        (
+            Say(
+                0.1,
+                ((12, 4), (13, 8), (14, 8), (15, 9)),
+                16_000,
+                texts="sentence",
+                turn=False,
+                kept=True,
+            ),
+            Say(1.0, ((35, 11),), 16_000, texts="none", turn=False),
+            Interrupt(1.188, up=True),
+            End(1.4, cancel=True),
+        ),
+    ),
+    "a stop at the first sound of speech is that of the speech before": Script(
+        951057,
+        Setup(drop=True, latency_secs=0.5, round_trip_secs=0.1),
+        (
+            Say(
+                1.09,
+                ((0, 4), (1, 4), (2, 4), (3, 8), (4, 3)),
+                frame_ms=20,
+                delivery="slow",
+                texts="none",
+                turn=False,
+            ),
+            Say(1.3, ((20, 4),), turn=False),
+            Lose(2.35, code=1000),
+            End(4.76),
+        ),
+    ),
+    "what is too short to be read begins and ends also where the transport says it": Script(
+        953081,
+        Setup(session_secs=4.0),
+        (
+            Say(
+                67.71,
+                ((6, 10),),
+                16_000,
+                frame_ms=200,
+                delivery="slow",
+                texts="none",
+                turn=False,
+                cut_ms=3,
+            ),
+            End(72.74),
+        ),
+    ),
+    "speech that has neither a start nor a name may go on behind an interruption": Script(
+        960010,
+        Setup(),
+        (
+            Say(
+                0.63,
+                ((0, 7), (1, 8), (2, 6)),
+                16_000,
+                frame_ms=100,
+                delivery="real time",
+                texts="none",
+                started=False,
+                turn=False,
+            ),
+            Interrupt(1.03, up=True),
+            End(2.49),
+        ),
+    ),
     "what comes late of the other context that was interrupted is not said": Script(
         951077,
         Setup(),

@@ -149,9 +149,7 @@ def _waits_for_slow_frame(known: Circumstances, one: Heard) -> bool:
 
 def _begins_unread(known: Circumstances, at: float) -> bool:
     """Whether it begins with so little sound that nobody can read it."""
-    if not any(say.is_tiny for say in known.says):
-        return False
-    return any(abs(begun - at) < BOT_SECS for begun, _ in known.call.avatar_pcm)
+    return any(say.is_tiny for say in known.says) and known.sounds_about(at, BOT_SECS)
 
 
 def _spans(seen: list[Seen]) -> list[tuple[float, float]]:
@@ -210,7 +208,8 @@ def _stop_before_text(known: Circumstances, spans: list[tuple[float, float]]) ->
                     continue  # It is no end: what comes next is not known yet.
                 if any(abs(at - until) <= PASS_SECS for _, until in known.held_up):
                     continue  # It is that of the speech before, which waited for a slow frame.
-                within = heard[0].at < at and text.at < at - PASS_SECS
+                # A stop at its very beginning is that of the speech before.
+                within = heard[0].at + READING_SECS < at and text.at < at - PASS_SECS
                 until = heard[-1].until - READING_SECS
                 if within and at > until and position < order[text.frame.id]:
                     word = text.frame.text.split()[0]

@@ -94,7 +94,21 @@ class Circumstances(Evidence):
     @cached_property
     def left_unseen(self) -> bool:
         """Whether the avatar left, and nobody told: then it seems to speak."""
-        return not self.setup.announced and any(isinstance(s, Leave) for s in self.steps)
+        left = self.ended_unseen or any(isinstance(step, Leave) for step in self.steps)
+        return left and not self.setup.announced
+
+    @cached_property
+    def ended_unseen(self) -> bool:
+        """Whether the server ended a session, and could not say so on a dead connection."""
+        dead: set[str | None] = set()
+        for entry in self.call.sandbox_log:
+            session_id = entry.get("session_id")
+            if entry["what"] == "fault" and entry["kind"] in ("silent", "cut"):
+                dead.add(session_id)
+            has_expired = entry["what"] == "session.ended" and entry["reason"] == "expired"
+            if has_expired and session_id in dead:
+                return True
+        return False
 
     @cached_property
     def slack_secs(self) -> float:
@@ -184,13 +198,17 @@ class Circumstances(Evidence):
     def is_doubtful(self, step: Step) -> bool:
         """Whether nothing tells whether an interruption was meant for it, too.
 
-        It met it on its way; or nothing tells it from late frames of what was interrupted.
+        It met it on its way; or nothing tells it from late frames of what was interrupted. Of
+        speech with neither a start nor a name it may have met any frame: that is new speech.
         """
         if not isinstance(step, Say) or not self.gate_of.get(step):
             return False
-        first = self.gate_of[step][0].at
+        came_at = [seen.at for seen in self.gate_of[step]]
+        is_nameless = not step.started and step.context is None
+        met_at = came_at if is_nameless else came_at[:1]
         return any(
-            abs(at - first) < PASS_SECS or (at <= first and not step.started)
+            any(abs(at - met) < PASS_SECS for met in met_at)
+            or (at <= came_at[0] and not step.started)
             for at in self.interruptions
         )
 
@@ -264,6 +282,22 @@ class Circumstances(Evidence):
     def on_its_way(self, one: Heard) -> bool:
         """Whether an interruption was on its way to the avatar: then it may have just begun."""
         return any(cut < one.until <= cut + self.tail_secs for cut in self.interruptions)
+
+    def said_anew_at(self, say: Say) -> float:
+        """When the last of speech is over, as far as anybody can know.
+
+        An interrupt stops uninterruptible speech at the avatar, too, if other speech is behind
+        it. What is heard while that is on its way counts as unheard, and is said anew.
+        """
+        last = self.heard_of[say][-1]
+        if not (say.kept and last.by_avatar):
+            return last.until
+        again_secs = 1.5 * self.setup.round_trip_secs + self.setup.latency_secs + self.tail_secs
+        over_at = last.until
+        for cut in self.interruptions:
+            if last.until - self.tail_secs <= cut < over_at:
+                over_at = cut + again_secs + self.delay_secs
+        return over_at
 
     def after_cut(self, one: Heard) -> bool:
         """Whether it is the last bit of what was cut: the rule of tails judges it."""

@@ -143,6 +143,16 @@ class Evidence:
         both += [(pcm, self.setup.out_rate) for pcm in self.call.transport_pcm]
         return merged([(at, at + len(samples) / rate) for (at, samples), rate in both])
 
+    def sounds_about(self, at: float, secs: float) -> bool:
+        """Whether anything but silence sounds so near to a moment, be it too short to be read."""
+        both = [(pcm, 16_000) for pcm in self.call.avatar_pcm]
+        both += [(pcm, self.setup.out_rate) for pcm in self.call.transport_pcm]
+        for (begun, samples), rate in both:
+            first, last = (round((at + off - begun) * rate) for off in (-secs, secs))
+            if last > 0 and samples[max(first, 0) : last].any():
+                return True
+        return False
+
     def subject_of(self, seen: Seen) -> str:
         step = seen.frame.metadata.get("step")
         number = self.script.steps.index(step) if step is not None else -1

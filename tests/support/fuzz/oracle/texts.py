@@ -174,7 +174,7 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
 
 def _over_at(known: Circumstances, say: Say, text: Seen) -> float:
     """When all of it was heard, and its text there: the last of it may come with its end."""
-    over_at = max(known.heard_of[say][-1].until, text.at)
+    over_at = max(known.said_anew_at(say), text.at)
     if say.rate == 16_000:
         return over_at
     answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
