@@ -278,6 +278,17 @@ def test_words_are_read_after_resampling(rate: int, played_at: int):
     assert [one.cell for one in tones.read([(0.0, heard)], played_at)] == wanted
 
 
+@pytest.mark.parametrize("crumb_ms", range(1, 10))
+def test_a_crumb_in_front_of_a_word_is_not_read_as_a_third(crumb_ms: int):
+    misread: list[tones.Cell] = []
+    for number in range(tones.MOST_WORDS - 1):
+        crumb = tones.word(number, 1, 16_000)[: 16 * crumb_ms]
+        sound = tones.np.concatenate([crumb, tones.word(number + 1, 1, 16_000)])
+        there = {tones.Cell(number, 0), tones.Cell(number + 1, 0)}
+        misread += [one.cell for one in tones.read([(0.0, sound)], 16_000) if one.cell not in there]
+    assert misread == []
+
+
 def test_shrinking_keeps_what_fails(monkeypatch: pytest.MonkeyPatch):
     def examine(script: Script) -> list[Finding]:
         loud = any(isinstance(step, Sound) for step in script.steps)

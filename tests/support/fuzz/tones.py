@@ -27,8 +27,9 @@ _AMPLITUDE = 3000.0
 _FAINTEST = 0.35
 """Of the amplitude; what is fainter is an edge or an echo of a resampler."""
 
-_PUREST = 0.75
-"""Of all sound in a window, what a chord must make up to be read."""
+_PUREST = 0.9
+"""Of all sound in a window, what a chord must make up to be read: within a cell it is all of it,
+at whatever rate; what two cells share can look like a third by up to 0.83."""
 
 Samples = npt.NDArray[np.int16]
 
