@@ -26,10 +26,12 @@ from tests.support.fuzz.script import (
     Leave,
     Lose,
     Mark,
+    Message,
     Passer,
     Say,
     Script,
     Setup,
+    Sound,
     Tone,
 )
 from tests.support.fuzz.sweep import CALLS, EVENTS, STEP_MS, sweep
@@ -479,6 +481,33 @@ FOUND = {
             Interrupt(0.1, up=True),
             Say(0.63, ((19, 7), (20, 7)), 16_000, texts="words ahead"),
             End(4.65),
+        ),
+    ),
+    "a stop waits for a slow frame and for what is left of a sound": Script(
+        954122,
+        Setup(),
+        (
+            Say(0.55, ((2, 3), (3, 5), (4, 7)), 16_000, delivery="stalled", texts="none"),
+            Sound(2.33, word=(11, 9), rate=16_000, amid=True),
+            Mark(3.78, secs=0.3, amid=True),
+            End(6.58),
+        ),
+    ),
+    "a stop waits for a tone and for a slow message behind it": Script(
+        950097,
+        Setup(),
+        (
+            Say(
+                0.1,
+                ((0, 11), (1, 11), (2, 11), (3, 11)),
+                16_000,
+                frame_ms=1000,
+                delivery="real time",
+                texts="none",
+            ),
+            Tone(0.3, amid=True),
+            Message(0.35, secs=0.3, amid=True),
+            End(2.5),
         ),
     ),
 }

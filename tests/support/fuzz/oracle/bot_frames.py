@@ -16,7 +16,7 @@ from pipecat.frames.frames import (
 
 from tests.support.fuzz import tones
 from tests.support.fuzz.oracle.circumstances import Circumstances
-from tests.support.fuzz.oracle.evidence import Heard
+from tests.support.fuzz.oracle.evidence import Heard, merged
 from tests.support.fuzz.oracle.finding import Finding
 from tests.support.fuzz.oracle.tolerances import (
     BOT_SECS,
@@ -90,13 +90,14 @@ def bot(known: Circumstances) -> Iterator[Finding]:
 
 
 def _is_busy(known: Circumstances, due: float, stop: float) -> bool:
-    """Whether the transport was busy with a tone or a message until the very stop.
+    """Whether the transport was busy without a pause until the very stop.
 
-    Speech ends when all before it came out.
+    Speech ends when all before it came out: tones, messages, sounds, slow frames.
     """
-    return any(
-        at <= due + known.slack_secs and abs(stop - until) <= PASS_SECS
-        for at, until in known.call.busy
+    is_through = any(abs(stop - until) <= PASS_SECS for _, until in known.occupied)
+    return is_through and any(
+        at <= due + known.slack_secs + READING_SECS and stop <= until + PASS_SECS
+        for at, until in merged(known.occupied)
     )
 
 

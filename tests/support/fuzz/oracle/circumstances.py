@@ -240,11 +240,30 @@ class Circumstances(Evidence):
             for step, until in self.call.sent_of.items()
             if isinstance(step, Message) and step.amid
         ]
+        return found + [span for step, span in self._slow_marks.items() if step.amid]
+
+    @cached_property
+    def occupied(self) -> list[tuple[float, float]]:
+        """When the transport was busy with each thing that is no speech."""
+        sounds = [one for one in self.heard if isinstance(self.step_of_word[one.cell.word], Sound)]
+        pieces = [(one.at, self._piece_end(one)) for one in sounds]
+        return [*self.call.busy, *self._slow_marks.values(), *pieces]
+
+    @cached_property
+    def _slow_marks(self) -> dict[Mark, tuple[float, float]]:
+        found: dict[Mark, tuple[float, float]] = {}
         for step in self.steps:
-            if isinstance(step, Mark) and step.amid and self.gate_of.get(step):
+            if isinstance(step, Mark) and self.gate_of.get(step):
                 until = self.behind_at.get(self.gate_of[step][0].frame.id)
-                found += [] if until is None else [(until - step.secs, until)]
+                if until is not None:
+                    found[step] = (until - step.secs, until)
         return found
+
+    def _piece_end(self, one: Heard) -> float:
+        """When the transport's piece is over in which something sounds last: it is never cut."""
+        piece_secs = self.setup.chunks / 100
+        begun = max(at for at, _ in self.call.transport_pcm if at <= one.at + PASS_SECS)
+        return begun + math.ceil((one.until - begun - PASS_SECS) / piece_secs) * piece_secs
 
     def passed_at(self, at: float) -> float:
         """When the last slow frame or tone before a moment was through: what follows is as late."""
