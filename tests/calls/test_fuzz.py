@@ -510,6 +510,20 @@ FOUND = {
             End(2.5),
         ),
     ),
+    "a frame behind milliseconds of speech is as late as the avatar that says them": Script(
+        951006,
+        Setup(latency_secs=0.5, round_trip_secs=0.25, await_ready=False),
+        (Say(0.1, ((0, 4),), 22_050, cut_ms=7), Mark(0.18), End(0.33)),
+    ),
+    "what a resampler held comes when a sound does, and is not over before that": Script(
+        954089,
+        Setup(),
+        (
+            Say(0.1, ((0, 9), (1, 10)), 22_050, texts="none", stopped=False),
+            Sound(2.5, word=(11, 5), rate=22_050),
+            End(8.0),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

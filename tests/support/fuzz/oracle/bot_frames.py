@@ -73,9 +73,9 @@ def bot(known: Circumstances) -> Iterator[Finding]:
         answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
         due = max([last.until, *(at + answer_secs for at in stopped)])
         if not stopped and say.rate != 16_000:
-            # What a resampler holds of it comes when it is told to be over, and sounds, too.
-            told = (at for at in known.told_over_at(say) if at - last.until < NO_STOP_SECS)
-            due = max([due, *(at + answer_secs for at in told)])
+            # What a resampler holds of it comes with what follows it, and sounds, too.
+            given = (at for at in known.rest_given_at(say) if at - last.until < NO_STOP_SECS)
+            due = max([due, *(at + answer_secs for at in given)])
         if stopped and stopped[0] - last.until > NO_STOP_SECS:
             due = last.until + NO_STOP_SECS
         # What is too short to be read sounds, too, and may have no end.

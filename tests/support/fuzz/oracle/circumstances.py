@@ -36,6 +36,7 @@ from tests.support.fuzz.script import (
     Say,
     Sound,
     Step,
+    Tone,
     Update,
 )
 
@@ -283,6 +284,16 @@ class Circumstances(Evidence):
             if isinstance(s.frame, TTSStartedFrame) and s.at > self.gate_of[say][0].at
         ]
         return [at for at in [min([*starts, self.end_at])] if at < math.inf]
+
+    def rest_given_at(self, say: Say) -> list[float]:
+        """When a resampler gave what it held of it: when it was over, or to a sound behind it."""
+        last_at = self.audio_at(say)[-1]
+        sounds = [
+            self.gate_of[step][0].at
+            for step in self.steps
+            if isinstance(step, Sound | Tone) and self.gate_of.get(step)
+        ]
+        return [*self.told_over_at(say), *sorted(at for at in sounds if at >= last_at)[:1]]
 
     def core(self, say: Say, heard: list[Heard]) -> list[Heard]:
         """What was heard of it, without the tail that waits for an end that is missing."""

@@ -153,6 +153,20 @@ class Evidence:
                 return True
         return False
 
+    @cached_property
+    def unread(self) -> list[tuple[float, float]]:
+        """From when to when something sounds that is too short to be read."""
+        read_at = [one.at for one in self.heard]
+        both = [(pcm, 16_000) for pcm in self.call.avatar_pcm]
+        if not self.setup.mixer:
+            both += [(pcm, self.setup.out_rate) for pcm in self.call.transport_pcm]
+        spans = [(at, at + len(samples) / rate) for (at, samples), rate in both]
+        return [
+            (begun, until)
+            for begun, until in spans
+            if not any(begun - READING_SECS <= at < until for at in read_at)
+        ]
+
     def subject_of(self, seen: Seen) -> str:
         step = seen.frame.metadata.get("step")
         number = self.script.steps.index(step) if step is not None else -1

@@ -126,6 +126,9 @@ def _when(known: Circumstances) -> Iterator[Finding]:
         if early and not (known.losses or known.is_disturbed or known.call.plain):
             yield Finding("frame early", subject, f"{last - at:.3f} s before the sound's end")
         waits = max([seen.at, last_at_all, latest, _busy_before(known, at)])
+        if any(isinstance(one, Say) and one.is_tiny for one in previous):
+            unread = (until for _, until in known.unread if seen.at <= until <= at + PASS_SECS)
+            waits = max([waits, *unread])
         if any(isinstance(one, Say) and _comes_with_its_end(one) for one in previous):
             # The last of it is too little to be read, and may come with what follows.
             waits += known.setup.latency_secs + known.setup.round_trip_secs
