@@ -524,6 +524,16 @@ FOUND = {
             End(8.0),
         ),
     ),
+    "an interruption passes the transport at the moment at which the avatar goes": Script(
+        970010,
+        Setup(announced=True),
+        (
+            Say(0.1, ((0, 11), (1, 11), (2, 11), (3, 11)), 16_000, texts="none"),
+            Leave(0.6),
+            Interrupt(0.6, up=True),
+            End(2.0),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

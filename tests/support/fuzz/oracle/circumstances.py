@@ -28,6 +28,7 @@ from tests.support.fuzz.oracle.tolerances import (
 from tests.support.fuzz.script import (
     Break,
     Expire,
+    Interrupt,
     Leave,
     Lose,
     Mark,
@@ -195,6 +196,20 @@ class Circumstances(Evidence):
     def tail_secs(self) -> float:
         """What is still heard of the avatar after an interruption."""
         return TAIL_SECS + READING_SECS + self.slack_secs + self.delay_secs + tones.CELL_SECS
+
+    def met_the_transport(self, cut: float) -> bool:
+        """Whether an interruption met speech on its way to the transport that was to go on.
+
+        It came from behind the transport, which has it before the service: what is given to the
+        transport between, because the avatar goes at that very moment, is not cut any more.
+        """
+        return any(
+            isinstance(step, Interrupt) and step.up and abs(self.call.fed[step] - cut) <= PASS_SECS
+            for step in self.steps
+        ) and any(
+            isinstance(step, Lose | Expire | Leave) and abs(self.call.fed[step] - cut) <= PASS_SECS
+            for step in self.steps
+        )
 
     def is_doubtful(self, step: Step) -> bool:
         """Whether nothing tells whether an interruption was meant for it, too.

@@ -12,6 +12,7 @@ from tests.support.fuzz.oracle.evidence import Heard, merged
 from tests.support.fuzz.oracle.finding import Finding
 from tests.support.fuzz.oracle.tolerances import (
     HELD_SECS,
+    LEAD_SECS,
     OVERLAP_SECS,
     READING_SECS,
     TAIL_SECS,
@@ -109,6 +110,8 @@ def cuts(known: Circumstances) -> Iterator[Finding]:
                 continue
             if known.is_crumb(one):
                 continue
+            if known.met_the_transport(cut) and not one.by_avatar:
+                tail += LEAD_SECS
             if one.until > cut + tail + tones.CELL_SECS:
                 by = "avatar" if one.by_avatar else "transport"
                 yield Finding(

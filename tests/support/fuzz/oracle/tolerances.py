@@ -9,6 +9,9 @@ HIDDEN_SECS = 0.005
 TAIL_SECS = 0.06
 """From an interruption to silence, beside the network: a chunk of the transport is 40 ms."""
 
+LEAD_SECS = 0.2
+"""What the transport is given at once of speech that it is to say."""
+
 OVERLAP_SECS = 0.045
 """Two voices at a time for less than this is the end of a chunk."""
 
