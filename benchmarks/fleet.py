@@ -63,6 +63,7 @@ SCENES = (
     Scene("all connections are lost at once, the service is well"),
     Scene("the service is down for 10 s", down_secs=10.0),
     Scene("the service is down for 40 s", down_secs=40.0),
+    Scene("the service is down for 10 minutes", down_secs=600.0),
     Scene("all lost at once, 6 000 creates a minute", creates_a_minute=6_000),
     Scene("all lost at once, 60 000 creates a minute", creates_a_minute=60_000),
     Scene("an hour later: all sessions expire in the same half minute", lost_within_secs=30.0),

@@ -92,7 +92,7 @@ async def test_every_duration_is_a_possible_one(
     [
         (_service, "max_unconfirmed"),
         (_made(RetryPolicy), "max_attempts"),
-        (_made(RenewalPolicy), "max_attempts"),
+        (_made(RenewalPolicy), "max_short_sessions"),
     ],
 )
 async def test_every_count_is_a_whole_number(

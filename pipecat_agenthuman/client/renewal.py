@@ -9,6 +9,7 @@ from pipecat_agenthuman.client.retry import (
     Timing,
     backoff_secs,
     is_permanent,
+    may_have_cost,
     may_have_created,
 )
 from pipecat_agenthuman.errors import (
@@ -27,7 +28,7 @@ the minute begun, so a server that drops each of them must not be asked for ever
 
 
 class Attempts:
-    """Counts failures in a row, and decides whether and when there is another attempt.
+    """Counts failures in a row, and what they cost, and decides whether there is another attempt.
 
     Time without a session counts from the creation of this count on.
     """
@@ -42,6 +43,7 @@ class Attempts:
         self._policy = policy
         self._timing = timing
         self._failures = 0
+        self._short_sessions = 0
         self._waited_secs = 0.0
         self._without_since = timing.monotonic()
 
@@ -59,17 +61,20 @@ class Attempts:
             Seconds until the next attempt; None if there should be none.
         """
         now = self._timing.monotonic()
-        self._note_failure(now, ready_since)
+        self._note_failure(error, now, ready_since)
         if not renewable or is_permanent(error):
             return None
-        pause = self._backoff_secs(error)
-        has_attempts = self._failures <= self._policy.max_attempts
-        has_time = self._waited_secs + pause <= self._policy.max_total_secs
+        if self._short_sessions >= self._policy.max_short_sessions:
+            return None
         lingers = isinstance(error, SessionLingersError)
         if lingers and not error.asking_helps:
             return self._sweep(now, error.gone_in_secs)
+        pause = self._backoff_secs(error)
+        if lingers:
+            pause = min(pause, error.gone_in_secs)
+        has_time = self._waited_secs + pause <= self._policy.max_total_secs
         # What may have been created is looked for, however long the answer was waited for.
-        if has_attempts and (has_time or may_have_created(error)):
+        if has_time or may_have_created(error):
             return pause
         # Asking is of no use any more, but time is: then there is one attempt left.
         return self._sweep(now, error.gone_in_secs) if lingers else None
@@ -101,13 +106,14 @@ class Attempts:
         self._without_since = now + secs
         return secs
 
-    def _note_failure(self, now: float, ready_since: float | None) -> None:
-        if ready_since is None:
-            self._waited_secs += now - self._without_since
-        elif now - ready_since >= QUICK_FAILURE_SECS:
-            self._failures, self._waited_secs = 0, 0.0
+    def _note_failure(
+        self, error: AgentHumanError, now: float, ready_since: float | None
+    ) -> None:
+        if ready_since is not None and now - ready_since >= QUICK_FAILURE_SECS:
+            self._failures, self._short_sessions, self._waited_secs = 0, 0, 0.0
         else:
-            self._waited_secs += ready_since - self._without_since
+            self._short_sessions += may_have_cost(error)
+            self._waited_secs += (now if ready_since is None else ready_since) - self._without_since
         self._without_since = now
         self._failures += 1
 

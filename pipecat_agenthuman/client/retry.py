@@ -23,6 +23,7 @@ from pipecat_agenthuman.errors import (
     AgentHumanError,
     ApiError,
     BotRemovedError,
+    ConnectError,
     LostConnectionError,
     PermanentTransportError,
     RateLimitedError,
@@ -78,6 +79,11 @@ def may_have_created(error: AgentHumanError) -> bool:
     return False
 
 
+def may_have_cost(error: AgentHumanError) -> bool:
+    """Whether an attempt at a session that failed so may have started one, which is billed."""
+    return isinstance(error, ConnectError) or may_have_created(error)
+
+
 def is_permanent(error: AgentHumanError) -> bool:
     """Whether another session, too, would certainly fail, or be lost, in the same way."""
     if isinstance(error, SessionLingersError):
@@ -125,26 +131,35 @@ class RetryPolicy:
         Raises:
             ValueError: If one cannot be right.
         """
-        _check_limits(self)
+        check_count("max_attempts", self.max_attempts)
+        _check_times(self)
 
 
 @dataclass(frozen=True)
 class RenewalPolicy:
     """Limits on bringing up another session after one was lost or could not be made.
 
+    What costs a session is limited by number, and what costs nothing by time only: an attempt
+    that is refused, or reaches nobody, is one request, and its caller may talk on for long after
+    the service is well again.
+
     Attributes:
-        max_attempts: Most attempts after the first failure.
-        max_total_secs: Most seconds without a session that the attempts may take together. A
-            caller waits no longer than a minute for a face; the voice goes on without it.
+        max_short_sessions: Most sessions in a row that live for less than a minute: each is
+            billed one. A create that may have started a session counts as one, too.
+        max_total_secs: Most seconds without a session that the attempts may take together. Half
+            an hour is longer than most calls; whoever has not ended a call by then is not
+            waiting for a face.
         first_pause_secs: Seconds before the first attempt after a failed create; a lost
             connection is replaced at once. Each further pause is twice as long.
-        max_pause_secs: Longest pause in seconds that is not asked for by the server.
+        max_pause_secs: Longest pause in seconds that is not asked for by the server. With 30 s
+            the 20 calls of the largest plan ask less than 60 times a minute, all together, which
+            is what an older page of the service allows.
     """
 
-    max_attempts: int = 6
-    max_total_secs: float = 60.0
+    max_short_sessions: int = 6
+    max_total_secs: float = 1800.0
     first_pause_secs: float = 0.5
-    max_pause_secs: float = 10.0
+    max_pause_secs: float = 30.0
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -152,11 +167,11 @@ class RenewalPolicy:
         Raises:
             ValueError: If one cannot be right.
         """
-        _check_limits(self)
+        check_count("max_short_sessions", self.max_short_sessions)
+        _check_times(self)
 
 
-def _check_limits(policy: RetryPolicy | RenewalPolicy) -> None:
-    check_count("max_attempts", policy.max_attempts)
+def _check_times(policy: RetryPolicy | RenewalPolicy) -> None:
     for name in ("max_total_secs", "first_pause_secs", "max_pause_secs"):
         check_secs(name, getattr(policy, name))
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.fleet import Scene, simulate
+from benchmarks.fleet import CREATE_SECS, Scene, simulate
+from pipecat_agenthuman import RenewalPolicy
 from tests.support.waiting import quiet_log
 
 CALLS = 300
@@ -35,3 +36,11 @@ def test_after_an_outage_they_do_not_come_back_in_one_second() -> None:
     outcome = simulate(Scene("down", down_secs=10.0), CALLS)
     assert outcome.given_up == 0
     assert outcome.worst_second_later < CALLS
+
+
+def test_an_outage_of_minutes_leaves_nobody_without_and_is_asked_about_seldom() -> None:
+    outcome = simulate(Scene("down", down_secs=300.0), CALLS)
+    assert outcome.given_up == 0
+    assert max(outcome.back_at) <= 300 + RenewalPolicy().max_pause_secs + CREATE_SECS
+    asked = sum(outcome.creates[second] for second in range(100, 300))
+    assert asked / CALLS <= 200 / (RenewalPolicy().max_pause_secs / 2)

@@ -206,7 +206,7 @@ async def test_a_replaced_session_does_not_begin_anew_and_the_next_caller_does(m
 
 @virtually
 async def test_a_session_that_was_lost_is_not_replaced_when_its_time_is_over_meanwhile():
-    patient = RenewalPolicy(max_attempts=9, first_pause_secs=8.0)
+    patient = RenewalPolicy(first_pause_secs=8.0)
     shape = {"max_session_secs": 10.0, "renewal": patient}
     async with avatars() as sandbox, calling(sandbox, **shape) as call:
         await persons(call, 1)

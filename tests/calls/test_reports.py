@@ -122,7 +122,7 @@ def timed(word: str, at_ns: int, context_id: str | None = None) -> TTSTextFrame:
 async def test_a_pipeline_that_says_nothing_ends_although_it_is_interrupted():
     refused = Fault(on="create", kind="refuse", status=401)
     async with avatars(faults=[refused]) as sandbox:
-        options = {"on_unavailable": "drop", "renewal": RenewalPolicy(max_attempts=1)}
+        options = {"on_unavailable": "drop", "renewal": RenewalPolicy(max_short_sessions=1)}
         avatar = avatar_in(sandbox, **options)
         async with staged(avatar=avatar, until_ready=False) as call:
             await until(lambda: not avatar.is_usable)

@@ -76,7 +76,7 @@ async def test_swallowed_speech_ends_and_is_not_remembered():
     refused = Fault(on="create", kind="refuse", status=401)
     options = {
         "on_unavailable": "drop",
-        "renewal": RenewalPolicy(max_attempts=1),
+        "renewal": RenewalPolicy(max_short_sessions=1),
         "until_ready": False,
     }
     async with pausing(refused, **options) as call:

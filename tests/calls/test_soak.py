@@ -207,7 +207,7 @@ UTTERANCES_IN_REAL_TIME = 60
 CALLS_IN_REAL_TIME = 2
 
 TIRELESS = RenewalPolicy(
-    max_attempts=100_000, max_total_secs=100_000, first_pause_secs=0.01, max_pause_secs=0.05
+    max_short_sessions=100_000, max_total_secs=100_000, first_pause_secs=0.01, max_pause_secs=0.05
 )
 """The sessions of this call die within seconds, again and again."""
 

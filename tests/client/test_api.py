@@ -823,9 +823,17 @@ def test_a_pause_is_never_shorter_than_asked_nor_longer_than_allowed(
 
 
 @pytest.mark.parametrize(
-    "limits", [{"max_attempts": 0}, {"max_total_secs": -1}, {"first_pause_secs": float("nan")}]
+    ("policy", "limits"),
+    [
+        (RetryPolicy, {"max_attempts": 0}),
+        (RenewalPolicy, {"max_short_sessions": 0}),
+        *(
+            (policy, limits)
+            for policy in (RetryPolicy, RenewalPolicy)
+            for limits in ({"max_total_secs": -1}, {"first_pause_secs": float("nan")})
+        ),
+    ],
 )
-@pytest.mark.parametrize("policy", [RetryPolicy, RenewalPolicy])
 def test_a_policy_that_makes_no_sense_is_refused(policy: type, limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(limits))):
         policy(**limits)

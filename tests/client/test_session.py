@@ -33,6 +33,7 @@ from pipecat_agenthuman.errors import (
     OutOfMinutesError,
     PermissionDeniedError,
     RateLimitedError,
+    RoomTokenError,
     ServerFailureError,
     SessionLingersError,
     TransportError,
@@ -80,14 +81,14 @@ def test_after_a_loss_the_first_attempt_comes_at_once_and_the_pauses_grow():
     clock.now = 3600.0
     first = attempts.pause_secs(lost(), renewable=True, ready_since=1.0)
     assert first == 0.0
-    assert pauses(clock, attempts, lost()) == [1.0, 2.0, 4.0, 8.0, 10.0]
+    assert pauses(clock, attempts, lost()) == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
 def test_without_a_first_session_the_first_pause_is_short_and_not_none():
     clock = Clock()
     error = TransportError("refused", never_sent=True)
     found = pauses(clock, Attempts(RENEWAL, clock.timing()), error)
-    assert found == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0]
+    assert found[:8] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
 @given(jitter=st.floats(0, 1), failures=st.integers(1, 12))
@@ -100,7 +101,7 @@ def test_jitter_spreads_a_pause_by_half(jitter: float, failures: int):
 @given(
     policy=st.builds(
         RenewalPolicy,
-        max_attempts=st.integers(1, 20),
+        max_short_sessions=st.integers(1, 20),
         max_total_secs=st.floats(0, 100),
         first_pause_secs=st.floats(0, 5),
         max_pause_secs=st.floats(0, 30),
@@ -108,16 +109,72 @@ def test_jitter_spreads_a_pause_by_half(jitter: float, failures: int):
     took_secs=st.floats(0, 5),
     jitter=st.floats(0, 1),
 )
-def test_attempts_are_bounded_in_number_and_in_time(policy, took_secs, jitter):
+def test_sessions_that_are_lost_are_bounded_in_number_and_in_time(policy, took_secs, jitter):
     clock = Clock()
     attempts = Attempts(policy, clock.timing(jitter))
-    number, began = 0, clock.now
+    sessions, began = 1, clock.now
     while (pause := attempts.pause_secs(lost(), renewable=True, ready_since=None)) is not None:
         clock.now += pause
         assert clock.now - began <= policy.max_total_secs + 1e-6
-        number += 1
+        sessions += 1
         clock.now += took_secs
-    assert number <= policy.max_attempts
+    assert sessions <= policy.max_short_sessions
+
+
+FREE = [
+    RateLimitedError("full"),
+    ServerFailureError("busy", status=503),
+    TransportError("refused", never_sent=True),
+    RoomTokenError("Daily is busy."),
+]
+"""What becomes of attempts that start no session."""
+
+
+@pytest.mark.parametrize("error", FREE, ids=lambda error: f"{error.kind}")
+def test_what_costs_nothing_is_tried_until_the_time_is_over(error):
+    clock = Clock()
+    found = pauses(clock, Attempts(RENEWAL, clock.timing()), error)
+    assert max(found) == RENEWAL.max_pause_secs
+    assert clock.now > RENEWAL.max_total_secs - RENEWAL.max_pause_secs
+
+
+@pytest.mark.parametrize("error", FREE, ids=lambda error: f"{error.kind}")
+def test_what_costs_nothing_uses_up_no_session(error):
+    clock = Clock()
+    attempts = Attempts(RENEWAL, clock.timing(jitter=0.0))
+    sessions = 0
+    while True:
+        for _ in range(3):
+            assert attempts.pause_secs(error, renewable=True, ready_since=None) is not None
+        sessions += 1
+        if attempts.pause_secs(lost(), renewable=True, ready_since=clock.now) is None:
+            break
+    assert sessions == RENEWAL.max_short_sessions
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ServerFailureError("what?", status=500), TransportError("no answer"), AvatarLeftError("gone")],
+    ids=lambda error: f"{error.kind}",
+)
+def test_what_may_have_cost_a_session_is_bounded_in_number(error):
+    clock = Clock()
+    found = pauses(clock, Attempts(RENEWAL, clock.timing()), error)
+    assert len(found) == RENEWAL.max_short_sessions - 1
+
+
+def test_twenty_calls_in_a_long_outage_stay_below_sixty_requests_a_minute():
+    chance = random.Random(1)
+    asked: list[float] = []
+    for _ in range(20):
+        clock = Clock()
+        timing = Timing(monotonic=lambda clock=clock: clock.now, jitter=chance.random)
+        attempts = Attempts(RENEWAL, timing)
+        error = ServerFailureError("busy", status=503)
+        while clock.now < 900:
+            clock.now += attempts.pause_secs(error, renewable=True, ready_since=None) or 900
+            asked.append(clock.now)
+    assert max(sum(at <= one < at + 60 for one in asked) for at in range(120, 840)) <= 60
 
 
 def test_time_with_a_session_does_not_count_against_the_limit_and_quick_failures_do():
@@ -127,7 +184,7 @@ def test_time_with_a_session_does_not_count_against_the_limit_and_quick_failures
     while attempts.pause_secs(lost(), renewable=True, ready_since=clock.now - 30) is not None:
         clock.now += 30
         number += 1
-    assert number == RENEWAL.max_attempts
+    assert number == RENEWAL.max_short_sessions - 1
 
 
 def test_a_session_that_lived_long_enough_is_a_recovery():
@@ -231,7 +288,7 @@ def test_sessions_that_expire_as_soon_as_they_are_made_are_not_made_for_ever():
     while attempts.planned_pause_secs(ready_since=clock.now, expires=True) is not None:
         clock.now += 1.0
         number += 1
-    assert number == RENEWAL.max_attempts
+    assert number == RENEWAL.max_short_sessions - 1
 
 
 def test_an_avatar_may_be_changed_as_often_as_anybody_likes():
@@ -242,16 +299,28 @@ def test_an_avatar_may_be_changed_as_often_as_anybody_likes():
         assert attempts.planned_pause_secs(ready_since=clock.now, expires=False) == 0.0
 
 
-def test_a_session_that_lingers_is_waited_for_when_all_attempts_are_spent():
-    clock = Clock()
-    attempts = Attempts(RENEWAL, clock.timing())
+def while_it_lingers(clock: Clock, attempts: Attempts) -> list[float]:
+    """The pauses until the service has swept a session that cannot be ended."""
     found: list[float] = []
     while clock.now < ORPHAN_SWEEP_SECS:
         gone_in_secs = ORPHAN_SWEEP_SECS - clock.now
         error = SessionLingersError("It cannot be ended.", gone_in_secs=gone_in_secs)
         found.append(attempts.pause_secs(error, renewable=True, ready_since=None))
         clock.now += found[-1]
-    assert found == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, ORPHAN_SWEEP_SECS - 25.5]
+    return found
+
+
+def test_a_session_that_lingers_is_waited_for_no_longer_than_it_can():
+    clock = Clock()
+    found = while_it_lingers(clock, Attempts(RENEWAL, clock.timing()))
+    assert found == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, *[30.0] * 4, ORPHAN_SWEEP_SECS - 151.5]
+
+
+def test_a_session_that_lingers_is_waited_for_when_all_time_is_spent():
+    clock = Clock()
+    attempts = Attempts(RenewalPolicy(max_total_secs=60.0), clock.timing())
+    found = while_it_lingers(clock, attempts)
+    assert found == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, ORPHAN_SWEEP_SECS - 31.5]
     refused = TransportError("refused", never_sent=True)
     assert attempts.pause_secs(refused, renewable=True, ready_since=None) is None
 
@@ -368,9 +437,9 @@ async def test_a_server_that_drops_every_session_is_left_after_so_many():
     async with Sandbox(max_sessions=3) as sandbox, living(sandbox) as life:
         sandbox.inject(fault("session.init", "close", code=1011, times=None))
         await life.over()
-        assert len(sandbox.sessions) == 1 + RENEWAL.max_attempts
-    assert life.slept == [0.0, 1.0, 2.0, 4.0, 8.0, 10.0]
-    assert [event.will_renew for event in life.of(SessionLost)] == [True] * 6 + [False]
+        assert len(sandbox.sessions) == RENEWAL.max_short_sessions
+    assert life.slept == [0.0, 1.0, 2.0, 4.0, 8.0]
+    assert [event.will_renew for event in life.of(SessionLost)] == [True] * 5 + [False]
 
 
 @virtually
@@ -393,7 +462,7 @@ async def test_hope_is_given_up_before_anybody_hears_of_it():
 async def test_a_create_is_not_repeated_behind_the_back_of_the_policy():
     async with Sandbox(max_sessions=3) as sandbox:
         sandbox.inject(fault("create", "refuse", status=503, times=None))
-        async with living(sandbox, renewal=RenewalPolicy(max_attempts=1)) as life:
+        async with living(sandbox, renewal=RenewalPolicy(max_total_secs=0.9)) as life:
             await life.over()
             creates = [e for e in sandbox.log if e["what"] == "POST /v1/sessions"]
         assert len([e for e in creates if e["direction"] == "in"]) == 2
@@ -550,7 +619,7 @@ async def test_sessions_that_expire_at_once_end_in_an_error_that_says_so():
         last = life.of(SessionLost)[-1]
         assert "expired shortly after" in str(last.error)
         assert not last.will_renew
-        assert len(sandbox.sessions) == 1 + RENEWAL.max_attempts
+        assert len(sandbox.sessions) == RENEWAL.max_short_sessions
 
 
 @virtually
@@ -640,7 +709,7 @@ def test_an_end_request_that_a_closing_event_loop_cancels_is_made_again():
 async def test_sessions_that_come_and_go_at_random_are_never_two_and_all_ended():
     chance = random.Random(4)
     async with Sandbox(max_sessions=3) as sandbox:
-        policy = RenewalPolicy(max_attempts=1000, max_total_secs=1000)
+        policy = RenewalPolicy(max_short_sessions=1000)
         async with living(sandbox, renewal=policy) as life:
             for _ in range(40):
                 await until(lambda: bool(sandbox.live_sessions))

@@ -268,7 +268,7 @@ EXPECTED: dict[str, list[float]] = {
     "the avatar being there": [],
     "speech that the server refuses": [conversation._MOST_REFUSALS],
     "an avatar that left": [supervisor.RETURN_WAIT_SECS],
-    "renewal": [RENEWAL.max_attempts, RENEWAL.max_total_secs],
+    "renewal": [RENEWAL.max_short_sessions, RENEWAL.max_total_secs],
     "a planned renewal": [],
     "backlog": [gate.BACKLOG_SECS],
     "speech that the transport is": [sinks.LEAD_SECS],

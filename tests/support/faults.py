@@ -18,7 +18,7 @@ SHORT_LIMITS = ConnectionLimits(
     ping_timeout_secs=2.5,
 )
 QUICK_RENEWAL = RenewalPolicy(
-    max_attempts=4, max_total_secs=20, first_pause_secs=0.05, max_pause_secs=0.2
+    max_short_sessions=5, max_total_secs=20, first_pause_secs=0.05, max_pause_secs=0.2
 )
 
 
