@@ -106,9 +106,7 @@ class Attempts:
         self._without_since = now + secs
         return secs
 
-    def _note_failure(
-        self, error: AgentHumanError, now: float, ready_since: float | None
-    ) -> None:
+    def _note_failure(self, error: AgentHumanError, now: float, ready_since: float | None) -> None:
         if ready_since is not None and now - ready_since >= QUICK_FAILURE_SECS:
             self._failures, self._short_sessions, self._waited_secs = 0, 0, 0.0
         else:

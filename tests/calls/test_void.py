@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from pipecat.frames.frames import ServiceUpdateSettingsFrame, StartFrame
 from pipecat.transports.base_output import BaseOutputTransport
 
-from pipecat_agenthuman import AvatarUnavailableError, SessionCredentials
+from pipecat_agenthuman import AvatarUnavailableError, RenewalPolicy, SessionCredentials
 from pipecat_agenthuman.frames import (
     AgentHumanAvatarJoinedFrame,
     AgentHumanBotLeftFrame,
@@ -224,3 +225,27 @@ async def test_waiting_for_an_avatar_that_cannot_speak_here_says_why():
             await call.avatar.wait_until_ready(60)
         assert "AgentHumanDailyTransport" in str(caught.value)
         await call.end()
+
+
+# --- a service that is down --------------------------------------------------------------
+
+
+@virtually
+async def test_the_avatar_is_back_soon_after_an_outage_of_minutes():
+    async with avatars() as sandbox, calling(sandbox, renewal=RenewalPolicy()) as call:
+        sandbox.inject(fault("create", "refuse", status=503, times=None))
+        await sandbox.drop()
+        await call.between.saw(AgentHumanDisconnectedFrame)
+        await asyncio.sleep(120)
+        words = await call.say(0.3)
+        await call.spoken()
+        sandbox.clear_faults()
+        await asyncio.sleep(RenewalPolicy().max_pause_secs + 1)
+        assert call.ready == 2
+        more = await call.say(0.3)
+        await call.end()
+    assert once(call.given_to_transport(), words)
+    assert once(call.heard_of_avatar(), more)
+    assert len(sandbox.sessions) == 2
+    (gone,) = call.between.of(AgentHumanDisconnectedFrame)
+    assert gone.will_reconnect
