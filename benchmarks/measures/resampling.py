@@ -69,7 +69,8 @@ RESAMPLING = Measure(
     "resampling",
     "Quality of resampling",
     "Tones in 20 ms frames, compared with what goes over the wire: noise and distortion, and an "
-    "error of loudness, below the tone. 16-bit samples allow 98 dB. HeyGen and Tavus send 24 kHz "
+    "error of loudness, below the tone. Rounding to 16 bits before and behind the resampler allows "
+    "94.3 dB, a little more where both fall together. HeyGen and Tavus send 24 kHz "
     "(so speech of that rate passes unchanged), the others 16 kHz.",
     quality,
     (
@@ -83,7 +84,7 @@ RESAMPLING = Measure(
             {"rates": [rate]},
             {"tones": 2},
             in_quick=rate in (22_050, 24_000),
-            aims={"low": 95.0, "high": 95.0},
+            aims={"low": 94.0, "high": 94.0},
         )
         for rate in (8_000, 22_050, 24_000, 44_100, 48_000)
     ),
