@@ -49,9 +49,10 @@ class PlayoutDriver:
                 return None
             sink = self._fallback.choose(now)
             sending_due = None if sink is None else sink.due(now)
-            is_due = sending_due is not None and sending_due <= now
-            if sink is not None and is_due and await self._send(sink, now):
-                return None
+            if sink is not None and sending_due is not None and sending_due <= now:
+                if await self._send(sink, now):
+                    return None
+                sending_due = sink.due(now)
             times = (delivery.due, sending_due, output.transport.next_change)
             return Rest(
                 until=min((time for time in times if time is not None), default=math.inf),
@@ -60,5 +61,9 @@ class PlayoutDriver:
             )
 
     async def _send(self, sink: Sink, now: float) -> bool:
-        """Let somebody take speech; it comes when a sound is through, whoever says it."""
+        """Let somebody take speech; it comes when a sound is through, whoever says it.
+
+        Returns:
+            Whether something else may be due now.
+        """
         return await self._output.transport.finish_sound() or await sink.send(now)

@@ -72,8 +72,9 @@ class Listening:
         self.look()
 
     def look(self) -> None:
-        """Something happened to session or speech: look what is to be done."""
-        self._news.set()
+        """Something happened to session or speech: look what is to be done; nothing when deaf."""
+        if self._ear is not None:
+            self._news.set()
 
     def expect_another(self) -> None:
         """The avatar of another session comes: it may be slower, or quicker."""

@@ -68,7 +68,11 @@ class Sink(Protocol):
         ...
 
     async def send(self, now: float) -> bool:
-        """Take what may be taken now, one step of it; returns whether there was any."""
+        """Take what may be taken now, or one step of it.
+
+        Returns:
+            Whether something else may be due now: of what was taken it is known when it sounds.
+        """
         ...
 
     def interrupted(self) -> None:
@@ -134,16 +138,17 @@ class AvatarSink:
         return self._outgoing.sending_due(now)
 
     async def send(self, now: float) -> bool:
-        """Send a message, if one may leave."""
+        """Send the messages that may leave. When they sound, their confirmations tell."""
+        if self._outgoing.pass_struck(now):
+            return True
         line = self._line
-        if line is None or not line.can_speak:
-            return False
-        message = self._outgoing.take_message(now, avoid=line.ambiguous_sizes)
-        if message is None:
-            return False
-        line.speak(message.audio)
-        self._meter.sent(message.samples)
-        return True
+        while line is not None and line.can_speak:
+            message = self._outgoing.take_message(now, avoid=line.ambiguous_sizes)
+            if message is None:
+                break
+            line.speak(message.audio)
+            self._meter.sent(message.samples)
+        return False
 
     def interrupted(self) -> None:
         """What was sent is forgotten; the avatar was told."""

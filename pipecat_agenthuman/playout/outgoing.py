@@ -135,7 +135,7 @@ class Outgoing(Generic[ItemT]):
         Returns:
             The next message, or None if there is nothing to send or a reason to wait.
         """
-        self._pass_struck(now)
+        self.pass_struck(now)
         span = self._span()
         available = span.end - self._sent
         if not available or self._sending_time(span, now) > now:
@@ -155,6 +155,24 @@ class Outgoing(Generic[ItemT]):
         reserve_secs = to_secs(samples) - self.confirm_secs - self._piece_secs
         self._in_flight.append(_InFlight(self._sent, latency_secs, first_audio_at, reserve_secs))
         return SpeechMessage(self._tape.read(start, self._sent))
+
+    def pass_struck(self, now: float) -> bool:
+        """Pass over what was refused: it is not sent again after a recall.
+
+        Args:
+            now: The time.
+
+        Returns:
+            Whether there was any. What stands behind it may be due now.
+        """
+        struck = self._tape.first_struck(self._sent)
+        follows = bool(self._in_flight) or self._clock.end == self._sent
+        if struck is None or struck.start != self._sent or not follows:
+            return False
+        self._sent = struck.end
+        self._in_flight.append(_InFlight(struck.end, 0.0, None, rejected=True))
+        self._settle_answers(now)
+        return True
 
     def sending_due(self, now: float) -> float | None:
         """When ``take_message`` may have one, if nothing else happens before; None if never."""
@@ -215,7 +233,7 @@ class Outgoing(Generic[ItemT]):
         Returns:
             Audio of one utterance and of one kind; None if there is none to take.
         """
-        self._pass_struck(now)
+        self.pass_struck(now)
         start, end = self._sent, min(self._run_end(), self._sent + samples)
         if end == start:
             return None
@@ -335,15 +353,6 @@ class Outgoing(Generic[ItemT]):
         """Whether what comes next was refused, so that it is passed over."""
         struck = self._tape.first_struck(self._sent)
         return struck is not None and struck.start == self._sent
-
-    def _pass_struck(self, now: float) -> None:
-        """What was refused is not sent again after a recall."""
-        struck = self._tape.first_struck(self._sent)
-        follows = bool(self._in_flight) or self._clock.end == self._sent
-        if struck is not None and struck.start == self._sent and follows:
-            self._sent = struck.end
-            self._in_flight.append(_InFlight(struck.end, 0.0, None, rejected=True))
-            self._settle_answers(now)
 
     def _run_end(self) -> int:
         """Up to where audio is of one utterance and of one kind, and may be sent."""
