@@ -16,6 +16,7 @@ from pipecat.frames.frames import (
     Frame,
     InterruptionFrame,
     StartFrame,
+    SystemFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 from pipecat.services.ai_service import AIService
@@ -356,6 +357,17 @@ class AgentHumanVideoService(AIService):
             await self._interrupt(frame, direction)
             return
         await super().process_frame(frame, direction)
+        if isinstance(frame, SystemFrame):
+            self._note(frame)
+        if direction is FrameDirection.UPSTREAM:
+            await self.push_frame(frame, direction)
+        else:
+            await self._take(read(frame))
+        if isinstance(frame, StartFrame) and self._misplacement is not None:
+            await self._announcer.report_misplaced(self._misplacement)  # behind the StartFrame
+
+    def _note(self, frame: SystemFrame) -> None:
+        """Take note of what a frame tells, whichever way it goes."""
         if isinstance(frame, AgentHumanAvatarJoinedFrame | AgentHumanAvatarLeftFrame):
             self._supervisor.note_avatar(frame)
         elif isinstance(frame, AgentHumanBotLeftFrame):
@@ -364,12 +376,6 @@ class AgentHumanVideoService(AIService):
             self._supervisor.note_persons(frame.persons)
         elif isinstance(frame, ClientConnectedFrame) and self._starts_with_client:
             self._bring_up()
-        if direction is FrameDirection.UPSTREAM:
-            await self.push_frame(frame, direction)
-        else:
-            await self._take(read(frame))
-        if isinstance(frame, StartFrame) and self._misplacement is not None:
-            await self._announcer.report_misplaced(self._misplacement)  # behind the StartFrame
 
     async def _take(self, reading: Reading) -> None:
         """Take a frame that goes down."""

@@ -90,9 +90,9 @@ class CommandLedger:
     @property
     def can_speak(self) -> bool:
         """Whether speech may leave: no interrupt waits, and not too much speech does."""
-        if any(command.kind is CommandKind.INTERRUPT for command in self._waiting):
+        if len(self._waiting) >= self._max_unconfirmed:
             return False
-        return len(self._waiting) < self._max_unconfirmed
+        return not any(command.kind is CommandKind.INTERRUPT for command in self._waiting)
 
     @property
     def ambiguous_sizes(self) -> set[int]:

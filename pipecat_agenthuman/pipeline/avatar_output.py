@@ -235,8 +235,10 @@ class AvatarOutput:
         # The last of what was heard comes before the stop.
         until = now if cue is None or not -math.inf < cue.at < now else cue.at
         is_over = is_due and cue is not None and cue.is_sign and self.playout.speaking
+        # While speech sounds something is due every 200 ms: often enough to count what was heard.
+        counts = is_due or self.passes_heard_audio or not self.playout.speaking
         # What is passed on comes out of the transport, and that is news: another round.
-        if await self.pass_heard(until, is_over=is_over, by_piece=not is_due):
+        if counts and await self.pass_heard(until, is_over=is_over, by_piece=not is_due):
             return None
         must_settle = cue is not None and cue.is_sign and not self.transport.settled
         if cue is not None and is_due and not must_settle:

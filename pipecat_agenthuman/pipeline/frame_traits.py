@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from pipecat.frames import frames
@@ -92,23 +93,26 @@ def read(frame: Frame) -> Reading:
 
 
 def _role_of(frame: Frame) -> Role:
-    if isinstance(frame, HandedOnFrame):
+    role = _role_of_kind(type(frame))
+    return Role.PASSER if role is not Role.HANDED_ON and _has_no_place(frame) else role
+
+
+_ROLES: Final[tuple[tuple[type[Frame] | tuple[type[Frame], ...], Role], ...]] = (
+    (_PASSERS, Role.PASSER),
+    (TTSAudioRawFrame, Role.SPEECH),
+    (TTSStartedFrame, Role.START),
+    (TTSStoppedFrame, Role.STOP),
+    (SOUNDS, Role.SOUND),
+    (ServiceUpdateSettingsFrame, Role.SETTINGS),
+)
+
+
+@cache
+def _role_of_kind(kind: type[Frame]) -> Role:
+    """What frames of a kind are, if they have a place; asked for each frame, so it is kept."""
+    if issubclass(kind, HandedOnFrame):
         return Role.HANDED_ON
-    if isinstance(frame, _PASSERS) or _has_no_place(frame):
-        return Role.PASSER
-    match frame:
-        case TTSAudioRawFrame():
-            return Role.SPEECH
-        case TTSStartedFrame():
-            return Role.START
-        case TTSStoppedFrame():
-            return Role.STOP
-        case OutputAudioRawFrame() | OutputDTMFFrame():  # SOUNDS
-            return Role.SOUND
-        case ServiceUpdateSettingsFrame():
-            return Role.SETTINGS
-        case _:
-            return Role.FOLLOWER
+    return next((role for kinds, role in _ROLES if issubclass(kind, kinds)), Role.FOLLOWER)
 
 
 def _has_no_place(frame: Frame) -> bool:

@@ -321,7 +321,7 @@ class Intake:
             audio,
             now,
             interruptible=utterance.interruptible,
-            origin_secs=self._origin_secs(),
+            origin_secs=self._origin_secs() if self._playout.awaits_origin else None,
             is_tail=is_tail,
         )
         self._on_speech(now)

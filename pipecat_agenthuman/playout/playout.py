@@ -181,6 +181,12 @@ class Playout(Generic[ItemT]):
         if is_tail and utterance.start < start:
             self._cues.end_behind(start, self._tape.end)
 
+    @property
+    def awaits_origin(self) -> bool:
+        """Whether nothing told yet where the timestamps of what is written next begin."""
+        utterance = self._utterances.open
+        return utterance is None or utterance.origin_secs is None
+
     def begin_timestamps(self, origin_secs: float) -> None:
         """The timestamps of the open utterance begin here, or earlier, also before its audio."""
         utterance = self._utterances.open

@@ -220,8 +220,8 @@ def decode(data: str | bytes, redacted: Callable[[str], str] = lambda text: text
 
     Args:
         data: Payload of a text or binary message.
-        redacted: Removes secrets that the server may echo; applied to every string of the
-            message once it is decoded, so that no way of escaping them helps.
+        redacted: Removes secrets that the server may echo; applied to the text, and where that
+            has escapes to every string of the decoded message, so that no way of escaping helps.
 
     Returns:
         A typed message; ``UnknownEvent`` for an undocumented ``type``, ``Unreadable`` for
@@ -247,7 +247,8 @@ def decode(data: str | bytes, redacted: Callable[[str], str] = lambda text: text
     event = cast("dict[str, Any]", value)
     if _nests_deeper(event, _DEEPEST_NESTING):
         return Unreadable("JSON nested too deeply", _printable(text))
-    event = cast("dict[str, Any]", _cleaned(event, redacted))
+    if "\\" in text:  # A string without an escape stands in the text, which is clean.
+        event = cast("dict[str, Any]", _cleaned(event, redacted))
     kind = event.get("type")
     if not isinstance(kind, str):
         return Unreadable("no textual type field", _printable(text))
