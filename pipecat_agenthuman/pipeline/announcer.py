@@ -59,7 +59,8 @@ UNTOLD_NEWS: Final = 256
 its client must not fill the memory."""
 
 BURST_SECS: Final = 10.0
-"""The same error within this time is one burst: told once, and counted."""
+"""The same error within this time is one burst: told once, and counted. So is what the next attempt
+brings: there may be dozens while the service is down."""
 
 _NOTICED_KINDS: Final = 32
 """Kinds of unexpected messages that are logged once each."""
@@ -209,14 +210,14 @@ class Announcer:
                 meaning = (
                     f"Until it appears {self._voice}; its session goes on, and minutes with it."
                 )
-                await self.report(session_report(error, meaning, final=False))
+                await self.report(session_report(error, meaning))
             case AvatarDoubtful(error=error):
                 meaning = (
                     "Its session goes on, and is replaced if that repeats."
                     if self._renewable
                     else "Its session goes on: it was made elsewhere and cannot be replaced."
                 )
-                await self.report(session_report(error, meaning, final=False))
+                await self.report(session_report(error, meaning))
             case SessionEnding(left_secs=left_secs):
                 await self._notify("on_session_ending", left_secs)
             case MinutesLow(minutes_left=minutes_left):
@@ -260,7 +261,14 @@ class Announcer:
             meaning = self._meaning(will_renew=event.will_renew)
             if isinstance(event.error, BotRemovedError):
                 meaning = "The conversation is over."  # the transport is out of the room, too
-            await self.report(session_report(event.error, meaning, final=not event.will_renew))
+            await self.report(
+                session_report(
+                    event.error,
+                    meaning,
+                    renews_in_secs=event.renews_in_secs,
+                    final=not event.will_renew,
+                )
+            )
 
     async def _tell_disconnected(self, frame: AgentHumanDisconnectedFrame) -> None:
         await self._processor.push_frame(frame)
@@ -318,12 +326,18 @@ class _Bursts:
         burst = self._under_way.get(report.code)
         if burst is not None and not report.final:
             burst.untold += 1
+            if report.repeats_in_secs is not None:
+                burst.end.cancel()
+                burst.end = self._end_later(report)
             return False
         self._end(report.code)
-        loop = asyncio.get_running_loop()
-        end = loop.call_later(BURST_SECS, self._end, report.code)
-        self._under_way[report.code] = _Burst(loop.time(), end)
+        since = asyncio.get_running_loop().time()
+        self._under_way[report.code] = _Burst(since, self._end_later(report))
         return True
+
+    def _end_later(self, report: ErrorReport) -> asyncio.TimerHandle:
+        lasts_secs = (report.repeats_in_secs or 0.0) + BURST_SECS
+        return asyncio.get_running_loop().call_later(lasts_secs, self._end, report.code)
 
     def close(self) -> None:
         """End all of them."""

@@ -52,6 +52,8 @@ class ErrorReport:
         category: Pipecat's category.
         event: The server's message, if there was one.
         exception: What was raised, if anything.
+        repeats_in_secs: When the next attempt is made, which may bring the same again; None if
+            there is none.
         final: Whether the service cannot do its job any more.
     """
 
@@ -61,6 +63,7 @@ class ErrorReport:
     category: ErrorCategory
     event: Mapping[str, Any] | None = None
     exception: Exception | None = None
+    repeats_in_secs: float | None = None
     final: bool = False
 
 
@@ -75,8 +78,14 @@ def server_report(error: ServerError, meaning: str) -> ErrorReport:
     return ErrorReport(entry.code.value, error.error, told, category, error.event)
 
 
-def session_report(error: AgentHumanError, meaning: str, *, final: bool) -> ErrorReport:
-    """A session that was lost, or could not be made."""
+def session_report(
+    error: AgentHumanError,
+    meaning: str,
+    *,
+    renews_in_secs: float | None = None,
+    final: bool = False,
+) -> ErrorReport:
+    """A session that was lost, or could not be made, or whose avatar does not do as it was told."""
     told = f"{error.message} {meaning} {error.remedy}".strip()
     category, event = _CATEGORIES.get(error.kind, ErrorCategory.CONNECTIVITY), None
     if isinstance(error, LostConnectionError) and error.error is not None:
@@ -84,7 +93,9 @@ def session_report(error: AgentHumanError, meaning: str, *, final: bool) -> Erro
     if not final and category.is_permanent:
         # Pipecat would write the service off, which goes on trying.
         category = ErrorCategory.UNKNOWN
-    return ErrorReport(error.kind, error.message, told, category, event, error, final)
+    return ErrorReport(
+        error.kind, error.message, told, category, event, error, renews_in_secs, final
+    )
 
 
 def internal_report(where: str, error: Exception, meaning: str) -> ErrorReport:

@@ -1,8 +1,11 @@
 """What goes wrong is told where it matters, once, with what it means and what to do."""
 
+import asyncio
+
 import pytest
 from pipecat.utils.errors import ErrorCategory
 
+from pipecat_agenthuman import RenewalPolicy
 from pipecat_agenthuman.frames import (
     AgentHumanDisconnectedFrame,
 )
@@ -10,7 +13,10 @@ from pipecat_agenthuman.wire.protocol import ERROR_CATALOGUE
 from tests.support.calls import avatars, calling
 from tests.support.faults import fault, server_error
 from tests.support.inside import set_limits
+from tests.support.virtual_time import virtually
 from tests.support.waiting import until
+
+SHORT_OF_TIME = RenewalPolicy(max_total_secs=1.0, first_pause_secs=0.02)
 
 pytestmark = pytest.mark.usefixtures("log")
 
@@ -92,6 +98,18 @@ async def test_the_rest_of_a_burst_is_told_when_it_is_over(log, monkeypatch):
         await call.end()
 
 
+@virtually
+async def test_an_outage_is_one_burst_however_long_it_lasts(log):
+    async with avatars() as sandbox:
+        sandbox.inject(fault("create", "refuse", status=503, times=40))
+        async with calling(sandbox, until_ready=False, renewal=RenewalPolicy()) as call:
+            await asyncio.sleep(40 * RenewalPolicy().max_pause_secs)
+            assert call.ready == 1
+            assert len(call.reported) == len(call.error_frames) == 1
+            assert len(told(log, "came 39 more times")) == 1
+            await call.end()
+
+
 async def test_different_errors_are_no_burst():
     async with avatars() as sandbox, calling(sandbox) as call:
         await sandbox.send(server_error("No audio data provided"))
@@ -103,9 +121,10 @@ async def test_different_errors_are_no_burst():
 async def test_the_end_of_all_hope_is_told_even_in_a_burst():
     async with avatars() as sandbox:
         sandbox.inject(fault("create", "refuse", status=503, times=None))
-        async with calling(sandbox, until_ready=False) as call:
+        async with calling(sandbox, until_ready=False, renewal=SHORT_OF_TIME) as call:
             await until(lambda: not call.avatar.is_usable)
             await call.end()
+        refused = [entry for entry in sandbox.log if entry["what"] == "fault"]
     assert len(call.reported) == 2
     assert "from now on the transport speaks" in call.reported[-1].error
-    assert call.avatar.stats.errors["server_failure"] == 5
+    assert call.avatar.stats.errors["server_failure"] == len(refused) > 2
