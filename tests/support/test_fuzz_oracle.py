@@ -33,6 +33,7 @@ from tests.support.fuzz.script import (
     Script,
     Setup,
     Sound,
+    Tone,
     parse,
 )
 from tests.support.fuzz.shrinking import shrink
@@ -61,6 +62,22 @@ CUT = Script(
 )
 
 
+TONE = Script(
+    0,
+    Setup(),
+    (
+        Say(
+            0.1,
+            ((0, 11), (1, 11), (2, 11), (3, 11)),
+            16_000,
+            frame_ms=1000,
+            delivery="real time",
+            context="a",
+        ),
+        Tone(0.3, amid=True),
+        End(3.0),
+    ),
+)
 HALTED = Script(
     0,
     Setup(),
@@ -221,6 +238,7 @@ FALSIFIED: dict[str, tuple[Script, Callable[[Call], None], str]] = {
     "a start is early": (SCRIPT, moved(BotStartedSpeakingFrame, -0.2), "bot early"),
     "a start is late": (SCRIPT, moved(BotStartedSpeakingFrame, 0.2), "speech unannounced"),
     "a stop is late": (SCRIPT, moved(BotStoppedSpeakingFrame, 0.5), "bot late"),
+    "a stop is late behind a tone": (TONE, moved(BotStoppedSpeakingFrame, 0.3), "bot late"),
     "a mark is early": (SCRIPT, moved(MarkFrame, -0.6), "frame order"),
     "a mark is late": (SCRIPT, moved(MarkFrame, 0.5), "frame late"),
     "a mark is lost": (SCRIPT, without(MarkFrame), "frame lost"),
