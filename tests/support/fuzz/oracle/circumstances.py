@@ -256,17 +256,17 @@ class Circumstances(Evidence):
             for step, until in self.call.sent_of.items()
             if isinstance(step, Message) and step.amid
         ]
-        return found + [span for step, span in self._slow_marks.items() if step.amid]
+        return found + [span for step, span in self._mark_spans.items() if step.amid]
 
     @cached_property
     def occupied(self) -> list[tuple[float, float]]:
         """When the transport was busy with each thing that is no speech."""
         sounds = [one for one in self.heard if isinstance(self.step_of_word[one.cell.word], Sound)]
         pieces = [(one.at, self._piece_end(one)) for one in sounds]
-        return [*self.call.busy, *self._slow_marks.values(), *pieces]
+        return [*self.call.busy, *self._mark_spans.values(), *pieces]
 
     @cached_property
-    def _slow_marks(self) -> dict[Mark, tuple[float, float]]:
+    def _mark_spans(self) -> dict[Mark, tuple[float, float]]:
         found: dict[Mark, tuple[float, float]] = {}
         for step in self.steps:
             if isinstance(step, Mark) and self.gate_of.get(step):
