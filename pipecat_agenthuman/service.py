@@ -66,10 +66,6 @@ from pipecat_agenthuman.settings import AgentHumanVideoSettings, changes_for
 DRAIN_GRACE_SECS: Final = 5.0
 """What an ``EndFrame`` waits beyond the time that is still to be played."""
 
-END_SILENCE_SECS: Final = 0.15
-"""Before the avatar leaves: when the last sample sounded is an estimate. Pipecat's own output
-plays silence here for the same reason."""
-
 TEARDOWN_SECS: Final = 8.0
 """Closing the connection and ending the session, before it is left to the cleanup."""
 
@@ -328,8 +324,7 @@ class AgentHumanVideoService(AIService):
         await super().stop(frame)
         self._supervisor.wind_up()
         await self._fallback.drain(self._drain_grace_secs)
-        since_heard_secs = self._output.now() - self._output.heard_at
-        await asyncio.sleep(max(END_SILENCE_SECS - since_heard_secs, 0.0))
+        await asyncio.sleep(self._output.may_sound_secs)
         await self._supervisor.close(TEARDOWN_SECS)
 
     async def cancel(self, frame: CancelFrame) -> None:

@@ -46,6 +46,10 @@ from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, WIRE_SAMPLE_RATE
 HEARD_PIECE_SECS: Final = 0.04
 """How often heard audio is passed on: the piece in which Pipecat's output transport plays."""
 
+END_SILENCE_SECS: Final = 0.15
+"""Before the avatar leaves: when the last sample sounded is an estimate. Pipecat's own output
+plays silence at the end for the same reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -162,6 +166,16 @@ class AvatarOutput:
         return self.playout.remaining_secs(self.now())
 
     @property
+    def may_sound_secs(self) -> float:
+        """Seconds for which the last that was heard may yet sound in the room; then it is over.
+
+        That a confirmation took half of the round trip is a guess: a server that answers late
+        looks like a slow network, and then all sounds later by the other half.
+        """
+        silence_secs = END_SILENCE_SECS + self.avatar.round_trip_secs / 2
+        return max(self.heard_at + silence_secs - self.now(), 0.0)
+
+    @property
     def measures_latency(self) -> bool:
         """Whether what is heard of the avatar counts, so that somebody should listen."""
         return self.playout.pace.measures_latency
@@ -188,6 +202,13 @@ class AvatarOutput:
     def under_way(self, now: float) -> bool:
         """Whether somebody speaks: what was sent is unheard yet, or speech goes on from there."""
         return self.playout.under_way(self._known(now))
+
+    async def wait_until_over(self) -> None:
+        """Wait until everything was heard, for certain: then the avatar may leave."""
+        await self.rounds.wait_until(lambda: self.idle)
+        while (secs := self.may_sound_secs) > 0:
+            await asyncio.sleep(secs)
+            await self.rounds.wait_until(lambda: self.idle)
 
     def let_speak(self, speaker: Sink | None, now: float) -> None:
         """Let somebody speak from now on, or nobody; what was heard until now is another's."""

@@ -106,6 +106,11 @@ class AvatarSink:
         """The session is gone: nothing leaves any more."""
         self._line = None
 
+    @property
+    def round_trip_secs(self) -> float:
+        """The latest ping; 0 before the first, and without a connection."""
+        return 0.0 if self._line is None else self._line.round_trip_secs
+
     def silence(self) -> None:
         """Tell the avatar to stop, also one that does not seem to be in the room."""
         if self._line is not None and self._line.interrupt():
@@ -122,7 +127,7 @@ class AvatarSink:
         first_audio_at = self._outgoing.confirmed(at, overtook=overtook)
         self._meter.confirmed(
             audio_took_secs=None if first_audio_at is None else now - first_audio_at,
-            round_trip_secs=0.0 if self._line is None else self._line.round_trip_secs,
+            round_trip_secs=self.round_trip_secs,
         )
 
     def rejected(self, now: float, *, overtook: int = 0) -> None:

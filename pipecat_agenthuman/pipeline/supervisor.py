@@ -421,7 +421,7 @@ class Supervisor:
         self._readiness.failed(AvatarUnavailableError(f"Its session is over: {_CAPPED}."))
 
     async def _renew_when_idle(self, why: str, *, expires: bool) -> None:
-        await self._output.rounds.wait_until(lambda: self._output.idle)
+        await self._output.wait_until_over()
         if not self._winding_up:
             logger.info(f"{self._processor}: {why}; a new one takes over.")
         self._replace(expires=expires)

@@ -47,6 +47,18 @@ SHOWN = 3
 
 
 FOUND = {
+    "the avatar stays a bit longer if a server that answers late looks like a slow network": Script(
+        962083,
+        Setup(),
+        (
+            Break(1.94, on="ping", kind="delay", delay_secs=1.5),
+            Break(1.96, kind="silent", nth=2),
+            Say(2.15, ((15, 4),), 44_100, delivery="slow", texts="none", turn=False),
+            Break(2.25, kind="delay", nth=2, delay_secs=1.5),
+            Say(2.87, ((29, 7),), 44_100, texts="none", turn=False),
+            End(5.7),
+        ),
+    ),
     "a session that expires while the network is cut leaves nobody to say so": Script(
         952066,
         Setup(latency_secs=0.5),

@@ -33,6 +33,7 @@ from pipecat_agenthuman.errors import AgentHumanError, LossKind
 from pipecat_agenthuman.pipeline import (
     admission,
     announcer,
+    avatar_output,
     gate,
     in_transit,
     lifetime,
@@ -259,7 +260,7 @@ EXPECTED: dict[str, list[float]] = {
         sources.END_POLICY.max_total_secs,
     ],
     "`EndFrame`: waiting": [service.DRAIN_GRACE_SECS],
-    "`EndFrame`: silence": [service.END_SILENCE_SECS],
+    "silence before the avatar": [avatar_output.END_SILENCE_SECS],
     "`EndFrame`: closing": [service.TEARDOWN_SECS],
     "cleanup": [*CLEANUP, sum(CLEANUP)],
     "first words waiting for a session": [supervisor.START_WAIT_SECS],

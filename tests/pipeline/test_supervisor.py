@@ -1,12 +1,14 @@
 """When there is no avatar: none in time, none in the room any more, or a mistake of our own."""
 
+import asyncio
 import gc
 
 import pytest
+from pipecat.frames.frames import ServiceUpdateSettingsFrame
 
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
 from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame
-from tests.support.calls import CUT_SECS, avatars, calling
+from tests.support.calls import CUT_SECS, LATENCY_SECS, avatars, calling
 from tests.support.faults import fault
 from tests.support.inside import put_bug_into, renew_twice, set_limits, transport_is_busy
 from tests.support.sounds import RATE, never, once
@@ -45,6 +47,40 @@ async def test_the_first_words_wait_for_an_avatar_that_comes_in_time(log):
             await call.end()
     assert once(call.heard_of_avatar(), words)
     assert never(call.given_to_transport(), words)
+
+
+# --- all was said ----------------------------------------------------------------------
+
+
+@virtually
+async def test_an_avatar_that_makes_way_has_said_its_last_sample():
+    """It sounds later than the service was told: by more than a tenth of a second."""
+    async with (
+        avatars(render_latency_secs=LATENCY_SECS + 0.12) as sandbox,
+        calling(sandbox) as call,
+    ):
+        words = await call.say(0.5)
+        other = call.avatar.Settings(avatar="avat_other")
+        await call.feed(ServiceUpdateSettingsFrame(delta=other, service=call.avatar))
+        await call.until_ready(2)
+        more = await call.say(0.5)
+        await call.end()
+    assert once(call.heard_of_avatar(), words)
+    assert once(call.heard_of_avatar(), more)
+
+
+@virtually
+async def test_a_server_that_answers_late_does_not_cost_the_last_words():
+    """It looks like a slow network, whose confirmations were sent half of that time ago."""
+    slow = {"delay_secs": 0.8, "times": None}
+    async with avatars() as sandbox:
+        sandbox.inject(fault("ping", "delay", **slow))
+        async with calling(sandbox) as call:
+            sandbox.inject(fault("agent.speak", "delay", **slow))
+            await asyncio.sleep(1.0)  # virtual: the first ping is answered
+            words = await call.say(0.3)
+            await call.end()
+    assert once(call.heard_of_avatar(), words)
 
 
 # --- the avatar in the room ------------------------------------------------------------
