@@ -96,6 +96,7 @@ class _AnswerModel(BaseModel):
         # An ID is opaque to us: a service that sends a number means its digits.
         coerce_numbers_to_str=True,
         hide_input_in_errors=True,
+        defer_build=True,  # of all these a bot reads one kind of answer
     )
 
 

@@ -17,7 +17,7 @@ from pipecat_agenthuman.playout.latency import ASSUMED_LATENCY_SECS, Latency
 from pipecat_agenthuman.wire.pcm import to_secs
 
 
-class TimeToJoinMetricsData(MetricsData):
+class TimeToJoinMetricsData(MetricsData, defer_build=True):
     """From bringing a session up to the avatar being ready to speak.
 
     Attributes:
@@ -27,7 +27,7 @@ class TimeToJoinMetricsData(MetricsData):
     value: float
 
 
-class InterruptMetricsData(MetricsData):
+class InterruptMetricsData(MetricsData, defer_build=True):
     """From an interruption to the server's confirmation that playback has stopped.
 
     Attributes:
@@ -37,7 +37,7 @@ class InterruptMetricsData(MetricsData):
     value: float
 
 
-class FirstConfirmationMetricsData(MetricsData):
+class FirstConfirmationMetricsData(MetricsData, defer_build=True):
     """From an utterance's first audio frame to the server's first confirmation of it.
 
     Attributes:
@@ -47,7 +47,7 @@ class FirstConfirmationMetricsData(MetricsData):
     value: float
 
 
-class RoundTripMetricsData(MetricsData):
+class RoundTripMetricsData(MetricsData, defer_build=True):
     """The latest WebSocket ping, told once for each utterance.
 
     Attributes:
@@ -57,7 +57,7 @@ class RoundTripMetricsData(MetricsData):
     value: float
 
 
-class AvatarLatencyMetricsData(MetricsData):
+class AvatarLatencyMetricsData(MetricsData, defer_build=True):
     """From a confirmation to the sound in the room, told once for each utterance.
 
     Parameters:
