@@ -104,7 +104,7 @@ PROFILES: dict[str, Profile] = {
         kept=0.15, tiny=0.1, woven=0.15, last=0.1,
     ),
     "woven": Profile(
-        {"say": 10, "mark": 1.5, "interrupt": 1, "halt": 1, "lose": 0.4},
+        {"say": 10, "mark": 1.5, "interrupt": 3, "halt": 1, "lose": 0.4},
         woven=0.5, unannounced=0.4, last=0.2, tiny=0.1,
     ),
     "absences": Profile(
@@ -288,7 +288,7 @@ class _Maker:
             stopped=started and not (self.odd() and chance.random() < 0.5),
             turn=chance.random() < 0.8,
             kept=chance.random() < self.profile.kept,
-            deaf=started and context is not None and other is None and self.odd(),
+            deaf=started and context is not None and self.odd(),
             other=other,
             cut_ms=cut_ms,
         )

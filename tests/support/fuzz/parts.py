@@ -175,6 +175,8 @@ class Tts(FrameProcessor):
             sounding = [number for at, number in begins if at <= position * frame_secs][-1]
             context = context_of(say, sounding)
             if say.other is not None and context == say.other and not is_other_open:
+                if not say.kept and self._interruptions > self._interruptions_before:
+                    continue  # Also who does not heed an interruption begins nothing after it.
                 is_other_open = True
                 await self._put(TTSStartedFrame(context_id=context), say)
             await self._put(TTSAudioRawFrame(pcm, say.rate, say.channels, context_id=context), say)

@@ -214,17 +214,19 @@ class Circumstances(Evidence):
     def is_doubtful(self, step: Step) -> bool:
         """Whether nothing tells whether an interruption was meant for it, too.
 
-        It met it on its way; or nothing tells it from late frames of what was interrupted. Of
-        speech with neither a start nor a name it may have met any frame: that is new speech.
+        It met it on its way, or the start of its other context; or nothing tells it from late
+        frames of what was interrupted. Of speech with neither a start nor a name it may have met
+        any frame: that is new speech.
         """
         if not isinstance(step, Say) or not self.gate_of.get(step):
             return False
-        came_at = [seen.at for seen in self.gate_of[step]]
+        seen = self.gate_of[step]
+        first = seen[0].at
         is_nameless = not step.started and step.context is None
-        met_at = came_at if is_nameless else came_at[:1]
+        begins_at = [first, *(s.at for s in seen if isinstance(s.frame, TTSStartedFrame))]
+        met_at = [s.at for s in seen] if is_nameless else begins_at
         return any(
-            any(abs(at - met) < PASS_SECS for met in met_at)
-            or (at <= came_at[0] and not step.started)
+            any(abs(at - met) < PASS_SECS for met in met_at) or (at <= first and not step.started)
             for at in self.interruptions
         )
 
