@@ -47,6 +47,24 @@ SHOWN = 3
 
 
 FOUND = {
+    "an interruption's stop overtakes what the transport is just about to let out": Script(
+        962896,
+        Setup(mixer=True, latency_secs=0.0),
+        (
+            Say(
+                1.54,
+                ((0, 7), (1, 8), (2, 6), (3, 10), (4, 3), (5, 11), (6, 3), (7, 11)),
+                16_000,
+                frame_ms=20,
+                delivery="stalled",
+                texts="sentence",
+                turn=False,
+                kept=True,
+            ),
+            Interrupt(3.15),
+            End(5.88),
+        ),
+    ),
     "the avatar stays a bit longer if a server that answers late looks like a slow network": Script(
         962083,
         Setup(),

@@ -209,6 +209,8 @@ def _stop_before_text(known: Circumstances, spans: list[tuple[float, float]]) ->
                     continue  # It is no end: what comes next is not known yet.
                 if any(abs(at - until) <= PASS_SECS for _, until in known.held_up):
                     continue  # It is that of the speech before, which waited for a slow frame.
+                if _overtakes(known, at, known.behind_at[text.frame.id]):
+                    continue
                 # A stop at its very beginning is that of the speech before.
                 within = heard[0].at + READING_SECS < at and text.at < at - PASS_SECS
                 until = heard[-1].until - READING_SECS
@@ -216,6 +218,16 @@ def _stop_before_text(known: Circumstances, spans: list[tuple[float, float]]) ->
                     word = text.frame.text.split()[0]
                     yield Finding("text after stop", word, f"the stop came at {known.rel(at)}")
                     return
+
+
+def _overtakes(known: Circumstances, stop: float, text_at: float) -> bool:
+    """Whether it is an interruption's stop, and the transport had the text already.
+
+    An interruption waits for nothing, and what it does not drop comes out with the next chunk.
+    """
+    chunk_secs = known.setup.chunks / 100
+    is_cut = any(abs(stop - cut) <= PASS_SECS for cut in known.interruptions)
+    return is_cut and text_at <= stop + chunk_secs + PASS_SECS
 
 
 def _silent_secs(known: Circumstances, at: float) -> float:
