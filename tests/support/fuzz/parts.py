@@ -126,10 +126,10 @@ class Tts(FrameProcessor):
             await self._put(TTSStartedFrame(context_id=say.context), say)
         if say.texts == "sentence first":
             await self._put_sentence(say)
-        await self._deliver(say, by_word=by_word)
+        has_begun_other = await self._deliver(say, by_word=by_word)
         if say.texts == "sentence":
             await self._put_sentence(say)
-        if say.other is not None and len(say.words) > 1:
+        if has_begun_other:
             await self._put(TTSStoppedFrame(context_id=say.other), say)
         if say.stopped:
             stopped = TTSStoppedFrame(context_id=say.context)
@@ -149,9 +149,10 @@ class Tts(FrameProcessor):
         if text:
             await self._put(TTSTextFrame(text, "sentence", context_id=say.context), say)
 
-    async def _deliver(self, say: Say, *, by_word: bool) -> None:
+    async def _deliver(self, say: Say, *, by_word: bool) -> bool:
+        """Deliver the speech; returns whether its other context has begun."""
         if not say.words:
-            return
+            return False
         audio = sound_of(say)
         size = round(say.rate * say.frame_ms / 1000)
         frame_secs = say.frame_ms / 1000
@@ -186,6 +187,7 @@ class Tts(FrameProcessor):
                 await asyncio.sleep(1.3 * frame_secs)
         while words:
             await self._put_word(*words.pop(0), origin, say)
+        return is_other_open
 
     async def _put_word(self, at_secs: float, number: int, origin: int, say: Say) -> None:
         frame = TTSTextFrame(f"w{number}", "word", context_id=context_of(say, number))
