@@ -1,8 +1,8 @@
-"""Thousands of utterances: the memory stays flat and the books balance.
+"""Hundreds of utterances in a call: the memory stays flat and the books balance.
 
-Two soaks: thousands of utterances in virtual time through the playout and the ledger of
-commands, and a thousand short ones through real pipelines and sockets. ``AGENTHUMAN_SOAK``
-multiplies both, for one ``AGENTHUMAN_SOAK=20 uv run pytest tests/calls/test_soak.py``.
+Two soaks: two thousand utterances in virtual time through the playout and the ledger of
+commands, and hundreds of short ones through whole pipelines. ``AGENTHUMAN_SOAK`` multiplies both,
+for one ``AGENTHUMAN_SOAK=20 uv run pytest tests/calls/test_soak.py``.
 """
 
 import asyncio
@@ -39,6 +39,10 @@ from tests.support.virtual_playout import poll
 from tests.support.waiting import quiet_log, undisturbed, until
 
 LONGER = int(os.environ.get("AGENTHUMAN_SOAK", "1"))
+
+MAY_GROW = 25
+"""Objects, over hundreds of utterances: one that is kept of every tenth is found. As many
+commands as that may be waiting for their answers."""
 
 # --- in virtual time -------------------------------------------------------------------
 
@@ -158,23 +162,21 @@ class VirtualCall:
 def remembered() -> Counter[str]:
     """How many objects of this package there are, by type; the sandbox's do not count."""
     gc.collect()
-    kinds = Counter(
-        f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in gc.get_objects()
-    )
+    kinds = Counter(map(type, gc.get_objects()))
     ours = {
-        kind: count
+        f"{kind.__module__}.{kind.__qualname__}": count
         for kind, count in kinds.items()
-        if kind.startswith("pipecat_agenthuman.") and ".sandbox." not in kind
+        if kind.__module__.startswith("pipecat_agenthuman.") and ".sandbox." not in kind.__module__
     }
     return Counter(ours)
 
 
 @pytest.mark.parametrize("rejections", [True, False])
 @pytest.mark.parametrize("seed", range(2))
-def test_thousands_of_utterances_in_virtual_time(seed: int, rejections: bool):
+def test_many_utterances_in_virtual_time(seed: int, rejections: bool):
     call = VirtualCall(random.Random(seed), rejections=rejections)
     early: Counter[str] = Counter()
-    for number in range(1500 * LONGER):
+    for number in range(500 * LONGER):
         call.speak()
         act = call.chance.choices(["nothing", "pause", "interrupt", "lose"], [50, 30, 15, 5])[0]
         if act == "pause":
@@ -196,13 +198,13 @@ def test_thousands_of_utterances_in_virtual_time(seed: int, rejections: bool):
     assert min(books.heard, books.dropped, books.recalled) > 1000
     assert bool(books.rejected) is rejections
     grown = remembered() - early
-    assert grown.total() < 100, grown
+    assert grown.total() < MAY_GROW, grown
 
 
 # --- whole calls -----------------------------------------------------------------------
 
 UTTERANCES = 250 * LONGER
-CALLS = 4
+CALLS = 2
 UTTERANCES_IN_REAL_TIME = 60
 CALLS_IN_REAL_TIME = 2
 
@@ -321,7 +323,7 @@ def complaints(lines: list[str]) -> list[str]:
     return [line for line in lines if "Traceback" in line or "internal_error" in line]
 
 
-def test_thousands_of_utterances_in_whole_calls():
+def test_many_utterances_in_whole_calls():
     before = remembered()
     with undisturbed(), quiet_log(level="ERROR") as lines:
         for seed in range(CALLS):
@@ -329,7 +331,7 @@ def test_thousands_of_utterances_in_whole_calls():
             check(call, heard, UTTERANCES)
     assert complaints(lines) == []
     grown = remembered() - heard.early - before
-    assert grown.total() < 200, grown
+    assert grown.total() < MAY_GROW, grown
 
 
 async def test_some_of_them_through_real_sockets():

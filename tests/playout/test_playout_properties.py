@@ -150,8 +150,7 @@ class Model:
 
     def recall(self, now: float) -> int:
         """What was sent and not heard is unsent again; returns how much of it is to be said."""
-        waiting = np.arange(self.settled, len(self.state))
-        waiting = waiting[(self.state[waiting] != DROPPED) & ~self._over(waiting, now)]
+        waiting = self.settled + np.flatnonzero(self._waits(now))
         back = waiting[~np.isin(waiting, self.unsent)]
         self.sounds_at[back] = np.inf
         self.unsent = np.append(back, self.unsent)
@@ -182,9 +181,8 @@ class Model:
         """The samples that were heard since the last time."""
         over = self._over(self.queued, now)
         heard, self.queued = self.queued[over], self.queued[~over]
-        waiting = np.arange(self.settled, len(self.state))
-        waits = (self.state[waiting] != DROPPED) & ~self._over(waiting, now)
-        self.settled += int(np.argmax(waits)) if waits.any() else len(waiting)
+        waits = self._waits(now)
+        self.settled += int(np.argmax(waits)) if waits.any() else len(waits)
         return heard
 
     def is_over(self, number: int) -> bool:
@@ -212,13 +210,11 @@ class Model:
 
     def unheard(self, now: float) -> int:
         """Samples that were not heard and may still have to be said."""
-        waiting = np.arange(self.settled, len(self.state))
-        return np.count_nonzero((self.state[waiting] != DROPPED) & ~self._over(waiting, now))
+        return np.count_nonzero(self._waits(now))
 
     def interrupt(self, now: float) -> tuple[bool, int]:
         """Returns whether the server is told, and how many samples are dropped."""
-        waiting = np.arange(self.settled, len(self.state))
-        waiting = waiting[(self.state[waiting] != DROPPED) & ~self._over(waiting, now)]
+        waiting = self.settled + np.flatnonzero(self._waits(now))
         sent = waiting[~np.isin(waiting, self.unsent)]
         refused = waiting[self.state[waiting] == REJECTED]
         waiting = waiting[self.state[waiting] != REJECTED]
@@ -241,7 +237,12 @@ class Model:
             self.unsent = self.unsent[self.state[self.unsent] == PENDING]
         return tell, len(doomed)
 
-    def _over(self, numbers: np.ndarray, now: float) -> np.ndarray:
+    def _waits(self, now: float) -> np.ndarray:
+        """Which samples were not heard and are not dropped, of those that are not settled."""
+        rest = slice(self.settled, None)
+        return (self.state[rest] != DROPPED) & ~self._over(rest, now)
+
+    def _over(self, numbers: np.ndarray | slice, now: float) -> np.ndarray:
         lasts = np.where(self.state[numbers] == REJECTED, 0, 1 / RATE)
         return self.sounds_at[numbers] + lasts <= now + EPSILON_SECS
 

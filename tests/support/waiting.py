@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import pytest
 from loguru import logger
@@ -43,12 +45,25 @@ def undisturbed() -> Iterator[None]:
         yield
 
 
+_path_of_libraries: Final = cache(sysconfig.get_path)
+
+
+def add_sink(sink: Any, **options: Any) -> int:
+    """Let loguru write to something; returns what ``logger.remove`` takes.
+
+    Loguru asks for each sink where libraries are, and the answer takes longer than many a test.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sysconfig, "get_path", _path_of_libraries)
+        return logger.add(sink, **options)
+
+
 @contextmanager
 def quiet_log(*, level: str = "TRACE") -> Iterator[list[str]]:
     """Keep what is logged in a list instead of printing it; lines begin with their level."""
     lines: list[str] = []
     logger.remove()
-    sink = logger.add(lines.append, level=level, format="{level} {message}")
+    sink = add_sink(lines.append, level=level, format="{level} {message}")
     try:
         yield lines
     finally:

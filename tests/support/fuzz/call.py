@@ -81,6 +81,7 @@ from tests.support.fuzz.script import (
     Tone,
     Update,
 )
+from tests.support.waiting import add_sink
 
 READY_SECS = 3.0
 """How long a script that awaits the avatar does so; then it begins without."""
@@ -493,7 +494,7 @@ def _watching(call: Call) -> Iterator[None]:
 
     handler = Handler(logging.WARNING)
     logger.remove()
-    logger.add(sink, level="WARNING", format="{message}")
+    add_sink(sink, level="WARNING", format="{message}")
     logging.getLogger().addHandler(handler)
     hook = sys.unraisablehook
     sys.unraisablehook = lambda raised: call.complaints.append(
@@ -511,5 +512,5 @@ def _watching(call: Call) -> Iterator[None]:
             logging.getLogger().removeHandler(handler)
             sys.unraisablehook = hook
             logger.remove()
-            logger.add(sys.stderr)
+            add_sink(sys.stderr)
     call.complaints += [str(warning.message) for warning in warned]
