@@ -613,21 +613,24 @@ def judge_words(finding: Finding, script: Script) -> None:
 
 
 def shown(call: Call) -> str:
-    """Everything that frames show when they are printed, but for their sound."""
+    """Everything that frames show when they are printed or traced, but for their sound."""
     frames = [
         sighting.frame
         for recorder in call.recorders
         for sighting in recorder.sightings
         if not isinstance(sighting.frame, AudioRawFrame)
     ]
-    return "\n".join(map(repr, frames))
+    return "\n".join(f"{frame} {frame!r}" for frame in frames)
 
 
 # --- the whole matrix ------------------------------------------------------------------
 
 
 def run(cell: Cell) -> Finding:
-    """Play a cell with short limits and everything logged; a secret in the log is a problem."""
+    """Play a cell with short limits; a secret in the log is a problem, or in a frame.
+
+    What Pipecat traces is each frame at each step, of which ``shown`` sees all that can be seen.
+    """
 
     async def main() -> Finding:
         finding = await play(cell)
@@ -636,7 +639,7 @@ def run(cell: Cell) -> Finding:
             finding.problems.append(f"tasks are left: {left}")
         return finding
 
-    with pytest.MonkeyPatch.context() as patch, undisturbed(), quiet_log() as lines:
+    with pytest.MonkeyPatch.context() as patch, undisturbed(), quiet_log(level="DEBUG") as lines:
         set_limits(patch, create_timeout_secs=3.0, end_timeout_secs=0.8)
         finding = virtual_time.run(main)
     log = "\n".join(lines)

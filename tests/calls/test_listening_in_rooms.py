@@ -31,8 +31,8 @@ BAD = Network(delay_secs=0.08, late_secs=0.04, loss=0.05, noise=20)
 
 MEASURED = {"avatar_latency_secs": "measured"}
 
-UTTERANCES = 10
-"""The second is enough, unless the machine is very busy."""
+UTTERANCES = 30
+"""The second is enough, unless the machine is very busy: sound that stutters is not judged."""
 
 
 @pytest.fixture
