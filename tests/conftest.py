@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import pytest_asyncio
@@ -93,18 +93,44 @@ async def browser(microphone: Path) -> AsyncIterator[Browser]:
         yield chromium
 
 
-_IN_REAL_TIME = (
-    "tests/web/",
-    "tests/sandbox/page/",
-    "tests/demo/",
-    "tests/calls/",
-    "tests/examples/",
-)
-"""Where tests mostly wait for speech: they begin first, so that none is left at the end."""
+_IN_A_BROWSER: Final = {
+    "tests/sandbox/page/": "pages of the sandbox",
+    "tests/demo/test_page.py": "pages of the sandbox",
+    "tests/web/": "web clients",
+    "tests/examples/test_web_page.py": "web clients",
+}
+"""Where tests drive Chromium, and who shares one: each that is started costs seconds."""
+
+_IN_REAL_TIME: Final = ("tests/calls/", "tests/demo/", "tests/examples/")
+"""Where tests mostly wait for speech."""
+
+
+def _sharing(nodeid: str) -> str | None:
+    """With whom a test shares a browser, if it has one."""
+    return next((who for where, who in _IN_A_BROWSER.items() if nodeid.startswith(where)), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(_IN_REAL_TIME))
+    """Begin with what mostly waits, so that none of it is left at the end."""
+
+    def waits(item: pytest.Item) -> tuple[bool, bool]:
+        return _sharing(item.nodeid) is None, not item.nodeid.startswith(_IN_REAL_TIME)
+
+    items.sort(key=waits)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let one worker have all tests that share a browser, as it has those that share a file."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _sharing(nodeid) or super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
 
 
 _COLLECTED_AFTER: Final = 50_000
