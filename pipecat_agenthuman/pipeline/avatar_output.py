@@ -124,6 +124,7 @@ class AvatarOutput:
             now=self.now,
             on_news=self.rounds.wake,
             on_speech=self.rounds.wrote,
+            awaits_news=self._awaits_news,
         )
         self.heard_at = -math.inf
         self.heard_audio = HeardAudio()
@@ -238,6 +239,11 @@ class AvatarOutput:
         """Let what was heard count from the next utterance on, unless the latency is fixed."""
         self.playout.adopt_latency()
         self._meter.believes(self.latency)
+
+    def settle_speech(self) -> None:
+        """Take what came while nothing could leave, if something may leave now."""
+        if not self._awaits_news():
+            self.intake.settle()
 
     # --- frames out --------------------------------------------------------------------
 
@@ -389,6 +395,10 @@ class AvatarOutput:
         return frames
 
     # --- inside ------------------------------------------------------------------------
+
+    def _awaits_news(self) -> bool:
+        """Whether no speech can leave before there is news, which makes the driver look."""
+        return self._speaker is self.avatar and self.avatar.awaits_answer
 
     def _known(self, now: float) -> float:
         """Until when it is known, at a time, what was heard."""

@@ -47,6 +47,7 @@ class PlayoutDriver:
             delivery = await output.deliver(now)
             if delivery is None:
                 return None
+            output.settle_speech()
             sink = self._fallback.choose(now)
             sending_due = None if sink is None else sink.due(now)
             if sink is not None and sending_due is not None and sending_due <= now:

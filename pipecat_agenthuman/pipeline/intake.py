@@ -19,6 +19,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from pipecat_agenthuman.pipeline.admission import REMEMBERED_CONTEXTS, Admission
 from pipecat_agenthuman.pipeline.availability import Availability, AvatarState
+from pipecat_agenthuman.pipeline.collection import Collection
 from pipecat_agenthuman.pipeline.frame_traits import SOUNDS, SPOKEN_TEXT, HandedOnFrame
 from pipecat_agenthuman.pipeline.metrics import Meter
 from pipecat_agenthuman.pipeline.transport_output import TransportOutput
@@ -102,6 +103,7 @@ class Intake:
         now: Callable[[], float],
         on_news: Callable[[], None],
         on_speech: Callable[[float], None],
+        awaits_news: Callable[[], bool],
     ) -> None:
         """Take nothing yet.
 
@@ -115,6 +117,8 @@ class Intake:
             now: The time, on the clock of the playout.
             on_news: Called when there is something new to release, or speech ends.
             on_speech: Called with the time when speech was written.
+            awaits_news: Whether no speech can leave before there is news. Then what comes is
+                collected until somebody lets it ``settle``.
         """
         self.admission = Admission(processor)
         self._processor = processor
@@ -126,7 +130,10 @@ class Intake:
         self._now = now
         self._on_news = on_news
         self._on_speech = on_speech
+        self._awaits_news = awaits_news
         self._converter = SpeechConverter()
+        self._collection: Collection | None = None
+        self._format = (0, 0)  # of the latest speech: rate and channels
         self._utterance: _OpenUtterance | None = None
         self._said_from: dict[str, int] = {}  # where the speech of each context begins
         self._last_word = _LastWord()
@@ -162,6 +169,10 @@ class Intake:
         Raises:
             ValueError: If the frame's format is impossible.
         """
+        if self._continues(frame, interruptible=interruptible) and self._awaits_news():
+            self._collect(frame)
+            return
+        self.settle()
         utterance = self._utterance
         if utterance is not None and utterance.said and utterance.interruptible != interruptible:
             # What the resampler holds is of the other kind: an interruption must find it apart.
@@ -177,7 +188,18 @@ class Intake:
         self._originals.write(frame.audio, frame.sample_rate, frame.num_channels)
         utterance.interruptible = interruptible
         utterance.said = True
+        self._format = (frame.sample_rate, frame.num_channels)
         self._write(audio)
+        self._on_speech(self._now())
+
+    def settle(self) -> None:
+        """Write what was collected."""
+        collection, self._collection = self._collection, None
+        if collection is None:
+            return
+        audio, rate, channels = collection.audio, collection.sample_rate, collection.num_channels
+        self._originals.write(audio, rate, channels)
+        self._write(self._converter.convert(audio, rate, channels), collection)
 
     def miss(self) -> None:
         """Note that speech of the utterance could not be said."""
@@ -206,6 +228,7 @@ class Intake:
             frame: The frame.
             interruptible: Whether an interruption may drop it.
         """
+        self.settle()
         if not frame.pts:
             bar = self._bar(frame)
             if bar is Bar.ALWAYS:
@@ -265,6 +288,7 @@ class Intake:
         """Close the utterance that is open, if any: hand over what the converter holds."""
         if self._utterance is None:
             return
+        self.settle()
         end = self._playout.end
         self._write(self._converter.flush(), is_tail=True)
         # What followed the speech follows the last of it, too, if it is not out already.
@@ -277,6 +301,7 @@ class Intake:
 
     def interrupt(self) -> None:
         """An interruption drops what it may: also the utterance that is open."""
+        self.settle()
         utterance = self._utterance
         self.admission.interrupt()
         if utterance is not None and utterance.interruptible:
@@ -312,19 +337,40 @@ class Intake:
     def _clock_ns(self) -> int:
         return self._processor.get_clock().get_time()
 
-    def _write(self, audio: bytes, *, is_tail: bool = False) -> None:
+    def _continues(self, frame: TTSAudioRawFrame, *, interruptible: bool) -> bool:
+        """Whether speech is more of the same: nothing has to be noted but the sound."""
+        utterance = self._utterance
+        return (
+            utterance is not None
+            and utterance.said
+            and utterance.interruptible == interruptible
+            and (frame.sample_rate, frame.num_channels) == self._format
+            and (frame.context_id is None or frame.context_id in self._said_from)
+        )
+
+    def _collect(self, frame: TTSAudioRawFrame) -> None:
+        now = self._now()
+        if self._collection is None:
+            self._collection = Collection(frame.sample_rate, frame.num_channels, now, now)
+        self._collection.add(frame.audio, now)
+        if self._collection.is_full:
+            self.settle()
+
+    def _write(
+        self, audio: bytes, collection: Collection | None = None, *, is_tail: bool = False
+    ) -> None:
         utterance = self._utterance
         if utterance is None:
             return
-        now = self._now()
         self._playout.write(
             audio,
-            now,
+            self._now() if collection is None else collection.last_at,
+            since=None if collection is None else collection.first_at,
+            pieces=1 if collection is None else collection.count,
             interruptible=utterance.interruptible,
             origin_secs=self._origin_secs() if self._playout.awaits_origin else None,
             is_tail=is_tail,
         )
-        self._on_speech(now)
 
     def _origin_secs(self) -> float:
         """Where the timestamps of an utterance begin whose first audio, or word, comes now."""

@@ -111,6 +111,11 @@ class AvatarSink:
         """The latest ping; 0 before the first, and without a connection."""
         return 0.0 if self._line is None else self._line.round_trip_secs
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a session is up, and nothing may leave before it has answered."""
+        return self._line is not None and not self._line.can_speak
+
     def silence(self) -> None:
         """Tell the avatar to stop, also one that does not seem to be in the room."""
         if self._line is not None and self._line.interrupt():

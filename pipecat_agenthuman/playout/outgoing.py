@@ -318,16 +318,16 @@ class Outgoing(Generic[ItemT]):
 
     # --- the tape changes --------------------------------------------------------------
 
-    def expect(self, samples: int, now: float) -> None:
-        """A piece of audio is about to be written.
+    def expect(self, piece_secs: float, since: float) -> None:
+        """Audio is about to be written.
 
         Args:
-            samples: Its length.
-            now: The time.
+            piece_secs: The length of the pieces in which it came.
+            since: When the first of them came.
         """
         if self._sent == self._tape.end:
-            self._backlog_since = now
-        self._piece_secs = to_secs(samples)
+            self._backlog_since = since
+        self._piece_secs = piece_secs
 
     def restart(self, position: int, now: float) -> None:
         """The server forgets all that it has: what is left to send begins at a position."""

@@ -149,6 +149,8 @@ class Playout(Generic[ItemT]):
         interruptible: bool = True,
         origin_secs: float | None = None,
         is_tail: bool = False,
+        since: float | None = None,
+        pieces: int = 1,
     ) -> None:
         """Append audio to the open utterance; opens one if there is none.
 
@@ -162,6 +164,8 @@ class Playout(Generic[ItemT]):
                 ``begin_timestamps`` came before.
             is_tail: Whether it is what a converter held back of the audio before it. It does not
                 start speech again that has stopped meanwhile.
+            since: When the first of it came; ``now`` if None.
+            pieces: In how many pieces it came.
         """
         utterance = self._utterances.open or self._utterances.begin(
             self._tape.end, interruptible=interruptible
@@ -175,7 +179,8 @@ class Playout(Generic[ItemT]):
         if not samples:
             return
         self._written_at = now
-        self.outgoing.expect(samples, now)
+        piece_secs = to_secs(samples) / pieces
+        self.outgoing.expect(piece_secs, now if since is None else since)
         start = self._tape.end
         self._tape.append(audio, Kind.of(interruptible=interruptible))
         if is_tail and utterance.start < start:
