@@ -124,7 +124,7 @@ class AvatarOutput:
             now=self.now,
             on_news=self.rounds.wake,
             on_speech=self.rounds.wrote,
-            awaits_news=self._awaits_news,
+            needs_none=self._needs_none,
         )
         self.heard_at = -math.inf
         self.heard_audio = HeardAudio()
@@ -241,8 +241,8 @@ class AvatarOutput:
         self._meter.believes(self.latency)
 
     def settle_speech(self) -> None:
-        """Take what came while nothing could leave, if something may leave now."""
-        if not self._awaits_news():
+        """Take what came while it made no difference, if it may make one now."""
+        if not (self._speaker is self.avatar and self.avatar.awaits_answer):
             self.intake.settle()
 
     # --- frames out --------------------------------------------------------------------
@@ -396,9 +396,10 @@ class AvatarOutput:
 
     # --- inside ------------------------------------------------------------------------
 
-    def _awaits_news(self) -> bool:
-        """Whether no speech can leave before there is news, which makes the driver look."""
-        return self._speaker is self.avatar and self.avatar.awaits_answer
+    def _needs_none(self, now: float) -> bool:
+        """Whether speech that comes now makes no difference before the driver looks."""
+        is_avatar = self._speaker is self.avatar
+        return is_avatar and self.avatar.needs_none(now, self.rounds.next_look)
 
     def _known(self, now: float) -> float:
         """Until when it is known, at a time, what was heard."""

@@ -1,4 +1,4 @@
-"""Speech that waits to be converted, because none of it can leave yet.
+"""Speech that waits to be converted, because it makes no difference yet.
 
 The resampler takes about as long for a message as for a single piece, and on a machine that does
 other things in between, it is the dearest part of taking one.

@@ -103,7 +103,7 @@ class Intake:
         now: Callable[[], float],
         on_news: Callable[[], None],
         on_speech: Callable[[float], None],
-        awaits_news: Callable[[], bool],
+        needs_none: Callable[[float], bool],
     ) -> None:
         """Take nothing yet.
 
@@ -117,7 +117,7 @@ class Intake:
             now: The time, on the clock of the playout.
             on_news: Called when there is something new to release, or speech ends.
             on_speech: Called with the time when speech was written.
-            awaits_news: Whether no speech can leave before there is news. Then what comes is
+            needs_none: Whether speech that comes at a time makes no difference yet. Then it is
                 collected until somebody lets it ``settle``.
         """
         self.admission = Admission(processor)
@@ -130,7 +130,7 @@ class Intake:
         self._now = now
         self._on_news = on_news
         self._on_speech = on_speech
-        self._awaits_news = awaits_news
+        self._needs_none = needs_none
         self._converter = SpeechConverter()
         self._collection: Collection | None = None
         self._format = (0, 0)  # of the latest speech: rate and channels
@@ -169,8 +169,9 @@ class Intake:
         Raises:
             ValueError: If the frame's format is impossible.
         """
-        if self._continues(frame, interruptible=interruptible) and self._awaits_news():
-            self._collect(frame)
+        now = self._now()
+        if self._continues(frame, interruptible=interruptible) and self._needs_none(now):
+            self._collect(frame, now)
             return
         self.settle()
         utterance = self._utterance
@@ -190,7 +191,7 @@ class Intake:
         utterance.said = True
         self._format = (frame.sample_rate, frame.num_channels)
         self._write(audio)
-        self._on_speech(self._now())
+        self._on_speech(now)
 
     def settle(self) -> None:
         """Write what was collected."""
@@ -348,13 +349,13 @@ class Intake:
             and (frame.context_id is None or frame.context_id in self._said_from)
         )
 
-    def _collect(self, frame: TTSAudioRawFrame) -> None:
-        now = self._now()
+    def _collect(self, frame: TTSAudioRawFrame, now: float) -> None:
         if self._collection is None:
             self._collection = Collection(frame.sample_rate, frame.num_channels, now, now)
         self._collection.add(frame.audio, now)
         if self._collection.is_full:
             self.settle()
+            self._on_speech(now)
 
     def _write(
         self, audio: bytes, collection: Collection | None = None, *, is_tail: bool = False

@@ -78,6 +78,11 @@ class Rounds:
             if alarm is not None:
                 alarm.cancel()
 
+    @property
+    def next_look(self) -> float:
+        """When the driver looks by itself; infinity if it needs news."""
+        return self._rest.until
+
     # --- for others --------------------------------------------------------------------
 
     def wake(self) -> None:

@@ -17,6 +17,7 @@ from pipecat_agenthuman.pipeline.transport_output import TransportOutput
 from pipecat_agenthuman.playout.conversion import SpeechConverter, spread
 from pipecat_agenthuman.playout.originals import Originals
 from pipecat_agenthuman.playout.outgoing import Outgoing
+from pipecat_agenthuman.playout.pacing import REFILL_SECS
 from pipecat_agenthuman.playout.results import Portion
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE, to_secs
 
@@ -26,6 +27,11 @@ an interruption takes it back."""
 
 PAD_AFTER_SECS: Final = 0.1
 """How long the beginning of a piece waits for the rest of it, once the transport has run dry."""
+
+
+_PLENTY_SECS: Final = 2 * REFILL_SECS
+"""So much at the server beyond what it needs, and it does not matter whether speech that waits for
+more is known to the sample."""
 
 
 class AvatarLine(Protocol):
@@ -115,6 +121,19 @@ class AvatarSink:
     def awaits_answer(self) -> bool:
         """Whether a session is up, and nothing may leave before it has answered."""
         return self._line is not None and not self._line.can_speak
+
+    def needs_none(self, now: float, looks_at: float) -> bool:
+        """Whether speech that comes now makes no difference yet.
+
+        Args:
+            now: The time.
+            looks_at: When somebody looks again, if nothing else happens before.
+        """
+        if self.awaits_answer:
+            return True  # It is news.
+        seamless_until = self._outgoing.seamless_until
+        has_plenty = now + _PLENTY_SECS < seamless_until and looks_at < seamless_until
+        return self._line is not None and has_plenty
 
     def silence(self) -> None:
         """Tell the avatar to stop, also one that does not seem to be in the room."""

@@ -156,6 +156,11 @@ class Outgoing(Generic[ItemT]):
         self._in_flight.append(_InFlight(self._sent, latency_secs, first_audio_at, reserve_secs))
         return SpeechMessage(self._tape.read(start, self._sent))
 
+    @property
+    def seamless_until(self) -> float:
+        """When the next message has to leave, at the latest, so that there is no gap."""
+        return self._seamless_until(self._utterances.pace_at(self._sent))
+
     def pass_struck(self, now: float) -> bool:
         """Pass over what was refused: it is not sent again after a recall.
 
@@ -441,9 +446,13 @@ class Outgoing(Generic[ItemT]):
         is_crumb = secs < MIN_MESSAGE_SECS
         if is_crumb and self._in_flight:
             return math.inf  # Its answer is news.
-        sounds_until = self._clock.ends_at + to_secs(self._sent - self._clock.end)
-        seamless_until = sounds_until - pace.latency_secs - self.confirm_secs - SLACK_SECS
+        seamless_until = self._seamless_until(pace)
         return seamless_until if is_crumb else seamless_until - secs
+
+    def _seamless_until(self, pace: Pace) -> float:
+        """When the next message has to leave, at the latest, so that there is no gap."""
+        sounds_until = self._clock.ends_at + to_secs(self._sent - self._clock.end)
+        return sounds_until - pace.latency_secs - self.confirm_secs - SLACK_SECS
 
     def _room(self, span: Span, now: float) -> int:
         """Samples that may be sent until the lead reaches its limit."""

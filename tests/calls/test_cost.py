@@ -12,7 +12,7 @@ import pytest
 from pipecat.frames.frames import TTSStartedFrame, TTSStoppedFrame
 
 from tests.support.calls import avatar_in, avatars, staged
-from tests.support.inside import note_driver_steps
+from tests.support.inside import note_conversions, note_driver_steps
 from tests.support.scenes import played
 from tests.support.sounds import noise
 from tests.support.virtual_time import VirtualLoop
@@ -28,6 +28,7 @@ class Cost:
     Attributes:
         messages: ``agent.speak``, a minute.
         driver_steps: A second.
+        conversions: How often the resampler was called, a second.
         loop_turns: A second.
         frames: Given to what stands behind the service, a second.
         silences: How often an utterance was silent in its middle.
@@ -35,6 +36,7 @@ class Cost:
 
     messages: float
     driver_steps: float
+    conversions: float
     loop_turns: float
     frames: float
     silences: int
@@ -44,13 +46,13 @@ def cost_of(*, speed: float, round_trip_secs: float, piece_secs: float = 0.02) -
     """Let a bot speak whose TTS service delivers at a multiple of real time."""
 
     async def main() -> Cost:
-        patch = pytest.MonkeyPatch()
         async with avatars(round_trip_secs=round_trip_secs) as sandbox:
             async with staged(avatar=avatar_in(sandbox), rate=24_000) as call:
                 await sandbox.wait_for("pong")
                 loop = asyncio.get_running_loop()
                 assert isinstance(loop, VirtualLoop)
                 steps, turns = note_driver_steps(patch, call.avatar), loop.turns
+                conversions = note_conversions(patch)
                 frames = len(call.between.sightings)
                 for number in range(UTTERANCES):
                     begun = time.monotonic()
@@ -74,19 +76,22 @@ def cost_of(*, speed: float, round_trip_secs: float, piece_secs: float = 0.02) -
         return Cost(
             messages=messages / secs * 60,
             driver_steps=len(steps) / secs,
+            conversions=len(conversions) / secs,
             loop_turns=turns / secs,
             frames=frames / secs,
             silences=segments - UTTERANCES,
         )
 
-    return played(main)
+    with pytest.MonkeyPatch.context() as patch:
+        return played(main)
 
 
 def test_speech_that_comes_faster_than_it_sounds_costs_little():
     cost = cost_of(speed=3.0, round_trip_secs=0.005)
     assert cost.silences == 0
     assert cost.messages <= 200
-    assert cost.driver_steps <= 30
+    assert cost.driver_steps <= 24
+    assert cost.conversions <= 24
     assert cost.loop_turns <= 550
     assert cost.frames <= 15
 
@@ -95,12 +100,13 @@ def test_speech_in_real_time_costs_a_message_for_each_round_trip():
     cost = cost_of(speed=1.0, round_trip_secs=0.05)
     assert cost.silences == 0
     assert cost.messages <= 1250
-    assert cost.driver_steps <= 55
+    assert cost.driver_steps <= 36
+    assert cost.conversions <= 24
     assert cost.loop_turns <= 750
-    assert cost.frames <= 35
+    assert cost.frames <= 30
 
 
 def test_nothing_is_polled_while_speech_is_heard():
     """All is sent at once; what is left is to tell of it, every 200 ms."""
     cost = cost_of(speed=1000.0, round_trip_secs=0.0, piece_secs=5.0)
-    assert cost.driver_steps <= 20
+    assert cost.driver_steps <= 16

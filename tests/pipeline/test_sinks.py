@@ -17,6 +17,7 @@ from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame, is_inter
 from pipecat_agenthuman.pipeline.sinks import (
     LEAD_SECS,
     PAD_AFTER_SECS,
+    AvatarSink,
     SilentSink,
     TransportSink,
 )
@@ -375,3 +376,89 @@ async def test_what_nobody_says_is_gone_at_once_and_counted():
     assert sink.due(5.0) is None
     playout.close_utterance()
     assert playout.finished(5.0)
+
+
+# --- the avatar ------------------------------------------------------------------------
+
+
+class Line:
+    """A session with room for so many messages; keeps those that were sent."""
+
+    confirm_secs = round_trip_secs = 0.05
+
+    def __init__(self, room: int = 1) -> None:
+        self.room = room
+        self.sent: list[bytes] = []
+        self.ambiguous_sizes: set[int] = set()
+
+    @property
+    def can_speak(self) -> bool:
+        return self.room > 0
+
+    def speak(self, audio: bytes) -> None:
+        self.room -= 1
+        self.sent.append(audio)
+
+    def interrupt(self) -> bool:
+        return True
+
+
+def _ignore(*_: object, **__: object) -> None:
+    pass
+
+
+def avatar_with(playout: Playout[str], line: Line) -> AvatarSink:
+    meter = SimpleNamespace(sent=_ignore, confirmed=_ignore, rejected=_ignore)
+    sink = AvatarSink(playout.outgoing, meter=cast(Any, meter))
+    sink.attach(line)
+    return sink
+
+
+async def test_the_avatar_takes_all_that_may_leave_and_nothing_else_is_due_of_that():
+    playout: Playout[str] = Playout()
+    sink = avatar_with(playout, line := Line(room=2))
+    playout.write(numbered(range(3 * RATE)), 5.0)
+    assert not await sink.send(5.0)
+    assert len(line.sent) == 2
+
+
+async def test_what_was_refused_is_passed_over_and_what_stands_behind_it_may_be_due():
+    playout: Playout[str] = Playout()
+    sink = avatar_with(playout, line := Line())
+    playout.write(numbered(range(RATE)), 5.0)
+    await sink.send(5.0)
+    sink.confirmed(5.05, 5.05)
+    line.room = 1
+    playout.write(numbered(range(RATE)), 5.05)
+    await sink.send(5.05)
+    sink.rejected(5.1)
+    playout.outgoing.recall(5.1)
+    playout.close_utterance()
+    sent = len(line.sent)
+    looks: list[bool] = []
+    for _ in range(4):  # Until all is sent again that was not refused.
+        line.room = 1
+        looks.append(await sink.send(5.2))
+    assert looks.count(True) == 1
+    refused = line.sent[1]
+    assert sum(map(len, line.sent[sent:])) == 2 * 2 * RATE - len(refused)
+
+
+async def test_speech_makes_no_difference_before_an_answer_or_while_the_avatar_has_plenty():
+    playout: Playout[str] = Playout()
+    sink = avatar_with(playout, line := Line())
+    assert not sink.needs_none(5.0, math.inf)  # It has nothing.
+    playout.write(numbered(range(RATE)), 5.0)
+    await sink.send(5.0)
+    assert sink.needs_none(5.01, math.inf)  # Its answer makes somebody look.
+    sink.confirmed(5.05, 5.05)
+    line.room = 1
+    playout.write(numbered(range(RATE)), 5.05)
+    await sink.send(5.05)
+    sink.confirmed(5.1, 5.1)
+    line.room = 1
+    assert sink.needs_none(5.2, 6.0)
+    assert not sink.needs_none(5.2, math.inf)  # Nobody looks in time.
+    assert not sink.needs_none(6.3, 6.4)
+    sink.detach()
+    assert not sink.needs_none(5.2, 6.0)

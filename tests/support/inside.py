@@ -20,6 +20,7 @@ from pipecat_agenthuman.pipeline.announcer import Announcer
 from pipecat_agenthuman.pipeline.avatar_output import AvatarOutput
 from pipecat_agenthuman.pipeline.driver import PlayoutDriver
 from pipecat_agenthuman.pipeline.rounds import Rest
+from pipecat_agenthuman.playout.conversion import SpeechConverter
 from pipecat_agenthuman.playout.playout import Playout
 from tests.support.virtual_time import VirtualLoop
 
@@ -218,3 +219,15 @@ def note_driver_steps(
 
     monkeypatch.setattr(driver, "_step", noted)
     return steps
+
+
+def note_conversions(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When any speech is converted, from now on."""
+    conversions, convert = list[float](), SpeechConverter.convert
+
+    def noted(converter: SpeechConverter, *speech: Any) -> bytes:
+        conversions.append(time.monotonic())
+        return convert(converter, *speech)
+
+    monkeypatch.setattr(SpeechConverter, "convert", noted)
+    return conversions
