@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipecat_agenthuman.playout.originals import Original, Originals
@@ -24,6 +24,7 @@ def kept(start: int, samples: int, rate: int = 24_000, channels: int = 1) -> Ori
     return originals
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     rate=st.sampled_from([8000, 16_000, 22_050, 24_000, 48_000]),
     channels=st.sampled_from([1, 2]),
