@@ -274,6 +274,10 @@ class Intake:
             self._playout.hold_timed(
                 frame, at_secs, interruptible=interruptible, follows_sound=follows_sound
             )
+        elif isinstance(frame, LLMFullResponseEndFrame) and not self._playout.awaits_moment:
+            # What it ends is over sooner than was meant, because nobody said it. A moment later
+            # it would end the answer that has begun meanwhile.
+            self._playout.hold(frame, interruptible=interruptible)
         else:
             # No speech gives its timestamp another meaning than it has in Pipecat.
             moment = self._now() + max(at_secs - self._clock_ns() / _NANOSECS, 0.0)

@@ -105,6 +105,11 @@ class Playout(Generic[ItemT]):
         """Number of items that wait for their moment."""
         return len(self._marks)
 
+    @property
+    def awaits_moment(self) -> bool:
+        """Whether an item waits for a moment, whatever sounds."""
+        return self._marks.first_moment is not None
+
     def unheard_secs(self, now: float) -> float:
         """Seconds of audio, sent or not, that nobody has heard yet."""
         return to_secs(self._tape.end - self._clock.heard(now))

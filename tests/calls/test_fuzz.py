@@ -564,6 +564,23 @@ FOUND = {
             End(2.0),
         ),
     ),
+    "an answer that nobody says is over before the next begins": Script(
+        971353,
+        Setup(drop=True, round_trip_secs=0.1, await_ready=False),
+        (
+            Break(0.0, on="connect", kind="refuse", status=429),
+            Say(0.1, ((0, 6), (1, 4), (2, 8), (3, 4)), 16_000, texts="words late", turn=False),
+            Say(
+                0.27,
+                ((11, 3), (12, 7), (13, 7), (14, 3)),
+                16_000,
+                delivery="real time",
+                texts="words late",
+            ),
+            Say(0.67, ((22, 10),), 16_000, texts="words late", turn=False),
+            End(2.39),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -22,6 +22,8 @@ from pipecat.frames.frames import (
     Frame,
     InterruptionFrame,
     LLMContextFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
     OutputAudioRawFrame,
     OutputDTMFFrame,
     OutputTransportMessageFrame,
@@ -639,6 +641,27 @@ async def test_a_timestamp_means_what_it_means_in_pipecat():
     for name in ("inside", "beyond"):
         late = (came[name] - begun[call.avatar]) - (wanted[name] - begun[None])
         assert late == pytest.approx(0, abs=0.15), name
+
+
+@virtually
+async def test_the_end_of_an_answer_that_nobody_says_waits_for_no_word():
+    refused = Fault(on="create", kind="refuse", status=401)
+    async with avatars(faults=[refused]) as sandbox:
+        options = {"on_unavailable": "drop", "renewal": RenewalPolicy(max_short_sessions=1)}
+        avatar = avatar_in(sandbox, **options)
+        async with staged(avatar=avatar, until_ready=False) as call:
+            await until(lambda: not avatar.is_usable)
+            last_ns = avatar.get_clock().get_time() + 5 * NANOSECS
+            await call.feed(LLMFullResponseStartFrame(), TTSStartedFrame(), *noise(6.0))
+            await call.feed(timed("last", last_ns), TTSStoppedFrame())
+            await call.behind.wait_for(lambda: call.behind.of(TTSStoppedFrame))
+            end = LLMFullResponseEndFrame()
+            end.pts = last_ns
+            await call.feed(end, LLMFullResponseStartFrame())
+            await call.behind.wait_for(lambda: call.behind.of(LLMFullResponseEndFrame))
+            assert avatar.get_clock().get_time() < last_ns - 4 * NANOSECS
+            await call.end()
+    assert not call.behind.of(TTSTextFrame)
 
 
 # --- order -----------------------------------------------------------------------------
