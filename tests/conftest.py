@@ -133,7 +133,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
-_COLLECTED_AFTER: Final = 50_000
+_COLLECTED_AFTER: Final = 10_000
 """Objects; Python's own 700 are for a program that must stay small, and tests do not live long."""
 
 
@@ -145,4 +145,4 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_COLLECTED_AFTER, 20, 20)
+    gc.set_threshold(_COLLECTED_AFTER)
