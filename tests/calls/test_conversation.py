@@ -304,9 +304,12 @@ async def test_the_first_words_wait_no_longer_than_the_limit_and_the_bot_says_th
         running = call.start(bot)
         await call.until(lambda: bot.llm.conversation[-1:] == [("assistant", GREETING)])
         (client,) = call.room.clients
-        spoken = loud(client.participant.published_audio)
 
-        assert len(spoken) / client.microphone.sample_rate > 0.5
+        def spoken_secs() -> float:
+            return len(loud(client.participant.published_audio)) / client.microphone.sample_rate
+
+        # The last of it may be behind the words on a busy machine.
+        await call.until(lambda: spoken_secs() > 0.5)
         assert not call.commands("agent.speak")
         assert bot.events == ["greets", "on_connected"]
         assert not bot.service.ready
