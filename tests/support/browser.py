@@ -40,7 +40,7 @@ _FLAGS: Final = (
     "--use-fake-device-for-media-stream",
 )
 
-_PICTURE_MS: Final = 50
+_PICTURE_MS: Final = 100
 
 _FEWER_PICTURES: Final = f"""
 globalThis.requestAnimationFrame =
