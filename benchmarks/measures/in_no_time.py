@@ -207,8 +207,8 @@ MEMORY = Measure(
     (
         Course(
             "hours",
-            "half an hour, after a quarter of one",
-            {"hours": 0.5},
+            "two hours, after another one",
+            {"hours": 2.0},
             in_quick=False,
             aims={"mb": 0.2},
         ),
