@@ -113,20 +113,15 @@ class SessionLost:
 
     Attributes:
         error: What to report; None if it was given up as planned.
-        renews_in_secs: When another one is brought up; None if none is.
+        will_renew: Whether another one is being brought up.
         was_ready: Whether audio could be sent before.
         why: Why it was given up as planned.
     """
 
     error: AgentHumanError | None
-    renews_in_secs: float | None
+    will_renew: bool
     was_ready: bool
     why: str = PLANNED_REASON
-
-    @property
-    def will_renew(self) -> bool:
-        """Whether another one is being brought up."""
-        return self.renews_in_secs is not None
 
     @property
     def planned(self) -> bool:

@@ -272,10 +272,10 @@ class Session:
             )
         # Before anybody hears of it: speech must not wait for what is not coming.
         self._state = SessionState.ENDED if pause_secs is None else SessionState.RENEWING
-        self._on_event(SessionLost(error, pause_secs, was_ready))
+        self._on_event(SessionLost(error, pause_secs is not None, was_ready))
         return pause_secs
 
     def _rest(self, *, was_ready: bool) -> None:
         """Take note, and tell, that no other one is wanted now."""
         self._state = SessionState.RESTING if self.renewable else SessionState.ENDED
-        self._on_event(SessionLost(None, None, was_ready, self._why_not))
+        self._on_event(SessionLost(None, False, was_ready, self._why_not))

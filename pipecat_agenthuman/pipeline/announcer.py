@@ -59,8 +59,8 @@ UNTOLD_NEWS: Final = 256
 its client must not fill the memory."""
 
 BURST_SECS: Final = 10.0
-"""The same error within this time is one burst: told once, and counted. So is what the next attempt
-brings: there may be dozens while the service is down."""
+"""The same error within this time is one burst: told once, and counted. So is what all attempts
+bring until a session is up: there may be dozens while the service is down, and each takes time."""
 
 _NOTICED_KINDS: Final = 32
 """Kinds of unexpected messages that are logged once each."""
@@ -247,6 +247,7 @@ class Announcer:
     async def _tell_established(self, event: Established) -> None:
         session_id = event.session_id
         logger.debug(f"{self._processor}: session {session_id} established")
+        self._bursts.attempts_are_over()
         frame = AgentHumanConnectedFrame(session_id, event=event.message.event)
         await self._processor.push_frame(frame)
         await self._notify("on_connected", session_id)
@@ -257,6 +258,8 @@ class Announcer:
             await self._tell_disconnected(
                 AgentHumanDisconnectedFrame(event.reason, event.will_renew, event.planned)
             )
+        if event.error is None or not event.will_renew:
+            self._bursts.attempts_are_over()
         if event.error is not None:
             meaning = self._meaning(will_renew=event.will_renew)
             if isinstance(event.error, BotRemovedError):
@@ -265,7 +268,7 @@ class Announcer:
                 session_report(
                     event.error,
                     meaning,
-                    renews_in_secs=event.renews_in_secs,
+                    may_repeat=event.will_renew,
                     final=not event.will_renew,
                 )
             )
@@ -302,10 +305,16 @@ def _excerpt(what: object) -> str:
 
 @dataclass(slots=True)
 class _Burst:
-    """Errors of one kind that came close together; the first of them was told."""
+    """Errors of one kind that came close together; the first of them was told.
+
+    Attributes:
+        since: When that was.
+        end: Ends it; None while attempts go on, which may bring more.
+        untold: How many came after it.
+    """
 
     since: float
-    end: asyncio.TimerHandle
+    end: asyncio.TimerHandle | None
     untold: int = 0
 
 
@@ -326,18 +335,24 @@ class _Bursts:
         burst = self._under_way.get(report.code)
         if burst is not None and not report.final:
             burst.untold += 1
-            if report.repeats_in_secs is not None:
+            if report.may_repeat and burst.end is not None:
                 burst.end.cancel()
-                burst.end = self._end_later(report)
+                burst.end = None
             return False
         self._end(report.code)
         since = asyncio.get_running_loop().time()
-        self._under_way[report.code] = _Burst(since, self._end_later(report))
+        end = None if report.may_repeat else self._end_later(report.code)
+        self._under_way[report.code] = _Burst(since, end)
         return True
 
-    def _end_later(self, report: ErrorReport) -> asyncio.TimerHandle:
-        lasts_secs = (report.repeats_in_secs or 0.0) + BURST_SECS
-        return asyncio.get_running_loop().call_later(lasts_secs, self._end, report.code)
+    def attempts_are_over(self) -> None:
+        """A session is up, or no other is brought up: no attempt brings more."""
+        for code, burst in self._under_way.items():
+            if burst.end is None:
+                burst.end = self._end_later(code)
+
+    def _end_later(self, code: str) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(BURST_SECS, self._end, code)
 
     def close(self) -> None:
         """End all of them."""
@@ -348,7 +363,8 @@ class _Bursts:
         burst = self._under_way.pop(code, None)
         if burst is None:
             return
-        burst.end.cancel()
+        if burst.end is not None:
+            burst.end.cancel()
         if burst.untold:
             within_secs = asyncio.get_running_loop().time() - burst.since
             logger.error(

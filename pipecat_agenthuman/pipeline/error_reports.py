@@ -52,8 +52,7 @@ class ErrorReport:
         category: Pipecat's category.
         event: The server's message, if there was one.
         exception: What was raised, if anything.
-        repeats_in_secs: When the next attempt is made, which may bring the same again; None if
-            there is none.
+        may_repeat: Whether attempts follow, which may bring the same again.
         final: Whether the service cannot do its job any more.
     """
 
@@ -63,7 +62,7 @@ class ErrorReport:
     category: ErrorCategory
     event: Mapping[str, Any] | None = None
     exception: Exception | None = None
-    repeats_in_secs: float | None = None
+    may_repeat: bool = False
     final: bool = False
 
 
@@ -82,7 +81,7 @@ def session_report(
     error: AgentHumanError,
     meaning: str,
     *,
-    renews_in_secs: float | None = None,
+    may_repeat: bool = False,
     final: bool = False,
 ) -> ErrorReport:
     """A session that was lost, or could not be made, or whose avatar does not do as it was told."""
@@ -93,9 +92,7 @@ def session_report(
     if not final and category.is_permanent:
         # Pipecat would write the service off, which goes on trying.
         category = ErrorCategory.UNKNOWN
-    return ErrorReport(
-        error.kind, error.message, told, category, event, error, renews_in_secs, final
-    )
+    return ErrorReport(error.kind, error.message, told, category, event, error, may_repeat, final)
 
 
 def internal_report(where: str, error: Exception, meaning: str) -> ErrorReport:

@@ -190,7 +190,7 @@ class Supervisor:
             self._session.renew(error)  # a loss after which there is no other
         else:
             self._session.end()
-            self._take(SessionLost(error, None, was_ready=False))
+            self._take(SessionLost(error, will_renew=False, was_ready=False))
 
     def wind_up(self) -> None:
         """The call ends: bring up no session any more, and replace none."""

@@ -110,6 +110,28 @@ async def test_an_outage_is_one_burst_however_long_it_lasts(log):
             await call.end()
 
 
+@virtually
+async def test_an_outage_is_one_burst_however_long_each_attempt_takes(log):
+    async with avatars() as sandbox:
+        sandbox.inject(fault("create", "refuse", status=503, times=20, delay_secs=20.0))
+        async with calling(sandbox, until_ready=False, renewal=RenewalPolicy()) as call:
+            await asyncio.sleep(20 * (20.0 + RenewalPolicy().max_pause_secs))
+            assert call.ready == 1
+            assert len(call.reported) == len(call.error_frames) == 1
+            assert len(told(log, "came 19 more times")) == 1
+            await call.end()
+
+
+@virtually
+async def test_an_outage_that_shows_in_two_ways_in_turns_is_told_once_of_each(log):
+    async with avatars() as sandbox:
+        sandbox.inject(fault("create", "missing", times=None))
+        async with calling(sandbox, until_ready=False, renewal=RenewalPolicy()) as call:
+            await asyncio.sleep(1000.0)
+            assert len(call.reported) == len(call.error_frames) == 2
+            await call.end()
+
+
 async def test_different_errors_are_no_burst():
     async with avatars() as sandbox, calling(sandbox) as call:
         await sandbox.send(server_error("No audio data provided"))
