@@ -29,13 +29,18 @@ class Admission:
         self._awaits_start = False
         self._told_of: str | None = None  # the context of which the log told last
 
-    def interrupt(self) -> None:
+    def interrupt(self, *, kept: str | None = None) -> None:
         """An interruption came: what comes late of what was announced and has no end is not said.
 
         That can be more than the utterance that is open: contexts may be said in turns.
+
+        Args:
+            kept: The name of what goes on all the same, also if its start and its stop are
+                interruptible.
         """
         for context_id in self._going_on:
-            self._refuse(context_id)
+            if context_id != kept:
+                self._refuse(context_id)
         self._going_on.clear()
 
     def interrupted(self, context_id: str | None, *, announced: bool) -> None:

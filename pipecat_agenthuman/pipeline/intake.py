@@ -308,7 +308,10 @@ class Intake:
         """An interruption drops what it may: also the utterance that is open."""
         self.settle()
         utterance = self._utterance
-        self.admission.interrupt()
+        if utterance is None or utterance.interruptible:
+            self.admission.interrupt()
+        else:
+            self.admission.interrupt(kept=utterance.context_id)
         if utterance is not None and utterance.interruptible:
             self._converter.reset()
             self._utterance = None

@@ -60,6 +60,13 @@ def test_no_interruption_stops_what_is_uninterruptible(admission: Admission):
     assert not admission.admits(read(speech("b")))
 
 
+def test_what_goes_on_is_let_in_to_its_end_even_if_that_is_interruptible(admission: Admission):
+    let_in(admission, started("a"), kept(speech("a")), started("b"), kept(speech("b")))
+    admission.interrupt(kept="b")
+    let_in(admission, kept(speech("b")), stopped("b"))
+    assert not admission.admits(read(stopped("a")))
+
+
 def test_speech_without_a_name_is_let_in_by_the_next_start(admission: Admission):
     let_in(admission, started(None), speech(None))
     admission.interrupted(None, announced=True)

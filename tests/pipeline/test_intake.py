@@ -10,6 +10,7 @@ import pytest
 from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame
 
 from pipecat_agenthuman.pipeline.availability import AvatarState
+from pipecat_agenthuman.pipeline.frame_traits import read
 from pipecat_agenthuman.pipeline.intake import Intake
 from pipecat_agenthuman.playout.conversion import SpeechConverter
 from pipecat_agenthuman.playout.originals import Originals
@@ -165,3 +166,14 @@ def test_pieces_that_were_collected_count_as_what_they_were(bench: Bench):
         each.intake.settle()
     sizes = [one.playout.outgoing._piece_secs for one in (together, alone)]
     assert sizes[0] == pytest.approx(sizes[1])
+
+
+def test_the_end_of_what_an_interruption_keeps_is_let_in(bench: Bench):
+    admission = bench.intake.admission
+    start, stop = TTSStartedFrame(context_id="a"), TTSStoppedFrame(context_id="a")
+    assert admission.admits(read(start))
+    bench.intake.start(start, interruptible=True)
+    bench.say(PIECE_SECS, interruptible=False)
+    bench.intake.interrupt()
+    assert bench.intake.is_open
+    assert admission.admits(read(stop))
