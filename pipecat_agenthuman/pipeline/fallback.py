@@ -163,6 +163,7 @@ class Fallback:
         # The end of speech overtakes frames that are on their way, each of which has its limit.
         await output.rounds.wait_until(lambda: output.transport.settled)
         async with output.lock:
+            await output.pass_heard(output.now())  # Without a stop nothing else would count it.
             await output.end_speech()
 
     async def _all_heard(self, limit_secs: float) -> bool:

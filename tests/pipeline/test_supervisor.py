@@ -7,11 +7,11 @@ import pytest
 from pipecat.frames.frames import ServiceUpdateSettingsFrame
 
 from pipecat_agenthuman.frames import AgentHumanAvatarJoinedFrame, AgentHumanAvatarLeftFrame
-from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame
+from pipecat_agenthuman.pipeline.frame_traits import StandInAudioFrame, speech_frame
 from tests.support.calls import CUT_SECS, LATENCY_SECS, avatars, calling
 from tests.support.faults import fault
 from tests.support.inside import put_bug_into, renew_twice, set_limits, transport_is_busy
-from tests.support.sounds import RATE, never, once
+from tests.support.sounds import RATE, never, numbered, once
 from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
@@ -67,6 +67,19 @@ async def test_an_avatar_that_makes_way_has_said_its_last_sample():
         await call.end()
     assert once(call.heard_of_avatar(), words)
     assert once(call.heard_of_avatar(), more)
+
+
+@virtually
+async def test_an_avatar_at_the_end_of_the_call_has_said_its_last_sample_also_if_no_stop_came():
+    """Nothing is due at the end of speech then that would have it counted as heard."""
+    async with (
+        avatars(render_latency_secs=LATENCY_SECS + 0.12) as sandbox,
+        calling(sandbox) as call,
+    ):
+        call.said = RATE
+        await call.feed(speech_frame(numbered(range(RATE)), RATE, interruptible=True))
+        await call.end()
+    assert once(call.heard_of_avatar(), range(RATE))
 
 
 @virtually
