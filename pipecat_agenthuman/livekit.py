@@ -250,15 +250,21 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
     # --- hearing the avatar -----------------------------------------------------------------
 
     def _hears(self, track: rtc.Track, participant: rtc.RemoteParticipant) -> bool:
-        """Listen to a track of the avatar, if it is to be heard."""
-        if track.kind != rtc.TrackKind.KIND_AUDIO or participant.sid != self._ear.heard:
+        """Listen to a track of the avatar, if it is to be heard, now or as soon as it is known."""
+        if track.kind != rtc.TrackKind.KIND_AUDIO:
             return False
-        self._voices.begin(track, participant.sid)
-        return True
+        if participant.sid == self._ear.heard:
+            self._voices.begin(track, participant.sid)
+            return True
+        # Declined and wanted in the same moment, it might not come at all.
+        return self._ear.expects(participant.sid)
 
     async def _begin_hearing(self, sid: str) -> None:
         for publication in self._sounds_of(sid):
-            publication.set_subscribed(True)
+            if publication.track is None:
+                publication.set_subscribed(True)
+            else:
+                self._voices.begin(publication.track, sid)
 
     async def _end_hearing(self, sid: str) -> None:
         for publication in self._sounds_of(sid):
@@ -282,6 +288,8 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         """Take note of a participant that is in the room. Told again, it is no news."""
         if self._is_avatar(participant):
             await self._presence.avatar_joined(participant.sid, _named(participant))
+            if participant.sid != self._ear.heard:
+                await self._end_hearing(participant.sid)
             return
         is_first = not self._presence.persons
         if await self._presence.person_joined(participant.sid):

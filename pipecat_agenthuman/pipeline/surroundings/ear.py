@@ -97,6 +97,11 @@ class Ear:
         self._present.add(participant_id)
         await self._settle()
 
+    def expects(self, participant_id: str) -> bool:
+        """Whether an avatar will be listened to, once it is told to be in the room."""
+        is_alone = not self._present - {participant_id}
+        return bool(self._listeners) and is_alone and not self._is_closed
+
     async def avatar_left(self, participant_id: str) -> None:
         """An avatar is out of the room."""
         self._present.discard(participant_id)

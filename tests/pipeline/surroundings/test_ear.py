@@ -105,6 +105,19 @@ async def test_of_two_avatars_none_is_heard(room):
     assert room.asked == ["+one", "-one", "+two"]
 
 
+async def test_an_avatar_is_expected_if_it_will_be_listened_to_as_soon_as_it_is_told(room):
+    someone = Someone()
+    assert not room.ear.expects("avatar")
+    await room.ear.listen(someone)
+    assert room.ear.expects("avatar")
+    await room.ear.avatar_joined("another")
+    assert not room.ear.expects("avatar")
+    assert room.ear.expects("another")
+    await room.ear.avatar_left("another")
+    room.ear.close()
+    assert not room.ear.expects("avatar")
+
+
 async def test_what_is_wanted_may_change_while_the_room_answers(room):
     ear, ada = room.ear, Someone()
     await ear.avatar_joined("one")
