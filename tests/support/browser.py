@@ -42,9 +42,9 @@ _FLAGS: Final = (
 
 _PICTURE_MS: Final = 100
 
-_FEWER_PICTURES: Final = f"""
+_FEWER_PICTURES: Final = """
 globalThis.requestAnimationFrame =
-  (draw) => setTimeout(() => draw(performance.now()), {_PICTURE_MS});
+  (draw) => setTimeout(() => draw(performance.now()), PICTURE_MS);
 """
 
 _UNTIL: Final = """
@@ -171,6 +171,7 @@ async def window(
     height: int = 860,
     color_scheme: Literal["light", "dark"] = "light",
     reduced_motion: Literal["reduce", "no-preference"] = "no-preference",
+    picture_ms: int = _PICTURE_MS,
 ) -> AsyncIterator[Window]:
     """Open a page that knows of none before it; at the end, nothing may have gone wrong on it.
 
@@ -181,6 +182,7 @@ async def window(
         height: Of the window.
         color_scheme: What the user prefers.
         reduced_motion: What the user prefers.
+        picture_ms: From one picture to the next.
     """
     # All share a context, and there the process of an empty page that stays open: to start one
     # for each is more than half of what it costs to open a page.
@@ -197,7 +199,7 @@ async def window(
             " console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`))"
         )
         # Nobody sees these pictures, and sixty a second are a good part of what a page costs here.
-        await page.add_init_script(_FEWER_PICTURES)
+        await page.add_init_script(_FEWER_PICTURES.replace("PICTURE_MS", str(picture_ms)))
         # The port may have been another server's before, and the page have left something there.
         developer = await context.new_cdp_session(page)
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))

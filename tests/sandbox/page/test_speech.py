@@ -62,7 +62,11 @@ async def speaks(visit: Visit) -> None:
 
 
 async def test_the_mouth_and_the_sound_are_in_time(browser: Browser) -> None:
-    async with Sandbox() as sandbox, visiting(browser, sandbox) as visit, bot(sandbox) as (it, _):
+    async with (
+        Sandbox() as sandbox,
+        visiting(browser, sandbox, picture_ms=20) as visit,
+        bot(sandbox) as (it, _),
+    ):
         await record(visit)
         await say(it, speech(SENTENCE))
         await sandbox.wait_until_quiet()
