@@ -40,7 +40,7 @@ _FLAGS: Final = (
     "--use-fake-device-for-media-stream",
 )
 
-_PICTURE_MS: Final = 100
+_PICTURE_MS: Final = 50
 
 _FEWER_PICTURES: Final = """
 globalThis.requestAnimationFrame =

@@ -154,4 +154,5 @@ async def test_without_ears_the_page_says_what_is_missing(browser: Browser) -> N
         why = "Install the extra whisper, and it listens."
         sandbox.talk.host(SilentPartner(), TalkTerms("Deaf", "It reads.", why_not_speak=why))
         await visit.until("document.getElementById('microphone').disabled")
+        await visit.until("document.getElementById('why-not-speak').textContent")
         assert await visit.text("why-not-speak") == why
