@@ -581,6 +581,30 @@ FOUND = {
             End(2.39),
         ),
     ),
+    "a cell that breaks off in a pause can be read": Script(
+        1001143,
+        Setup(round_trip_secs=0.25, max_unconfirmed=3),
+        (
+            Say(
+                2.55,
+                (
+                    (7, 6),
+                    (8, 8),
+                    (9, 3),
+                    (10, 8),
+                    (11, 4),
+                    (12, 7),
+                    (13, 7),
+                    (14, 5),
+                    (15, 6),
+                ),
+                delivery="slow",
+                texts="none",
+                turn=False,
+            ),
+            End(5.3),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

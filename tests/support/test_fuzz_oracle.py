@@ -327,3 +327,11 @@ def test_an_interruption_is_seen_by_the_service():
     call = play(CUT)
     assert any(isinstance(seen.frame, InterruptionFrame) for seen in call.gate)
     assert math.isfinite(call.ended_at or math.inf)
+
+
+@pytest.mark.parametrize("until_secs", [0.0504, 0.0525, 0.0549])
+def test_a_cell_that_breaks_off_is_read_if_half_of_it_is_there(until_secs: float):
+    samples = tones.word(5, 3, 16_000)[: round(16_000 * until_secs)]
+    last = tones.read([(1.0, samples)], 16_000)[-1]
+    assert last.cell == tones.Cell(5, 2)
+    assert last.until == pytest.approx(1.0 + until_secs, abs=1e-4)

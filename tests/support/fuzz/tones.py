@@ -104,7 +104,11 @@ def _read(at: float, samples: Samples, rate: int) -> list[Sighted]:
     size, hop = round(rate * _WINDOW_SECS), round(rate * _HOP_SECS)
     if len(samples) < size:
         return []
-    windows = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
+    offsets = np.arange(0, len(samples) - size + 1, hop)
+    if offsets[-1] < len(samples) - size:
+        # Also its very end: of a cell in which it breaks off, one of both parts can be read.
+        offsets = np.append(offsets, len(samples) - size)
+    windows = np.lib.stride_tricks.sliding_window_view(samples, size)[offsets]
     level = np.abs(np.fft.rfft(windows, axis=1)[:, : _LOWEST + 3 * _GROUP]) * (2 / size)
     groups = level[:, _LOWEST:].reshape(len(windows), 3, _GROUP)
     tones = groups.argmax(axis=2)
@@ -117,8 +121,8 @@ def _read(at: float, samples: Samples, rate: int) -> list[Sighted]:
     ends = np.append(starts[1:], len(codes))
     return [
         Sighted(
-            at + float(first) * hop / rate,
-            at + float(last - 1) * hop / rate + _WINDOW_SECS,
+            at + float(offsets[first]) / rate,
+            at + float(offsets[last - 1]) / rate + _WINDOW_SECS,
             Cell(*divmod(int(codes[first]), _GROUP)),
         )
         for first, last in zip(starts, ends, strict=True)
