@@ -605,6 +605,24 @@ FOUND = {
             End(5.3),
         ),
     ),
+    "a word is due behind a pause in the word before it, when nobody knew of the loss": Script(
+        1000137,
+        Setup(drop=True, latency_secs=0.25, round_trip_secs=0.25),
+        (
+            Say(0.18, ((0, 3), (1, 9)), 44_100, delivery="slow", texts="none", turn=False),
+            Say(0.2, ((2, 9),), 8_000, frame_ms=1000, delivery="slow", texts="none", turn=False),
+            Say(
+                0.45,
+                ((7, 6), (8, 7), (9, 9), (10, 5), (11, 3), (12, 9)),
+                16_000,
+                delivery="slow",
+                texts="words late",
+                turn=False,
+            ),
+            Lose(2.52, code=1000),
+            End(3.03),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -108,10 +108,10 @@ def _due_behind(known: Circumstances, before: list[Heard], cells: int) -> list[f
     """When a word is due that was not heard: without a pause, or with one in the word before."""
     if not before:
         return []
-    secs = cells * tones.CELL_SECS
-    goes_on = (begun for begun, _ in known.stretches if begun > before[-1].until)
-    heard_secs = before[-1].until - before[0].at
-    return [before[0].at + secs, *(at + secs - heard_secs for at in [*goes_on][:1])]
+    last = before[-1]
+    rest_secs = (cells - last.cell.index) * tones.CELL_SECS - (last.until - last.at)
+    goes_on = (begun for begun, _ in known.stretches if begun > last.until)
+    return [last.until + rest_secs, *(at + rest_secs for at in [*goes_on][:1])]
 
 
 def _belongs_to_nothing(known: Circumstances, say: Say) -> bool:
