@@ -623,6 +623,46 @@ FOUND = {
             End(3.03),
         ),
     ),
+    "the avatar goes amid the first milliseconds of a sentence of one word": Script(
+        1001345,
+        Setup(mixer=True, drop=True),
+        (
+            Say(
+                0.1,
+                (
+                    (0, 3),
+                    (1, 11),
+                    (2, 11),
+                    (3, 6),
+                    (4, 6),
+                    (5, 10),
+                    (6, 3),
+                    (7, 6),
+                    (8, 5),
+                    (9, 3),
+                    (10, 11),
+                    (11, 7),
+                ),
+                22_050,
+                frame_ms=20,
+                delivery="slow",
+                texts="none",
+                turn=False,
+            ),
+            Say(
+                0.65,
+                ((12, 11), (13, 10), (14, 5), (15, 7), (16, 3)),
+                22_050,
+                frame_ms=10,
+                delivery="slow",
+                texts="sentence",
+                turn=False,
+            ),
+            Say(3.29, ((17, 3),), 22_050, texts="sentence", turn=False),
+            Lose(3.4, code=1001),
+            End(3.59),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -152,8 +152,8 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
             yield Finding("text lost", subject, f"all was heard by {known.rel(heard[-1].until)}")
         return
     if not heard:
-        is_nobodys = _belongs_to_speech_before(known, say)
-        if not (known.call.plain or known.began_as_news(say) or _is_held(say) or is_nobodys):
+        may_have_begun = known.call.plain or known.began_as_news(say) or known.went_amid_onset(say)
+        if not (may_have_begun or _is_held(say) or _belongs_to_speech_before(known, say)):
             yield Finding("text unheard", subject, f"at {known.rel(at)}, and it was never said")
         return
     due = known.core(say, heard)[-1].until
