@@ -663,6 +663,54 @@ FOUND = {
             End(3.59),
         ),
     ),
+    "what waits for a tone amid its speech is cut before it is heard": Script(
+        1000639,
+        Setup(),
+        (
+            Say(1.77, ((3, 9),), 16_000, delivery="real time", texts="none", turn=False),
+            Say(
+                1.8,
+                ((5, 8), (6, 11), (7, 6)),
+                16_000,
+                delivery="real time",
+                texts="none",
+                turn=False,
+            ),
+            Tone(2.42, amid=True),
+            Interrupt(3.14),
+            End(3.16),
+        ),
+    ),
+    "what waits for a sound and a tone is cut, and another tone came behind it": Script(
+        1010004,
+        Setup(),
+        (
+            Say(
+                0.1,
+                (
+                    (0, 8),
+                    (1, 7),
+                    (2, 7),
+                    (3, 10),
+                    (4, 4),
+                    (5, 11),
+                    (6, 5),
+                    (7, 10),
+                    (8, 6),
+                    (9, 8),
+                    (10, 9),
+                ),
+                16_000,
+                delivery="slow",
+                texts="none",
+                turn=False,
+            ),
+            Sound(2.1, word=(22, 10), rate=16_000, amid=True),
+            Tone(2.11, amid=True),
+            Tone(2.9, amid=True),
+            End(3.01, cancel=True),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -82,7 +82,8 @@ def bot(known: Circumstances) -> Iterator[Finding]:
         tiny = [one for one in known.says if one.is_tiny]
         silence += sum(_delivery_secs(one) for one in tiny)
         limit = due + silence + known.slack_secs + known.delay_secs
-        if _is_busy(known, due + silence - STOP_SECS, stop) or _is_cut(known, due, stop):
+        over = due + silence - STOP_SECS
+        if _is_busy(known, over, stop) or _is_cut(known, due, over, stop):
             continue
         if stop > limit and not known.losses and stop < math.inf:
             yield Finding("bot late", f"w{last.cell.word}", f"{stop - due:.3f} s after its sound")
@@ -95,20 +96,33 @@ def _is_busy(known: Circumstances, due: float, stop: float) -> bool:
     Speech ends when all before it came out: tones, messages, sounds, slow frames.
     """
     is_through = any(abs(stop - until) <= PASS_SECS for _, until in known.occupied)
-    return is_through and any(
-        at <= due + known.slack_secs + READING_SECS and stop <= until + PASS_SECS
-        for at, until in merged(known.occupied)
-    )
+    return is_through and stop <= _busy(known, due)[1] + PASS_SECS
 
 
-def _is_cut(known: Circumstances, due: float, stop: float) -> bool:
-    """Whether more had come before the silence was an end, and was cut before it was heard."""
+def _busy(known: Circumstances, due: float) -> tuple[float, float]:
+    """From when to when the transport was busy without a pause when speech was to end."""
+    by = due + known.slack_secs + READING_SECS
+    spans = merged(known.occupied)
+    return max((span for span in spans if span[0] <= by), default=(-math.inf, -math.inf))
+
+
+def _is_cut(known: Circumstances, due: float, over: float, stop: float) -> bool:
+    """Whether more had come before the silence was an end, and was cut before it was heard.
+
+    What had come behind a tone or a sound waited for that.
+    """
     if not any(abs(stop - cut) <= PASS_SECS for cut in [*known.interruptions, known.cancelled_at]):
         return False
     answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
     heard_from = stop - answer_secs - known.delay_secs - BOT_SECS
     latest = due + NO_STOP_SECS + READING_SECS
-    return any(heard_from < at <= latest for say in known.says for at in known.audio_at(say))
+    busy_from, busy_until = _busy(known, over)
+    behind = max((at for at in known.barred_at if at <= busy_from + PASS_SECS), default=math.inf)
+    return any(
+        heard_from < (max(at, busy_until) if at >= behind else at) and at <= latest
+        for say in known.says
+        for at in known.audio_at(say)
+    )
 
 
 def _delivery_secs(tiny: Say) -> float:

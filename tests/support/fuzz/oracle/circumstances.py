@@ -285,6 +285,12 @@ class Circumstances(Evidence):
         return [*self.call.busy, *self._mark_spans.values(), *pieces]
 
     @cached_property
+    def barred_at(self) -> list[float]:
+        """When tones and sounds came: speech behind one waits until that is over."""
+        bars = (self.gate_of.get(step) for step in self.steps if isinstance(step, Tone | Sound))
+        return [seen[0].at for seen in bars if seen]
+
+    @cached_property
     def _mark_spans(self) -> dict[Mark, tuple[float, float]]:
         found: dict[Mark, tuple[float, float]] = {}
         for step in self.steps:
