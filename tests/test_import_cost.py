@@ -20,7 +20,7 @@ NEEDED_ELSEWHERE = {
     *("_env_file", "_terminal", "testing"),
 }
 FOREIGN = {"aiohttp", "loguru", "numpy", "pipecat", "pydantic", "soxr", "websockets"}
-MOST_MODULES = 94
+MOST_MODULES = 95
 
 
 def module_file(name: str) -> Path | None:

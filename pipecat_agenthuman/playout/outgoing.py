@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
 from pipecat_agenthuman.playout.cues import CueSheet, Release
 from pipecat_agenthuman.playout.hearing import Hearing
+from pipecat_agenthuman.playout.in_flight import InFlight
 from pipecat_agenthuman.playout.marks import Marks
 from pipecat_agenthuman.playout.pacing import (
     MIN_MESSAGE_SECS,
@@ -35,27 +36,6 @@ ItemT = TypeVar("ItemT")
 
 _REMEMBERED_SIZES: Final = 2
 """Messages whose confirmation, should it come twice, must not be taken for the next one's."""
-
-
-@dataclass(slots=True)
-class _InFlight:
-    """A message on its way.
-
-    Attributes:
-        end: Position behind it.
-        latency_secs: From its confirmation to its sound.
-        first_audio_at: If an utterance begins in it, when the first audio of that was written.
-        reserve_secs: How much more it holds than the round trip needs.
-        confirmed_at: When it was confirmed, if that came before the answer to one before it.
-        rejected: Whether it was refused, likewise.
-    """
-
-    end: int
-    latency_secs: float
-    first_audio_at: float | None
-    reserve_secs: float = 0.0
-    confirmed_at: float | None = None
-    rejected: bool = False
 
 
 class Outgoing(Generic[ItemT]):
@@ -98,7 +78,7 @@ class Outgoing(Generic[ItemT]):
         self._cues = cues
         self._hearing = hearing
         self._sent = 0
-        self._in_flight: deque[_InFlight] = deque()
+        self._in_flight: deque[InFlight] = deque()
         self._recent_sizes: deque[int] = deque(maxlen=_REMEMBERED_SIZES)
         self._backlog_since = -math.inf
         self._piece_secs = 0.0
@@ -153,7 +133,7 @@ class Outgoing(Generic[ItemT]):
         first_audio_at = self._utterances.first_audio_in(start, self._sent)
         latency_secs = span.pace.latency_secs
         reserve_secs = to_secs(samples) - self.confirm_secs - self._piece_secs
-        self._in_flight.append(_InFlight(self._sent, latency_secs, first_audio_at, reserve_secs))
+        self._in_flight.append(InFlight(self._sent, latency_secs, first_audio_at, reserve_secs))
         return SpeechMessage(self._tape.read(start, self._sent))
 
     @property
@@ -175,7 +155,7 @@ class Outgoing(Generic[ItemT]):
         if struck is None or struck.start != self._sent or not follows:
             return False
         self._sent = struck.end
-        self._in_flight.append(_InFlight(struck.end, 0.0, None, rejected=True))
+        self._in_flight.append(InFlight(struck.end, 0.0, None, rejected=True))
         self._settle_answers(now)
         return True
 
@@ -370,7 +350,7 @@ class Outgoing(Generic[ItemT]):
         piece = next(self._tape.audible(position, position + 1), None)
         return piece and (self._utterances.start_at(position), piece.kind)
 
-    def _answered(self, overtook: int) -> _InFlight | None:
+    def _answered(self, overtook: int) -> InFlight | None:
         """The message that an answer means."""
         waiting = [m for m in self._in_flight if m.confirmed_at is None and not m.rejected]
         return waiting[overtook] if overtook < len(waiting) else None
