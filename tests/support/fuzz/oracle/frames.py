@@ -94,12 +94,18 @@ def _when(known: Circumstances) -> Iterator[Finding]:
     """Marks and heartbeats come when all before them was heard, and no later."""
     latest = 0.0
     previous: list[Step] = []
+    begun: set[int] = set()
+    heard = [
+        (one, _came_at(known, one.cell, 0.0), _came_at(known, one.cell, HELD_SECS))
+        for one in known.heard
+    ]
     for seen in known.call.gate:
         if seen.up:
             continue
         step = seen.frame.metadata.get("step")
         if isinstance(step, Say | Sound | Tone | Message) and step not in previous:
             previous.append(step)
+            begun.update(word for word, of in known.step_of_word.items() if of == step)
         if not isinstance(seen.frame, MarkFrame | StopFrame | HeartbeatFrame):
             continue
         at = known.behind_at.get(seen.frame.id)
@@ -107,18 +113,17 @@ def _when(known: Circumstances) -> Iterator[Finding]:
             continue
         own_secs = seen.frame.secs if isinstance(seen.frame, MarkFrame) else 0.0
         came = [
-            one
-            for one in known.heard
-            if known.step_of_word[one.cell.word] in previous
-            and _came_before(known, one.cell, seen, 0.0)
+            (one, surely_at)
+            for one, came_at, surely_at in heard
+            if one.cell.word in begun and came_at <= seen.at
         ]
-        sure = [
+        sure = (
             one.until
-            for one in came
-            if _came_before(known, one.cell, seen, HELD_SECS) and not known.is_crumb(one)
-        ]
+            for one, surely_at in came
+            if surely_at <= seen.at and not known.is_crumb(one)
+        )
         last = max(sure, default=0.0)
-        last_at_all = max([one.until for one in came], default=0.0)
+        last_at_all = max((one.until for one, _ in came), default=0.0)
         name = "heartbeat" if isinstance(seen.frame, HeartbeatFrame) else "frame"
         subject = name if name == "heartbeat" else known.subject_of(seen)
         is_cut = any(seen.at - PASS_SECS <= cut <= at + PASS_SECS for cut in known.interruptions)
@@ -151,11 +156,11 @@ def _busy_before(known: Circumstances, at: float) -> float:
     return max([until for _, until in known.call.busy if until <= at + LATE_SECS], default=0.0)
 
 
-def _came_before(known: Circumstances, cell: tones.Cell, seen: Seen, held_secs: float) -> bool:
-    """Whether the audio of a cell had come to the service before a frame."""
+def _came_at(known: Circumstances, cell: tones.Cell, held_secs: float) -> float:
+    """When the audio of a cell had come to the service, and so much more of its speech."""
     step = known.step_of_word[cell.word]
     if isinstance(step, Sound):
-        return True
+        return 0.0
     offset = 0
     for number, cells in step.words:
         if number == cell.word:
@@ -164,12 +169,10 @@ def _came_before(known: Circumstances, cell: tones.Cell, seen: Seen, held_secs: 
     wanted = (offset + cell.index + 1) * tones.CELL_SECS + held_secs
     arrived = 0.0
     for one in known.gate_of[step]:
-        if one.at > seen.at:
-            return False
         if isinstance(one.frame, TTSStoppedFrame):
-            return True
+            return one.at
         if isinstance(one.frame, TTSAudioRawFrame):
             arrived += len(one.frame.audio) / (2 * step.channels * step.rate)
             if arrived >= wanted - 1e-6:
-                return True
-    return False
+                return one.at
+    return math.inf
