@@ -101,8 +101,21 @@ _IN_A_BROWSER: Final = {
 }
 """Where tests drive Chromium, and who shares one: each that is started costs seconds."""
 
-_IN_REAL_TIME: Final = ("tests/calls/", "tests/demo/", "tests/examples/")
-"""Where tests mostly wait for speech."""
+_WAITING: Final = (
+    "tests/calls/test_conversation.py",
+    "tests/calls/test_listening_in_rooms.py",
+    "tests/calls/test_teardown.py",
+    "tests/demo/",
+    "tests/examples/",
+    "tests/calls/test_who_is_who.py",
+    "tests/calls/test_comings_and_goings.py",
+    "tests/calls/test_livekit_call.py",
+    "tests/client/test_connection.py",
+    "tests/documents/test_readme.py",
+    "tests/sandbox/room/test_room.py",
+    "tests/testing/",
+)
+"""Where tests mostly wait, for real sounds or for other programs: the longest first."""
 
 
 def _sharing(nodeid: str) -> str | None:
@@ -111,10 +124,14 @@ def _sharing(nodeid: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what mostly waits, so that none of it is left at the end."""
+    """Begin with what mostly waits, so that none of it is left at the end.
 
-    def waits(item: pytest.Item) -> tuple[bool, bool]:
-        return _sharing(item.nodeid) is None, not item.nodeid.startswith(_IN_REAL_TIME)
+    What computes all the time, as most tests in virtual time do, fills what that leaves.
+    """
+
+    def waits(item: pytest.Item) -> tuple[bool, int]:
+        waiting = (at for at, where in enumerate(_WAITING) if item.nodeid.startswith(where))
+        return _sharing(item.nodeid) is None, next(waiting, len(_WAITING))
 
     items.sort(key=waits)
 
