@@ -261,9 +261,10 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
     async def _begin_hearing(self, sid: str) -> None:
         for publication in self._sounds_of(sid):
-            if publication.track is None:
-                publication.set_subscribed(True)
-            else:
+            # Even if its track is still here: it may have been declined, and that it is gone told
+            # only later. Who has it already loses nothing.
+            publication.set_subscribed(True)
+            if publication.track is not None:
                 self._voices.begin(publication.track, sid)
 
     async def _end_hearing(self, sid: str) -> None:

@@ -92,6 +92,23 @@ async def test_a_renewed_avatar_is_heard_in_its_turn(room):
         assert not bot.heard()
 
 
+async def test_a_track_of_which_nobody_has_told_yet_that_it_is_gone_is_asked_for_again(room):
+    avatar, listener = join_avatar(room), Listener()
+    async with running(transport_for(room), room) as bot:
+        ear = bot.transport.output().ear
+        await ear.listen(listener)
+        await until(lambda: AVATAR in listener.heard())
+        (publication,) = bot.transport._sounds_of(avatar.sid)
+        track = publication.track
+        await ear.rest(listener)
+        await bot.unsubscribes(avatar)
+
+        publication._track = track
+        listener.audio = b""
+        await ear.listen(listener)
+        await until(lambda: AVATAR in listener.heard())
+
+
 async def test_with_the_bot_the_ear_leaves_the_room(room):
     avatar, listener = join_avatar(room), Listener()
     async with running(transport_for(room), room) as bot:

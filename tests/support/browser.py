@@ -26,7 +26,13 @@ from tests.support.sounds import RATE
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page, Request
 
-_NAMES: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+_NAMES: Final = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome-stable",
+    "google-chrome",
+)
 
 _LOOK_MS: Final = 20
 

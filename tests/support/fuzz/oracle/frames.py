@@ -118,9 +118,7 @@ def _when(known: Circumstances) -> Iterator[Finding]:
             if one.cell.word in begun and came_at <= seen.at
         ]
         sure = (
-            one.until
-            for one, surely_at in came
-            if surely_at <= seen.at and not known.is_crumb(one)
+            one.until for one, surely_at in came if surely_at <= seen.at and not known.is_crumb(one)
         )
         last = max(sure, default=0.0)
         last_at_all = max((one.until for one, _ in came), default=0.0)
