@@ -51,6 +51,9 @@ _HEARD_PIECE_MS: Final = 40
 _CLOSE_SECS: Final = 2.0
 """What LiveKit's library may take to end a stream of sound."""
 
+_ASKED_AGAIN_SECS: Final = 1.0
+"""After which a track that was asked for and does not come is asked for again, the first time."""
+
 
 class AgentHumanLiveKitOutputTransport(AvatarRoomOutput, LiveKitOutputTransport):
     """The output of ``AgentHumanLiveKitTransport``: the avatar's media count as the bot's."""
@@ -124,7 +127,7 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         self._avatar = avatar or AvatarIdentity()
         self._keep_avatar_video = keep_avatar_video
         self._ear = Ear(begin=self._begin_hearing, end=self._end_hearing)
-        self._voices = _Voices(self._ear.take)
+        self._voices = _Voices(self._ear.take, is_wanted=self._wants_to_hear)
         self._presence = Presence(
             self, tell=self._tell_service, fire=self._call_event_handler, ear=self._ear
         )
@@ -143,7 +146,7 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
             is_avatar=self._is_avatar,
             receives=self._receives,
             hears=self._hears,
-            silenced=self._voices.end,
+            silenced=self._silenced,
             joined=self._participant_joined,
             left=self._participant_left,
             avatar_sent=self._avatar_sent,
@@ -249,26 +252,37 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
     # --- hearing the avatar -----------------------------------------------------------------
 
-    def _hears(self, track: rtc.Track, participant: rtc.RemoteParticipant) -> bool:
+    def _hears(
+        self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> bool:
         """Listen to a track of the avatar, if it is to be heard, now or as soon as it is known."""
-        if track.kind != rtc.TrackKind.KIND_AUDIO:
+        if publication.kind != rtc.TrackKind.KIND_AUDIO:
             return False
         if participant.sid == self._ear.heard:
-            self._voices.begin(track, participant.sid)
+            self._voices.begin(publication, participant.sid)
             return True
-        # Declined and wanted in the same moment, it might not come at all.
+        # Declined and wanted in the same moment, it would come late.
         return self._ear.expects(participant.sid)
+
+    def _silenced(
+        self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        """Listen to a track no more, or ask for it: it may have been declined before."""
+        self._voices.end(publication.sid)
+        if self._wants_to_hear(publication, participant.sid):
+            self._voices.begin(publication, participant.sid)
+
+    def _wants_to_hear(self, publication: rtc.RemoteTrackPublication, sid: str) -> bool:
+        is_there = any(one.sid == publication.sid for one in self._sounds_of(sid))
+        return is_there and sid == self._ear.heard
 
     async def _begin_hearing(self, sid: str) -> None:
         for publication in self._sounds_of(sid):
-            # Even if its track is still here: it may have been declined, and that it is gone told
-            # only later. Who has it already loses nothing.
-            publication.set_subscribed(True)
-            if publication.track is not None:
-                self._voices.begin(publication.track, sid)
+            self._voices.begin(publication, sid)
 
     async def _end_hearing(self, sid: str) -> None:
         for publication in self._sounds_of(sid):
+            self._voices.end(publication.sid)
             publication.set_subscribed(False)
 
     def _sounds_of(self, sid: str) -> Iterator[rtc.RemoteTrackPublication]:
@@ -321,15 +335,24 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
 
 class _Voices:
-    """The sound of tracks that are listened to, by the track's sid."""
+    """Tracks that are listened to, or asked for until they come, by their sid."""
 
-    def __init__(self, take: Callable[[str, bytes, float], None]) -> None:
+    def __init__(
+        self,
+        take: Callable[[str, bytes, float], None],
+        *,
+        is_wanted: Callable[[rtc.RemoteTrackPublication, str], bool],
+    ) -> None:
         self._take = take
+        self._is_wanted = is_wanted
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def begin(self, track: rtc.Track, speaker: str) -> None:
-        self.end(track.sid)
-        self._tasks[track.sid] = asyncio.create_task(self._read(track, speaker))
+    def begin(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
+        """Listen to a track that is here; ask for one that is not, until it is begun again."""
+        self.end(publication.sid)
+        track = publication.track
+        job = self._ask(publication, speaker) if track is None else self._read(track, speaker)
+        self._tasks[publication.sid] = asyncio.create_task(job)
 
     def end(self, track_sid: str) -> None:
         task = self._tasks.pop(track_sid, None)
@@ -341,6 +364,21 @@ class _Voices:
         for track_sid in tuple(self._tasks):
             self.end(track_sid)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
+        """Ask for a track as long as it is wanted and does not come.
+
+        Wishes for a track may overtake each other on their way to the server, or meet there: to
+        decline it and to want it in the same moment may leave it declined, or change nothing
+        there while it is gone here.
+        """
+        patience_secs = _ASKED_AGAIN_SECS
+        while self._is_wanted(publication, speaker):
+            publication.set_subscribed(True)
+            await asyncio.sleep(patience_secs)
+            publication.set_subscribed(False)
+            await asyncio.sleep(patience_secs)
+            patience_secs *= 2
 
     async def _read(self, track: rtc.Track, speaker: str) -> None:
         stream = rtc.AudioStream(
@@ -364,8 +402,8 @@ class _Door:
 
     is_avatar: Callable[[rtc.RemoteParticipant], bool]
     receives: Callable[[rtc.Track, rtc.RemoteParticipant], bool]
-    hears: Callable[[rtc.Track, rtc.RemoteParticipant], bool]
-    silenced: Callable[[str], None]
+    hears: Callable[[rtc.RemoteTrackPublication, rtc.RemoteParticipant], bool]
+    silenced: Callable[[rtc.RemoteTrackPublication, rtc.RemoteParticipant], None]
     joined: Callable[[rtc.RemoteParticipant], Awaitable[None]]
     left: Callable[[rtc.RemoteParticipant], Awaitable[None]]
     avatar_sent: Callable[[rtc.DataPacket], Awaitable[None]]
@@ -414,7 +452,7 @@ class _Client(LiveKitTransportClient):
     ) -> None:
         if self._door.receives(track, participant):
             super()._on_track_subscribed_wrapper(track, publication, participant)
-        elif not self._door.hears(track, participant):
+        elif not self._door.hears(publication, participant):
             publication.set_subscribed(False)
 
     def _on_track_unsubscribed_wrapper(
@@ -426,7 +464,7 @@ class _Client(LiveKitTransportClient):
         if self._door.receives(track, participant):
             super()._on_track_unsubscribed_wrapper(track, publication, participant)
         else:
-            self._door.silenced(publication.sid)
+            self._door.silenced(publication, participant)
 
     async def _async_on_data_received(self, data: rtc.DataPacket) -> None:
         if data.participant and self._door.is_avatar(data.participant):

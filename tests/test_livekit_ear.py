@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 
 from pipecat.transports.livekit.transport import LiveKitParams
 
+from pipecat_agenthuman import livekit
 from pipecat_agenthuman.pipeline.surroundings.ear import HEARD_SAMPLE_RATE
 from tests.support.livekit_bot import (
     ADA,
@@ -92,27 +93,33 @@ async def test_a_renewed_avatar_is_heard_in_its_turn(room):
         assert not bot.heard()
 
 
-async def test_a_track_of_which_nobody_has_told_yet_that_it_is_gone_is_asked_for_again(room):
+async def test_a_wish_that_never_reached_the_server_is_repeated(room, monkeypatch):
+    monkeypatch.setattr(livekit, "_ASKED_AGAIN_SECS", 0.1)
     avatar, listener = join_avatar(room), Listener()
     async with running(transport_for(room), room) as bot:
-        ear = bot.transport.output().ear
-        await ear.listen(listener)
-        await until(lambda: AVATAR in listener.heard())
-        (publication,) = bot.transport._sounds_of(avatar.sid)
-        track = publication.track
-        await ear.rest(listener)
         await bot.unsubscribes(avatar)
-
-        publication._track = track
-        listener.audio = b""
-        await ear.listen(listener)
+        bot.seat.overhears(2)
+        await bot.transport.output().ear.listen(listener)
         await until(lambda: AVATAR in listener.heard())
+
+
+async def test_who_listens_again_at_once_hears_the_avatar(room, monkeypatch):
+    monkeypatch.setattr(livekit, "_ASKED_AGAIN_SECS", 0.1)
+    join_avatar(room)
+    listener = Listener()
+    async with running(transport_for(room), room) as bot:
+        ear = bot.transport.output().ear
+        for _ in range(5):
+            await ear.listen(listener)
+            listener.audio = b""
+            await until(lambda: AVATAR in listener.heard())
+            await ear.rest(listener)
 
 
 async def test_with_the_bot_the_ear_leaves_the_room(room):
-    avatar, listener = join_avatar(room), Listener()
+    join_avatar(room)
+    listener = Listener()
     async with running(transport_for(room), room) as bot:
-        await bot.unsubscribes(avatar)  # A wish that overtakes this one may be lost on its way.
         await bot.transport.output().ear.listen(listener)
         await until(lambda: AVATAR in listener.heard())
     assert not bot.transport._voices._tasks

@@ -136,6 +136,7 @@ class Seat:
         self._wanted: dict[str, Participant] = {}
         self._places: dict[str, RTCRtpTransceiver] = {}
         self._tracks_changed = asyncio.Event()
+        self._overheard = 0
         self._answered = asyncio.Event()
         self._connected = asyncio.Event()
         self._waiting_data: list[bytes] = []
@@ -174,6 +175,10 @@ class Seat:
         for track_sid in participant.tracks:
             self._wanted.pop(track_sid, None)
         self._tracks_changed.set()
+
+    def overhears(self, wishes: int) -> None:
+        """Let so many wishes for a track, or for none of it, come to nothing."""
+        self._overheard = wishes
 
     def receives(self, participant: Participant) -> set[str]:
         """Which of ``audio`` and ``video`` is being sent to the client of a participant."""
@@ -354,6 +359,9 @@ class Seat:
         self.tell(track_published=rtc.TrackPublishedResponse(cid=wish.cid, track=track))
 
     async def _on_subscription(self, wish: Any) -> None:
+        if self._overheard:
+            self._overheard -= 1
+            return
         for track_sid in wish.track_sids:
             self.subscriptions[track_sid] = wish.subscribe
             publisher = self._room.publisher_of(track_sid)
