@@ -6,8 +6,9 @@ from collections import deque
 from typing import Final
 
 from loguru import logger
+from pipecat.frames.frames import LLMFullResponseStartFrame
 
-from pipecat_agenthuman.pipeline.frame_traits import Reading, Role
+from pipecat_agenthuman.pipeline.frame_traits import SPOKEN_TEXT, Reading, Role
 
 REMEMBERED_CONTEXTS: Final = 64
 """TTS contexts of which it is known where they began, that they go on, or that they were
@@ -52,7 +53,8 @@ class Admission:
         """
         if context_id is not None:
             self._refuse(context_id)
-        # Without a name only the next start tells late frames from new ones.
+        # Without a name only the next start, or that of the next answer, tells late frames from
+        # new ones.
         self._awaits_start = announced and context_id is None
 
     def admits(self, reading: Reading) -> bool:
@@ -67,10 +69,12 @@ class Admission:
             if context_id is not None and context_id not in self._going_on:
                 self._going_on.append(context_id)
             return True
+        if isinstance(reading.frame, LLMFullResponseStartFrame):
+            self._awaits_start = False
         if reading.role is Role.STOP and context_id in self._going_on:
             self._going_on.remove(context_id)
         if context_id is None or context_id not in self._interrupted:
-            return not (self._awaits_start and reading.role in (Role.SPEECH, Role.STOP))
+            return not (self._awaits_start and _is_of_speech(reading, context_id))
         if context_id != self._told_of:
             self._told_of = context_id
             logger.debug(
@@ -82,3 +86,13 @@ class Admission:
     def _refuse(self, context_id: str) -> None:
         if context_id not in self._interrupted:
             self._interrupted.append(context_id)
+
+
+def _is_of_speech(reading: Reading, context_id: str | None) -> bool:
+    """Whether a frame is speech, its end, or words of speech that has no name.
+
+    Words that have one can come before the start of their speech.
+    """
+    if reading.role in (Role.SPEECH, Role.STOP):
+        return True
+    return context_id is None and isinstance(reading.frame, SPOKEN_TEXT)

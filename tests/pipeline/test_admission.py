@@ -1,7 +1,14 @@
 """Which frames still count after an interruption."""
 
 import pytest
-from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame
+from pipecat.frames.frames import (
+    Frame,
+    LLMFullResponseStartFrame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
 
 from pipecat_agenthuman.pipeline.admission import Admission
 from pipecat_agenthuman.pipeline.frame_traits import read
@@ -23,6 +30,10 @@ def speech(context_id: str | None) -> Frame:
 
 def stopped(context_id: str | None) -> Frame:
     return TTSStoppedFrame(context_id=context_id)
+
+
+def word(context_id: str | None) -> Frame:
+    return TTSTextFrame("word", "word", context_id=context_id)
 
 
 def let_in(admission: Admission, *frames: Frame) -> None:
@@ -72,3 +83,19 @@ def test_speech_without_a_name_is_let_in_by_the_next_start(admission: Admission)
     admission.interrupted(None, announced=True)
     assert not admission.admits(read(speech(None)))
     let_in(admission, started(None), speech(None))
+
+
+def test_late_words_of_speech_without_a_name_go_with_it(admission: Admission):
+    let_in(admission, started(None), speech(None), word(None))
+    admission.interrupted(None, announced=True)
+    for late in (speech(None), word(None), stopped(None)):
+        assert not admission.admits(read(late))
+    let_in(admission, word("b"), started("b"), speech("b"))
+
+
+@pytest.mark.parametrize("start", [LLMFullResponseStartFrame(), started(None)])
+def test_what_has_no_name_is_new_behind_the_next_start(admission: Admission, start: Frame):
+    """Of an answer, too: speech models tell words of it before its speech."""
+    let_in(admission, started(None), speech(None))
+    admission.interrupted(None, announced=True)
+    let_in(admission, start, word(None), speech(None), stopped(None))
