@@ -711,6 +711,82 @@ FOUND = {
             End(3.01, cancel=True),
         ),
     ),
+    "a word passes the start of its speech, which waits for a background, and is cut": Script(
+        1001094,
+        Setup(mixer=True, latency_secs=0.5),
+        (
+            Say(
+                0.12,
+                ((0, 4), (1, 3), (2, 4), (3, 3), (4, 5)),
+                48_000,
+                frame_ms=10,
+                delivery="slow",
+                texts="none",
+                started=False,
+                stopped=False,
+                turn=False,
+            ),
+            Say(0.14, ((5, 8),), 48_000, turn=False),
+            Interrupt(1.18),
+            End(2.65),
+        ),
+    ),
+    "a late word of interrupted speech that has no name": Script(
+        1001114,
+        Setup(),
+        (
+            Say(
+                1.65,
+                ((5, 10), (6, 10), (7, 5)),
+                16_000,
+                delivery="stalled",
+                texts="none",
+                turn=False,
+            ),
+            Say(3.28, ((11, 9), (12, 10)), 16_000, delivery="real time", turn=False),
+            Interrupt(5.31, up=True),
+            End(6.81),
+        ),
+    ),
+    "an answer that nobody announced, behind an interruption, ends before the next": Script(
+        1100225,
+        Setup(),
+        (
+            Say(6.28, ((0, 8),), 16_000, delivery="stalled", texts="none", turn=False),
+            Interrupt(6.37),
+            Say(7.87, ((1, 7), (2, 6)), 16_000, texts="words ahead", started=False),
+            Say(7.87, ((6, 7), (7, 10)), 16_000, texts="words ahead", turn=False),
+            End(9.71),
+        ),
+    ),
+    "a word begins before a long stall, and nobody says the rest of it": Script(
+        1100350,
+        Setup(drop=True, latency_secs=0.0),
+        (
+            Say(
+                0.22,
+                (
+                    (0, 7),
+                    (1, 6),
+                    (2, 11),
+                    (3, 4),
+                    (4, 10),
+                    (5, 5),
+                    (6, 3),
+                    (7, 6),
+                    (8, 3),
+                ),
+                22_050,
+                frame_ms=100,
+                delivery="stalled",
+                texts="words ahead",
+                turn=False,
+            ),
+            Break(1.85, nth=2),
+            Say(1.95, ((9, 6), (10, 7), (11, 10)), 22_050, texts="none", turn=False),
+            End(7.8),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -116,6 +116,17 @@ ABSENT = Script(
 )
 
 
+CUT_AT_ITS_START = Script(
+    0,
+    Setup(mixer=True),
+    (
+        Say(0.125, ((0, 8), (1, 3)), 16_000, delivery="real time"),
+        Interrupt(0.14),
+        End(1.5),
+    ),
+)
+
+
 @pytest.mark.parametrize("script", [SCRIPT, CUT, HALTED, AMID, RECORDED, ABSENT])
 def test_nothing_is_found_in_a_good_call(script: Script):
     assert judge(play(script)) == []
@@ -335,3 +346,11 @@ def test_a_cell_that_breaks_off_is_read_if_half_of_it_is_there(until_secs: float
     last = tones.read([(1.0, samples)], 16_000)[-1]
     assert last.cell == tones.Cell(5, 2)
     assert last.until == pytest.approx(1.0 + until_secs, abs=1e-4)
+
+
+def test_a_transport_lets_words_pass_their_start_too():
+    call = play(CUT_AT_ITS_START, plain=True)
+    assert [seen.frame.text for seen in call.behind if isinstance(seen.frame, TTSTextFrame)]
+    assert not any(isinstance(seen.frame, LLMFullResponseStartFrame) for seen in call.behind)
+    assert call.context == []
+    assert judge(call) == []

@@ -225,6 +225,8 @@ def _stop_before_text(known: Circumstances, spans: list[tuple[float, float]]) ->
                     continue  # It is that of the speech before, which waited for a slow frame.
                 if _overtakes(known, at, known.behind_at[text.frame.id]):
                     continue
+                if _goes_on(known, say, text, at):
+                    continue
                 # A stop at its very beginning is that of the speech before.
                 within = heard[0].at + READING_SECS < at and text.at < at - PASS_SECS
                 until = heard[-1].until - READING_SECS
@@ -242,6 +244,19 @@ def _overtakes(known: Circumstances, stop: float, text_at: float) -> bool:
     chunk_secs = known.setup.chunks / 100
     is_cut = any(abs(stop - cut) <= PASS_SECS for cut in known.interruptions)
     return is_cut and text_at <= stop + chunk_secs + PASS_SECS
+
+
+def _goes_on(known: Circumstances, say: Say, text: Seen, stop: float) -> bool:
+    """Whether a word had just begun when speech was silent for too long, and more came of it.
+
+    Then the stop is no end of the word, which nobody knew yet.
+    """
+    if not say.texts.startswith("words"):
+        return False
+    more_came_at = known.more_came_at(int(text.frame.text[1:]))
+    if more_came_at is None:
+        return False
+    return stop <= more_came_at and _silent_secs(known, stop) > NO_STOP_SECS - TEXT_SECS
 
 
 def _silent_secs(known: Circumstances, at: float) -> float:

@@ -8,6 +8,7 @@ from itertools import pairwise, takewhile
 
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
+    LLMFullResponseStartFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
 )
@@ -195,7 +196,20 @@ class Circumstances(Evidence):
             is_cut = is_crumb or returns or self.on_its_way(one)
             if next_one.at - one.until > TEXT_SECS and is_cut:
                 found.append(next_one.at)
+        if (more_at := self.more_came_at(number)) is not None:
+            found.append(more_at)
         return found
+
+    def more_came_at(self, number: int) -> float | None:
+        """When the rest of a word came, of which only a few milliseconds were ever heard.
+
+        A word is known by what follows its beginning, also if that is not heard any more.
+        """
+        cells = self.heard_word.get(number, [])
+        step = self.step_of_word[number]
+        if not (cells and isinstance(step, Say)) or cells[-1].until - cells[0].at > READING_SECS:
+            return None
+        return next((at for at in self.audio_at(step) if at > cells[-1].until), None)
 
     def _hidden_onset(self, number: int, first: Heard) -> float | None:
         """When a word began if that was too short to be read, and then there was a pause."""
@@ -213,6 +227,28 @@ class Circumstances(Evidence):
     def tail_secs(self) -> float:
         """What is still heard of the avatar after an interruption."""
         return TAIL_SECS + READING_SECS + self.slack_secs + self.delay_secs + tones.CELL_SECS
+
+    def start_was_cut(self, say: Say, at: float) -> bool:
+        """Whether an interruption dropped the start of speech of which a word had come out.
+
+        While a transport plays something, it lets starts out between two chunks, and words at
+        their own times: one that plays everything itself, too.
+        """
+        starts = (
+            seen.frame.id in self.behind_at
+            for seen in self.gate_of[say]
+            if isinstance(seen.frame, TTSStartedFrame | LLMFullResponseStartFrame)
+        )
+        chunk_secs = self.setup.chunks / 100
+        played = (
+            (begun, begun + len(samples) / self.setup.out_rate)
+            for begun, samples in self.call.transport_pcm
+        )
+        return (
+            not any(starts)
+            and any(begun <= at < until for begun, until in played)
+            and any(at <= cut <= at + chunk_secs for cut in self.interruptions)
+        )
 
     def met_the_transport(self, cut: float) -> bool:
         """Whether an interruption met speech on its way to the transport that was to go on.

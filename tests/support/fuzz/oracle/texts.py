@@ -212,6 +212,12 @@ def context(known: Circumstances) -> Iterator[Finding]:
         and any(abs(seen.at - cut) < PASS_SECS for cut in cuts)
         for word in seen.frame.text.split()
     }
+    came_at = {
+        word: seen.at
+        for seen in known.call.behind
+        if isinstance(seen.frame, TTSTextFrame)
+        for word in seen.frame.text.split()
+    }
     for word in surely - stands:
         say = known.step_of_word[int(word[1:])]
         assert isinstance(say, Say)
@@ -219,6 +225,8 @@ def context(known: Circumstances) -> Iterator[Finding]:
         closed = any(at >= known.gate_of[say][0].at - PASS_SECS for at in known.interruptions)
         if not opens or _belongs_to_nothing(known, say) or (say.kept and closed) or word in at_cut:
             continue  # No turn of the assistant is open then, also with a transport.
+        if known.start_was_cut(say, came_at[word]):
+            continue
         yield Finding("context", word, "came by, and is not in the context")
     for word in stands - at_most:
         yield Finding("context", word, "is in the context, and never came by")
