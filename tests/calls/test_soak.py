@@ -163,10 +163,12 @@ def remembered() -> Counter[str]:
     """How many objects of this package there are, by type; the sandbox's do not count."""
     gc.collect()
     kinds = Counter(map(type, gc.get_objects()))
+    # Of some classes of other packages, the module is no text.
+    named = {f"{kind.__module__}.{kind.__qualname__}": count for kind, count in kinds.items()}
     ours = {
-        f"{kind.__module__}.{kind.__qualname__}": count
-        for kind, count in kinds.items()
-        if kind.__module__.startswith("pipecat_agenthuman.") and ".sandbox." not in kind.__module__
+        name: count
+        for name, count in named.items()
+        if name.startswith("pipecat_agenthuman.") and ".sandbox." not in name
     }
     return Counter(ours)
 
