@@ -269,12 +269,20 @@ class Intake:
             if _context_of(frame) == utterance.context_id:
                 origin_secs = min(origin_secs, at_secs)
             self._playout.begin_timestamps(origin_secs)
-        if self._playout.has_timeline(self._now()):
+        if not self._playout.has_timeline(self._now()):
+            self._hold_until_its_moment(frame, at_secs, interruptible=interruptible)
+        elif utterance is None and self._comes_before_its_speech(frame):
+            # It comes behind the speech before it, of which it is none: also if nobody says that.
+            self._playout.hold(frame, interruptible=interruptible, comes_before=True)
+        else:
             follows_sound = isinstance(frame, _TIMED_AS_WORDS)
             self._playout.hold_timed(
                 frame, at_secs, interruptible=interruptible, follows_sound=follows_sound
             )
-        elif isinstance(frame, LLMFullResponseEndFrame) and not self._playout.awaits_moment:
+
+    def _hold_until_its_moment(self, frame: Frame, at_secs: float, *, interruptible: bool) -> None:
+        """Hold a frame whose timestamp points to no speech."""
+        if isinstance(frame, LLMFullResponseEndFrame) and not self._playout.awaits_moment:
             # What it ends is over sooner than was meant, because nobody said it. A moment later
             # it would end the answer that has begun meanwhile.
             self._playout.hold(frame, interruptible=interruptible)

@@ -787,6 +787,32 @@ FOUND = {
             End(7.8),
         ),
     ),
+    "a word that nobody announced is none of other speech before it, which nobody said": Script(
+        1200611,
+        Setup(drop=True, latency_secs=0.5),
+        (
+            Say(
+                0.13,
+                ((4, 11), (5, 7), (6, 6)),
+                44_100,
+                delivery="stalled",
+                texts="none",
+                context="a",
+                turn=False,
+            ),
+            Say(
+                0.89,
+                ((10, 6),),
+                frame_ms=30,
+                delivery="real time",
+                context="b",
+                started=False,
+                turn=False,
+            ),
+            Lose(2.71),
+            End(3.35),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -7,12 +7,19 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStartedFrame, TTSStoppedFrame
+from pipecat.frames.frames import (
+    Frame,
+    TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
 
 from pipecat_agenthuman.pipeline.availability import AvatarState
 from pipecat_agenthuman.pipeline.frame_traits import read
 from pipecat_agenthuman.pipeline.intake import Intake
 from pipecat_agenthuman.playout.conversion import SpeechConverter
+from pipecat_agenthuman.playout.cues import Release
 from pipecat_agenthuman.playout.originals import Originals
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE, to_samples
@@ -177,3 +184,21 @@ def test_the_end_of_what_an_interruption_keeps_is_let_in(bench: Bench):
     bench.intake.interrupt()
     assert bench.intake.is_open
     assert admission.admits(read(stop))
+
+
+def test_a_word_of_speech_that_nobody_announced_is_none_of_the_speech_before(bench: Bench):
+    """That may never be said, and the word is heard all the same."""
+    bench.intake.start(TTSStartedFrame(context_id="a"), interruptible=True)
+    bench.say(PIECE_SECS)
+    bench.intake.stop(TTSStoppedFrame(context_id="a"), interruptible=True)
+    for context_id in "ab":
+        word = TTSTextFrame(context_id, "word", context_id=context_id)
+        word.pts = round((bench.now + 1.0) * 1e9)
+        bench.intake.hold(word, interruptible=True)
+    bench.playout.outgoing.drop_backlog(bench.now)
+    told: dict[str, bool] = {}
+    while (due := bench.playout.next_cue()) is not None:
+        cue = due.take()
+        if isinstance(cue, Release) and isinstance(cue.item, TTSTextFrame):
+            told[cue.item.text] = cue.unheard
+    assert told == {"a": True, "b": False}

@@ -164,7 +164,7 @@ class Circumstances(Evidence):
     def went_amid_onset(self, say: Say) -> bool:
         """Whether the avatar went when it had said too little of it for that to be read."""
         says = [one for one in self.says if self.audio_at(one)]
-        if say not in says or any(not self._is_over(one) for one in says[: says.index(say)][-1:]):
+        if say not in says or any(not self.is_over(one) for one in says[: says.index(say)][-1:]):
             return False
         came_at = self.audio_at(say)[0]
         return any(
@@ -173,7 +173,7 @@ class Circumstances(Evidence):
             for gone in self.gone_at
         )
 
-    def _is_over(self, say: Say) -> bool:
+    def is_over(self, say: Say) -> bool:
         """Whether the last of it was heard."""
         heard = self.heard_of[say]
         return bool(heard) and heard[-1].cell == tones.Cell(say.words[-1][0], say.words[-1][1] - 1)

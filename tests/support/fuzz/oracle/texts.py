@@ -65,6 +65,8 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
             if piece in lengths
         ):
             return  # A piece of it was refused, or never said, and maybe its very beginning.
+        if known.may_miss and _belongs_to_unheard(known, say):
+            return
         if cells[-1].until - cells[0].at <= READING_SECS:
             return  # A word is known by what follows its beginning, and that never came.
         due = max(known.onsets(number)[-1], text.at)
@@ -102,6 +104,17 @@ def _belongs_to_speech_before(known: Circumstances, say: Say) -> bool:
         return False
     before = [one for one in known.says if known.gate_of[one] and one.at < say.at]
     return bool(before) and not before[-1].stopped and bool(known.heard_of.get(before[-1]))
+
+
+def _belongs_to_unheard(known: Circumstances, say: Say) -> bool:
+    """Whether it has neither a start nor a name, and the speech before it was not heard to its end.
+
+    Then its words belong to that.
+    """
+    if say.started or say.context is not None:
+        return False
+    before = [one for one in known.says if known.audio_at(one) and one.at < say.at]
+    return bool(before) and not known.is_over(before[-1])
 
 
 def _due_behind(known: Circumstances, before: list[Heard], cells: int) -> list[float]:
