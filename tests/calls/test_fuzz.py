@@ -813,6 +813,23 @@ FOUND = {
             End(3.35),
         ),
     ),
+    "the avatar goes when it was to say the last word anew, and nobody does": Script(
+        1201919,
+        Setup(drop=True, latency_secs=0.25, round_trip_secs=0.25, await_ready=False),
+        (
+            Say(
+                0.25,
+                ((0, 10), (1, 6), (2, 10), (3, 10), (4, 3)),
+                16_000,
+                turn=False,
+                kept=True,
+            ),
+            Say(0.56, ((6, 5),), 16_000, texts="none", turn=False),
+            Interrupt(1.81),
+            Lose(1.92, abort=True, code=4000),
+            End(4.61),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 
