@@ -830,6 +830,16 @@ FOUND = {
             End(4.61),
         ),
     ),
+    "behind a background a stop comes when the next speech is heard, before its start": Script(
+        1202795,
+        Setup(mixer=True),
+        (
+            Say(6.05, ((34, 3),), 16_000, delivery="stalled", texts="sentence", turn=False),
+            Say(6.77, ((36, 10),), 16_000, texts="sentence", turn=False, cut_ms=10),
+            Say(6.78, ((37, 4),), 16_000, texts="sentence", turn=False),
+            End(6.96),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
+    TTSStartedFrame,
     TTSStoppedFrame,
     TTSTextFrame,
 )
@@ -215,10 +216,17 @@ def _stop_before_text(known: Circumstances, spans: list[tuple[float, float]]) ->
         heard = known.heard_of.get(say)
         if not heard:
             continue
+        begins = [
+            order.get(s.frame.id, -1)
+            for s in known.gate_of[say]
+            if isinstance(s.frame, TTSStartedFrame)
+        ]
         for text in known.gate_of[say]:
             if not isinstance(text.frame, TTSTextFrame) or text.frame.id not in order:
                 continue
             for position, at in stops:
+                if begins and position < begins[0]:
+                    continue  # It is that of the speech before, and this one has not begun yet.
                 if known.is_deaf and _silent_secs(known, at) > NO_STOP_SECS - TEXT_SECS:
                     continue  # It is no end: what comes next is not known yet.
                 if any(abs(at - until) <= PASS_SECS for _, until in known.held_up):
