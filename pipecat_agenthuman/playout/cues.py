@@ -257,9 +257,11 @@ class CueSheet(Generic[ItemT]):
         if begins_at is None or (goes_on_at is None and self.expects_more):
             return None
         onset_secs = to_secs(onset - position)
-        if goes_on_at is None or goes_on_at - begins_at - onset_secs < _ONSET_SECS:
+        if goes_on_at is None or goes_on_at - onset_secs <= begins_at + _ONSET_SECS:
             return begins_at
-        return goes_on_at - onset_secs  # There was a pause between.
+        # There was a pause between: what sounds behind it tells, and not before it is known to.
+        sounds_at = self._clock.sounding_from(goes_on_at - onset_secs)
+        return goes_on_at if sounds_at is None else sounds_at
 
     def _ends_before(self, position: int, mark: Mark[ItemT]) -> bool:
         """Whether the speech with which a word comes is over before a position."""

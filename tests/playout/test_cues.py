@@ -342,6 +342,20 @@ def test_a_word_whose_sound_has_hardly_come_waits_for_more_of_it(stage):
     assert [name for _, name in stage.until(3.0)] == ["word"]
 
 
+def test_a_word_that_hardly_began_before_a_pause_comes_when_it_is_known_to_go_on(stage):
+    """A player may be busy with something else first."""
+    stage.playout.open_utterance()
+    stage.write(0.505, origin=100.0)
+    stage.playout.hold_timed("word", 100.5)
+    stage.give()
+    stage.until(2.0)
+    stage.write(0.5)
+    stage.give()
+    assert stage.playout.next_cue(known_until=2.0) is None
+    stage.playout.outgoing.delayed(2.0, 0.3)
+    assert stage.until(3.0) == [(2.3, "word")]
+
+
 def test_a_word_of_speech_of_milliseconds_does_not_wait_for_the_speech_behind_it(stage):
     """A pause behind it is none in it."""
     stage.playout.open_utterance()
