@@ -840,6 +840,70 @@ FOUND = {
             End(6.96),
         ),
     ),
+    "a start that waits for a slow frame amid its speech is not that of what follows": Script(
+        1100359,
+        Setup(),
+        (
+            Say(
+                0.1,
+                ((12, 3),),
+                16_000,
+                frame_ms=20,
+                delivery="real time",
+                texts="none",
+                turn=False,
+            ),
+            Say(
+                0.12,
+                ((21, 11),),
+                frame_ms=20,
+                delivery="real time",
+                texts="none",
+                turn=False,
+            ),
+            Mark(0.18, secs=0.3, amid=True),
+            Sound(0.29, word=(29, 9), amid=True),
+            End(5.0),
+        ),
+    ),
+    "a word that hardly began before a pause waits for what the transport does first": Script(
+        1100434,
+        Setup(),
+        (
+            Break(0.0, on="create", kind="refuse", times=None, status=429),
+            Say(
+                0.29,
+                (
+                    (4, 9),
+                    (5, 4),
+                    (6, 6),
+                    (7, 5),
+                    (8, 11),
+                    (9, 3),
+                    (10, 7),
+                    (11, 7),
+                    (12, 4),
+                    (13, 7),
+                    (14, 10),
+                    (15, 8),
+                ),
+                delivery="stalled",
+                turn=False,
+            ),
+            Mark(1.95, secs=0.3, amid=True),
+            End(5.51),
+        ),
+    ),
+    "what is too short to be read is heard right before what is read": Script(
+        1100047,
+        Setup(round_trip_secs=0.25, await_ready=False),
+        (
+            Say(0.1, ((0, 8),), 16_000, texts="none", turn=False, cut_ms=9),
+            Halt(0.19),
+            Say(0.28, ((1, 8),), 16_000, texts="none", turn=False),
+            End(4.2),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

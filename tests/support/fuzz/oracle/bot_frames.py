@@ -57,7 +57,8 @@ def bot(known: Circumstances) -> Iterator[Finding]:
             yield Finding("speech unannounced", f"w{one.cell.word}", known.rel(one.at))
             break
     for start, stop in down:
-        within = [one for one in cells if start - BOT_SECS <= one.at <= stop + BOT_SECS]
+        sounds_from = _sounds_from(known, start)
+        within = [one for one in cells if sounds_from <= one.at <= stop + BOT_SECS]
         if _begins_unread(known, start) and (not within or within[0].at > start + BOT_SECS):
             continue
         if not within:
@@ -161,6 +162,15 @@ def _waits_for_slow_frame(known: Circumstances, one: Heard) -> bool:
     Speech does not wait for that, but the frames that say so do.
     """
     return any(at <= one.at <= until for at, until in known.held_up)
+
+
+def _sounds_from(known: Circumstances, start: float) -> float:
+    """From when on speech may sound whose beginning is told of at a moment.
+
+    What came amid the speech before it, and keeps the transport busy, holds up that, too.
+    """
+    waited_from = (at for at, until in merged(known.held_up) if abs(until - start) <= PASS_SECS)
+    return min([start - BOT_SECS, *waited_from])
 
 
 def _begins_unread(known: Circumstances, at: float) -> bool:

@@ -156,16 +156,30 @@ class Evidence:
     @cached_property
     def unread(self) -> list[tuple[float, float]]:
         """From when to when something sounds that is too short to be read."""
-        read_at = [one.at for one in self.heard]
-        both = [(pcm, 16_000) for pcm in self.call.avatar_pcm]
+        return [span for span in self._sounds if not self._read_within(*span)]
+
+    @cached_property
+    def unread_before(self) -> list[tuple[float, float]]:
+        """The same in front of what is read without a break behind it."""
+        fronts = (
+            (begun, min(read))
+            for begun, until in self._sounds
+            if (read := self._read_within(begun, until))
+        )
+        return [(begun, until) for begun, until in fronts if begun < until]
+
+    @cached_property
+    def _sounds(self) -> list[tuple[float, float]]:
+        """From when to when the avatar sounds, or a transport that is silent in between."""
+        spans = [(at, at + len(samples) / 16_000) for at, samples in self.call.avatar_pcm]
         if not self.setup.mixer:
-            both += [(pcm, self.setup.out_rate) for pcm in self.call.transport_pcm]
-        spans = [(at, at + len(samples) / rate) for (at, samples), rate in both]
-        return [
-            (begun, until)
-            for begun, until in spans
-            if not any(begun - READING_SECS <= at < until for at in read_at)
-        ]
+            rate = self.setup.out_rate
+            spans += [(at, at + len(samples) / rate) for at, samples in self.call.transport_pcm]
+        return spans
+
+    def _read_within(self, begun: float, until: float) -> list[float]:
+        """When each cell began that was read in a stretch."""
+        return [one.at for one in self.heard if begun - READING_SECS <= one.at < until]
 
     def subject_of(self, seen: Seen) -> str:
         step = seen.frame.metadata.get("step")

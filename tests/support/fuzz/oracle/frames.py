@@ -130,8 +130,8 @@ def _when(known: Circumstances) -> Iterator[Finding]:
             yield Finding("frame early", subject, f"{last - at:.3f} s before the sound's end")
         waits = max([seen.at, last_at_all, latest, _busy_before(known, at)])
         if any(isinstance(one, Say) and one.is_tiny for one in previous):
-            unread = (until for _, until in known.unread if seen.at <= until <= at + PASS_SECS)
-            waits = max([waits, *unread])
+            unread = (until for _, until in [*known.unread, *known.unread_before])
+            waits = max([waits, *(until for until in unread if seen.at <= until <= at + PASS_SECS)])
         if any(isinstance(one, Say) and _comes_with_its_end(one) for one in previous):
             # The last of it is too little to be read, and may come with what follows.
             waits += known.setup.latency_secs + known.setup.round_trip_secs
