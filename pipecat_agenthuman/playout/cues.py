@@ -179,6 +179,7 @@ class CueSheet(Generic[ItemT]):
             known_until: What sounds then, and from then on, may yet turn out to be late.
         """
         self._make_appointments()
+        self._let_bar_pass()
         steps = [self._next_on_axis()]
         if self._speaking:
             tick = self._clock.sounding_from(self._ticked_at + SPEAKING_PERIOD_SECS)
@@ -219,8 +220,7 @@ class CueSheet(Generic[ItemT]):
             return True
         if mark.phase == Phase.WITH:
             # A word is what follows its beginning, which is known to some milliseconds.
-            # Or of what there is of that, if something else comes before the rest.
-            onset = max(min(self._onset_of(mark.position), self._clock.end - 1), mark.position)
+            onset = self._onset_of(mark.position)
             return any(start <= onset < end for start, end in self._struck)
         if mark.since is None or mark.since == mark.position:
             return False
@@ -280,6 +280,16 @@ class CueSheet(Generic[ItemT]):
             if over_at is None:
                 return
             self._marks.appoint_first(max(over_at, self._clock.ends_at) + mark.beyond_secs)
+
+    def _let_bar_pass(self) -> None:
+        """What hardly begins before something that bars its sound begins behind that."""
+        bar = self._marks.first_bar(or_end=False) if self.expects_more else None
+        if bar is None or bar != self._clock.end:
+            return
+        while (mark := self._marks.first) is not None and mark.phase is Phase.WITH:
+            if not mark.position < bar <= self._onset_of(mark.position):
+                return
+            self._marks.move([(mark, bar)])
 
     def _next_appointment(self) -> Due[ItemT] | None:
         at = self._marks.first_moment

@@ -309,7 +309,7 @@ class Playout(Generic[ItemT]):
         Args:
             known_until: What sounds then, and from then on, may yet turn out to be late.
         """
-        self._cues.expects_more = self._expects_more
+        self._cues.expects_more = self._utterances.has_begun(self._clock.end)
         return self._cues.next(known_until)
 
     def take_heard(self, now: float) -> bytes:
@@ -388,13 +388,6 @@ class Playout(Generic[ItemT]):
         return utterance.end is None or utterance.end > self._clock.heard(now)
 
     # --- inside ------------------------------------------------------------------------
-
-    @property
-    def _expects_more(self) -> bool:
-        """Whether the utterance goes on of which the last on the clock is, and nothing bars it."""
-        bar = self._marks.first_bar(or_end=False)
-        is_barred = bar is not None and bar <= self._clock.end
-        return self._utterances.has_begun(self._clock.end) and not is_barred
 
     def _set_origin(self, utterance: Utterance, origin_secs: float) -> None:
         """Now timestamps mean positions, also those that came before the first audio."""

@@ -235,6 +235,20 @@ def test_a_sound_behind_the_beginning_of_a_word_waits_for_no_more_of_the_word(st
     stage.write(0.5)
     stage.send_all()
     times = {name: at for at, name in stage.until(2.0)}
+    assert times["sound"] == pytest.approx(LATENCY + 0.5)
+    assert "word" not in times, "it is what follows its beginning"
+    stage.send_all()
+    assert stage.until(9.0)[0] == (2.0 + LATENCY, "word")
+
+
+def test_a_word_comes_with_what_there_is_of_it_if_a_sound_stands_at_its_end(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=10.0)
+    stage.playout.hold_timed("word", 10.495)
+    stage.playout.hold("sound", bar=Bar.ALWAYS)
+    stage.playout.close_utterance()
+    stage.send_all()
+    times = {name: at for at, name in stage.until(2.0)}
     assert times["word"] == pytest.approx(LATENCY + 0.495)
     assert times["sound"] == pytest.approx(LATENCY + 0.5)
 

@@ -551,7 +551,8 @@ class Bench:
         for item in sorted(held, key=lambda item: (item.behind, item.with_sound, item.number)):
             if self._is_due(item):
                 assert self._may_wait(item)
-                break  # And so may all behind it.
+                if not self._is_barred():
+                    break  # And so may all behind it.
         # Memory: the audio that nobody heard yet, and no more.
         unheard = self.model.unheard(self.now)
         tape = self.playout._tape
@@ -570,12 +571,12 @@ class Bench:
         if not item.with_sound or self.model.is_dropped(item.behind):
             return False
         known = self.model.known_behind(item.behind)
-        if len(known) <= ONSET_SAMPLES:
-            return self._goes_on() and not self._is_barred()
-        return not self.model.has_begun(known[ONSET_SAMPLES], self.now)
+        if len(known) <= ONSET_SAMPLES and self._goes_on():
+            return True
+        return not self.model.has_begun(known[: ONSET_SAMPLES + 1][-1], self.now)
 
     def _is_barred(self) -> bool:
-        """Whether what is to sound next has to wait for an item."""
+        """Whether what is to sound next has to wait for an item, and that for no more sound."""
         return any(
             item.bar is Bar.ALWAYS
             and not (item.released or item.dropped)
