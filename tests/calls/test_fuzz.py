@@ -904,6 +904,58 @@ FOUND = {
             End(4.2),
         ),
     ),
+    "a text that came behind two sounds comes when both are over": Script(
+        1201711,
+        Setup(),
+        (
+            Say(
+                3.07,
+                ((1, 8), (2, 5), (3, 3)),
+                16_000,
+                frame_ms=100,
+                delivery="slow",
+                texts="sentence",
+                turn=False,
+            ),
+            Sound(3.48, word=(4, 9), rate=16_000, amid=True),
+            Sound(3.51, word=(5, 9), rate=16_000, amid=True),
+            End(4.98),
+        ),
+    ),
+    "a word that hardly began before a tone comes with what is said behind that": Script(
+        1201754,
+        Setup(round_trip_secs=0.25),
+        (
+            Say(
+                0.1,
+                ((0, 6), (1, 7)),
+                22_050,
+                frame_ms=30,
+                delivery="real time",
+                turn=False,
+            ),
+            Tone(0.2, amid=True),
+            End(8.52),
+        ),
+    ),
+    "a text that came behind a tone is cut before that is over": Script(
+        1222449,
+        Setup(latency_secs=0.0),
+        (
+            Say(
+                0.1,
+                ((0, 10), (1, 10)),
+                16_000,
+                frame_ms=100,
+                delivery="real time",
+                texts="sentence",
+                turn=False,
+            ),
+            Tone(0.5, amid=True),
+            Interrupt(0.65),
+            End(3.0),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

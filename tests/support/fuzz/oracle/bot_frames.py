@@ -98,14 +98,7 @@ def _is_busy(known: Circumstances, due: float, stop: float) -> bool:
     Speech ends when all before it came out: tones, messages, sounds, slow frames.
     """
     is_through = any(abs(stop - until) <= PASS_SECS for _, until in known.occupied)
-    return is_through and stop <= _busy(known, due)[1] + PASS_SECS
-
-
-def _busy(known: Circumstances, due: float) -> tuple[float, float]:
-    """From when to when the transport was busy without a pause when speech was to end."""
-    by = due + known.slack_secs + READING_SECS
-    spans = merged(known.occupied)
-    return max((span for span in spans if span[0] <= by), default=(-math.inf, -math.inf))
+    return is_through and stop <= known.busy_about(due)[1] + PASS_SECS
 
 
 def _is_cut(known: Circumstances, due: float, over: float, stop: float) -> bool:
@@ -118,7 +111,7 @@ def _is_cut(known: Circumstances, due: float, over: float, stop: float) -> bool:
     answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
     heard_from = stop - answer_secs - known.delay_secs - BOT_SECS
     latest = due + NO_STOP_SECS + READING_SECS
-    busy_from, busy_until = _busy(known, over)
+    busy_from, busy_until = known.busy_about(over)
     behind = max((at for at in known.barred_at if at <= busy_from + PASS_SECS), default=math.inf)
     return any(
         heard_from < (max(at, busy_until) if at >= behind else at) and at <= latest

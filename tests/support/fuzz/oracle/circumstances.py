@@ -14,7 +14,7 @@ from pipecat.frames.frames import (
 )
 
 from tests.support.fuzz import tones
-from tests.support.fuzz.oracle.evidence import Evidence, Heard
+from tests.support.fuzz.oracle.evidence import Evidence, Heard, merged
 from tests.support.fuzz.oracle.tolerances import (
     CRUMB_AT_8_KHZ_SECS,
     CRUMB_SECS,
@@ -319,6 +319,12 @@ class Circumstances(Evidence):
         sounds = [one for one in self.heard if isinstance(self.step_of_word[one.cell.word], Sound)]
         pieces = [(one.at, self._piece_end(one)) for one in sounds]
         return [*self.call.busy, *self._mark_spans.values(), *pieces]
+
+    def busy_about(self, due: float) -> tuple[float, float]:
+        """From when to when the transport was busy without a pause when something was to come."""
+        by = due + self.slack_secs + READING_SECS
+        spans = merged(self.occupied)
+        return max((span for span in spans if span[0] <= by), default=(-math.inf, -math.inf))
 
     @cached_property
     def barred_at(self) -> list[float]:

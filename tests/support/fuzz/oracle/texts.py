@@ -167,11 +167,7 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
         is_over = bool(heard) and heard[-1].cell == tones.Cell(
             say.words[-1][0], say.words[-1][1] - 1
         )
-        if (
-            whole
-            and is_over
-            and _over_at(known, say, text) < min(cut, known.cancelled_at) - TEXT_SECS
-        ):
+        if whole and is_over and _due(known, say, text) < min(cut, known.cancelled_at) - TEXT_SECS:
             yield Finding("text lost", subject, f"all was heard by {known.rel(heard[-1].until)}")
         return
     if not heard:
@@ -190,9 +186,16 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
     may_be_less = known.may_miss or known.losses or known.call.plain
     if not whole and at < cut and not may_be_less:
         yield Finding("text unheard", subject, f"{len(heard)} of {wanted} cells were heard")
-    late = at - max(_over_at(known, say, text), known.passed_at(at))
+    late = at - max(_due(known, say, text), known.passed_at(at))
     if late > LATE_SECS + (ANSWER_SECS if known.is_deaf else 0.0):
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
+
+
+def _due(known: Circumstances, say: Say, text: Seen) -> float:
+    """When its place is reached: behind its speech, and behind sounds and tones before it."""
+    over_at = _over_at(known, say, text)
+    is_behind = any(text.at >= at for at in known.barred_at)
+    return max(over_at, known.busy_about(over_at)[1]) if is_behind else over_at
 
 
 def _over_at(known: Circumstances, say: Say, text: Seen) -> float:
