@@ -101,6 +101,37 @@ AMID = Script(
         End(3.0),
     ),
 )
+SLOW_FRAME = Script(
+    0,
+    Setup(),
+    (
+        Say(0.1, ((0, 3),), frame_ms=20, delivery="real time", texts="none"),
+        Say(0.12, ((1, 11),), frame_ms=20, delivery="real time", texts="none"),
+        Mark(0.18, secs=0.3, amid=True),
+        Sound(0.29, (2, 9), amid=True),
+        End(3.0),
+    ),
+)
+CRUMB = Script(
+    0,
+    Setup(),
+    (
+        Say(0.1, ((0, 3),), 16_000, texts="none", cut_ms=9),
+        Halt(0.1),
+        Say(0.1, ((1, 8),), 16_000, texts="none"),
+        End(3.0),
+    ),
+)
+BEHIND_SOUND = Script(
+    0,
+    Setup(),
+    (
+        Say(0.1, ((0, 10),), 16_000, frame_ms=100, delivery="slow", texts="sentence"),
+        Sound(0.3, (1, 9), 16_000, amid=True),
+        Sound(0.31, (2, 9), 16_000, amid=True),
+        End(3.0),
+    ),
+)
 RECORDED = replace(SCRIPT, setup=Setup(recorded=True))
 ABSENT = Script(
     0,
@@ -128,6 +159,9 @@ CUT_AT_ITS_START = Script(
 
 
 @pytest.mark.parametrize("script", [SCRIPT, CUT, HALTED, AMID, RECORDED, ABSENT])
+@pytest.mark.parametrize(
+    "script", [SCRIPT, CUT, HALTED, AMID, SLOW_FRAME, CRUMB, BEHIND_SOUND, RECORDED, ABSENT]
+)
 def test_nothing_is_found_in_a_good_call(script: Script):
     assert judge(play(script)) == []
     assert of_transport(script) == []
@@ -248,6 +282,17 @@ FALSIFIED: dict[str, tuple[Script, Callable[[Call], None], str]] = {
     "a start is missing": (SCRIPT, without(BotStartedSpeakingFrame, 1), "bot pairs"),
     "a start is early": (SCRIPT, moved(BotStartedSpeakingFrame, -0.2), "bot early"),
     "a start is late": (SCRIPT, moved(BotStartedSpeakingFrame, 0.2), "speech unannounced"),
+    "a start is late behind a slow frame": (
+        SLOW_FRAME,
+        moved(BotStartedSpeakingFrame, 0.12, 1),
+        "bot early",
+    ),
+    "a text is late behind sounds": (BEHIND_SOUND, moved(TTSTextFrame, 0.4), "text late"),
+    "a stop frame is late behind what is too short to be read": (
+        CRUMB,
+        moved(StopFrame, 0.45),
+        "frame late",
+    ),
     "a stop is late": (SCRIPT, moved(BotStoppedSpeakingFrame, 0.5), "bot late"),
     "a stop is late behind a tone": (TONE, moved(BotStoppedSpeakingFrame, 0.3), "bot late"),
     "a mark is early": (SCRIPT, moved(MarkFrame, -0.6), "frame order"),
