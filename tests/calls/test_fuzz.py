@@ -956,6 +956,16 @@ FOUND = {
             End(3.0),
         ),
     ),
+    "an interruption cuts what opens a turn, and a word of it had passed that": Script(
+        1222653,
+        Setup(out_rate=48_000, mixer=True),
+        (
+            Say(0.1, ((25, 3), (26, 11), (27, 10)), 16_000, context="a", stopped=False),
+            Say(0.12, ((35, 7), (36, 4), (37, 8)), 16_000, frame_ms=20, context="b"),
+            Interrupt(0.715, up=True),
+            End(3.0),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 
