@@ -966,6 +966,25 @@ FOUND = {
             End(3.0),
         ),
     ),
+    "what waits for a sound is cut, and a tone came behind it before that began": Script(
+        1226839,
+        Setup(latency_secs=0.5, round_trip_secs=0.02),
+        (
+            Say(
+                0.17,
+                ((0, 10), (1, 11), (2, 5)),
+                44_100,
+                frame_ms=20,
+                delivery="slow",
+                texts="none",
+            ),
+            Sound(0.77, word=(3, 9), rate=44_100, amid=True),
+            Tone(1.0, amid=True),
+            Mark(1.11, secs=0.3, amid=True),
+            Interrupt(1.84),
+            End(3.0),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -112,7 +112,10 @@ def _is_cut(known: Circumstances, due: float, over: float, stop: float) -> bool:
     heard_from = stop - answer_secs - known.delay_secs - BOT_SECS
     latest = due + NO_STOP_SECS + READING_SECS
     busy_from, busy_until = known.busy_about(over)
-    behind = max((at for at in known.barred_at if at <= busy_from + PASS_SECS), default=math.inf)
+    before = max((at for _, at in merged(known.occupied) if at < busy_from), default=-math.inf)
+    bars = [at for at in known.barred_at if at <= busy_from + PASS_SECS]
+    # Of several that came since the transport was busy before, the first begins what it does.
+    behind = min((at for at in bars if at > before), default=max(bars, default=math.inf))
     return any(
         heard_from < (max(at, busy_until) if at >= behind else at) and at <= latest
         for say in known.says
