@@ -158,7 +158,6 @@ CUT_AT_ITS_START = Script(
 )
 
 
-@pytest.mark.parametrize("script", [SCRIPT, CUT, HALTED, AMID, RECORDED, ABSENT])
 @pytest.mark.parametrize(
     "script", [SCRIPT, CUT, HALTED, AMID, SLOW_FRAME, CRUMB, BEHIND_SOUND, RECORDED, ABSENT]
 )

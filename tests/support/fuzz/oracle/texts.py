@@ -6,12 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from pipecat.frames.frames import (
-    InterruptionFrame,
-    LLMFullResponseStartFrame,
-    TTSStartedFrame,
-    TTSTextFrame,
-)
+from pipecat.frames.frames import InterruptionFrame, TTSTextFrame
 
 from tests.support.fuzz import tones
 from tests.support.fuzz.oracle.circumstances import Circumstances
@@ -29,9 +24,6 @@ from tests.support.fuzz.parts import Seen
 from tests.support.fuzz.script import (
     Say,
 )
-
-_OPENS = (LLMFullResponseStartFrame, TTSStartedFrame)
-"""Frames with which a turn of the assistant begins."""
 
 
 def texts(known: Circumstances) -> Iterator[Finding]:
@@ -260,29 +252,7 @@ def context(known: Circumstances) -> Iterator[Finding]:
         if not opens or _belongs_to_nothing(known, say) or (say.kept and closed) or word in at_cut:
             continue  # No turn of the assistant is open then, also with a transport.
         if known.start_was_cut(say, came_at[word]):
-        if _overtook_its_start(known, say, int(word[1:])):
             continue
         yield Finding("context", word, "came by, and is not in the context")
     for word in stands - at_most:
         yield Finding("context", word, "is in the context, and never came by")
-
-
-def _overtook_its_start(known: Circumstances, say: Say, number: int) -> bool:
-    """Whether a word came out just before what opens its turn, and that was cut there.
-
-    A transport lets words pass that have their time, and keeps the rest until its next chunk.
-    """
-    opening = [s for s in known.gate_of[say] if isinstance(s.frame, _OPENS)]
-    if not say.texts.startswith("words") or any(s.frame.id in known.behind_at for s in opening):
-        return False
-    chunk_secs = known.setup.chunks / 100
-    came_at = [
-        known.behind_at[s.frame.id]
-        for s in known.gate_of[say]
-        if isinstance(s.frame, TTSTextFrame)
-        and s.frame.text == f"w{number}"
-        and s.frame.id in known.behind_at
-    ]
-    return any(
-        at <= cut <= at + chunk_secs + PASS_SECS for at in came_at for cut in known.interruptions
-    )
