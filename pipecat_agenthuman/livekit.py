@@ -349,15 +349,27 @@ class _Voices:
 
     def begin(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
         """Listen to a track that is here; ask for one that is not, until it is begun again."""
-        self.end(publication.sid)
+        track_sid = publication.sid
+        self.end(track_sid)
         track = publication.track
-        job = self._ask(publication, speaker) if track is None else self._read(track, speaker)
-        self._tasks[publication.sid] = asyncio.create_task(job)
+        if track is None:
+            task = asyncio.create_task(self._ask(publication, speaker))
+        else:
+            # It may have been declined on its way here: then the server takes it back untold.
+            publication.set_subscribed(True)
+            task = asyncio.create_task(self._read(track, speaker))
+        self._tasks[track_sid] = task
+        task.add_done_callback(lambda ended: self._forget(track_sid, ended))
 
     def end(self, track_sid: str) -> None:
         task = self._tasks.pop(track_sid, None)
         if task is not None:
             task.cancel()
+
+    def _forget(self, track_sid: str, ended: asyncio.Task[None]) -> None:
+        """A task ended, maybe by itself: its track, or whoever sent it, has gone."""
+        if self._tasks.get(track_sid) is ended:
+            del self._tasks[track_sid]
 
     async def close(self) -> None:
         tasks = tuple(self._tasks.values())
@@ -377,7 +389,8 @@ class _Voices:
             publication.set_subscribed(True)
             await asyncio.sleep(patience_secs)
             publication.set_subscribed(False)
-            await asyncio.sleep(patience_secs)
+            # No longer than that: nothing can come meanwhile.
+            await asyncio.sleep(_ASKED_AGAIN_SECS)
             patience_secs *= 2
 
     async def _read(self, track: rtc.Track, speaker: str) -> None:

@@ -103,6 +103,29 @@ async def test_a_wish_that_never_reached_the_server_is_repeated(room, monkeypatc
         await until(lambda: AVATAR in listener.heard())
 
 
+async def test_a_track_that_comes_late_is_heard_and_goes_on_to_be(room, monkeypatch):
+    """It was declined meanwhile, to be asked for again."""
+    monkeypatch.setattr(livekit, "_ASKED_AGAIN_SECS", 0.2)
+    avatar, listener = join_avatar(room), Listener()
+    async with running(transport_for(room), room) as bot:
+        await bot.unsubscribes(avatar)
+        bot.seat.hesitates(0.25)
+        await bot.transport.output().ear.listen(listener)
+        bytes_a_second = 2 * HEARD_SAMPLE_RATE
+        await until(lambda: len(listener.audio) > bytes_a_second)
+
+
+async def test_of_an_avatar_that_left_nothing_is_asked(room, monkeypatch):
+    monkeypatch.setattr(livekit, "_ASKED_AGAIN_SECS", 0.1)
+    avatar, listener = join_avatar(room), Listener()
+    async with running(transport_for(room), room) as bot:
+        await bot.transport.output().ear.listen(listener)
+        await until(lambda: AVATAR in listener.heard())
+        avatar.leave()
+        await bot.settle()
+        await until(lambda: not bot.transport._voices._tasks)
+
+
 async def test_who_listens_again_at_once_hears_the_avatar(room, monkeypatch):
     monkeypatch.setattr(livekit, "_ASKED_AGAIN_SECS", 0.1)
     join_avatar(room)

@@ -137,6 +137,7 @@ class Seat:
         self._places: dict[str, RTCRtpTransceiver] = {}
         self._tracks_changed = asyncio.Event()
         self._overheard = 0
+        self._hesitation_secs = 0.0
         self._answered = asyncio.Event()
         self._connected = asyncio.Event()
         self._waiting_data: list[bytes] = []
@@ -179,6 +180,10 @@ class Seat:
     def overhears(self, wishes: int) -> None:
         """Let so many wishes for a track, or for none of it, come to nothing."""
         self._overheard = wishes
+
+    def hesitates(self, secs: float) -> None:
+        """Let each wish for a track, or for none of it, count so much later."""
+        self._hesitation_secs = secs
 
     def receives(self, participant: Participant) -> set[str]:
         """Which of ``audio`` and ``video`` is being sent to the client of a participant."""
@@ -362,6 +367,13 @@ class Seat:
         if self._overheard:
             self._overheard -= 1
             return
+        if self._hesitation_secs:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._hesitation_secs, self._grant, wish)
+        else:
+            self._grant(wish)
+
+    def _grant(self, wish: Any) -> None:
         for track_sid in wish.track_sids:
             self.subscriptions[track_sid] = wish.subscribe
             publisher = self._room.publisher_of(track_sid)
