@@ -59,18 +59,17 @@ class Admission:
 
     def admits(self, reading: Reading) -> bool:
         """Whether a frame may be said; a start lets in what follows it under the same name."""
+        context_id: str | None = getattr(reading.frame, "context_id", None)
+        if reading.role is Role.START or isinstance(reading.frame, LLMFullResponseStartFrame):
+            self._awaits_start = False
+        if reading.role is Role.START and context_id in self._interrupted:
+            self._interrupted.remove(context_id)
         if not reading.interruptible:
             return True
-        context_id: str | None = getattr(reading.frame, "context_id", None)
         if reading.role is Role.START:
-            self._awaits_start = False
-            if context_id in self._interrupted:
-                self._interrupted.remove(context_id)
             if context_id is not None and context_id not in self._going_on:
                 self._going_on.append(context_id)
             return True
-        if isinstance(reading.frame, LLMFullResponseStartFrame):
-            self._awaits_start = False
         if reading.role is Role.STOP and context_id in self._going_on:
             self._going_on.remove(context_id)
         if context_id is None or context_id not in self._interrupted:

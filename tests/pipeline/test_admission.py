@@ -99,3 +99,14 @@ def test_what_has_no_name_is_new_behind_the_next_start(admission: Admission, sta
     let_in(admission, started(None), speech(None))
     admission.interrupted(None, announced=True)
     let_in(admission, start, word(None), speech(None), stopped(None))
+
+
+@pytest.mark.parametrize("context_id", ["a", None])
+def test_a_start_lets_in_what_follows_it_even_if_only_that_is_interruptible(
+    admission: Admission, context_id: str | None
+):
+    let_in(admission, started(context_id), speech(context_id))
+    admission.interrupt()
+    admission.interrupted(context_id, announced=True)
+    start = kept(started(context_id))
+    let_in(admission, start, speech(context_id), word(context_id), stopped(context_id))
