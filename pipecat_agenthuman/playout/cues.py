@@ -179,7 +179,6 @@ class CueSheet(Generic[ItemT]):
             known_until: What sounds then, and from then on, may yet turn out to be late.
         """
         self._make_appointments()
-        self._let_bar_pass()
         steps = [self._next_on_axis()]
         if self._speaking:
             tick = self._clock.sounding_from(self._ticked_at + SPEAKING_PERIOD_SECS)
@@ -232,7 +231,7 @@ class CueSheet(Generic[ItemT]):
         return None if self._speaking else self._clock.next_sound(self._stopped_at)
 
     def _next_on_axis(self) -> Due[ItemT] | None:
-        mark = self._marks.first
+        mark = self._first_on_axis()
         sound = self._untold_sound
         if sound is not None:
             position, sounds_at = sound
@@ -281,15 +280,17 @@ class CueSheet(Generic[ItemT]):
                 return
             self._marks.appoint_first(max(over_at, self._clock.ends_at) + mark.beyond_secs)
 
-    def _let_bar_pass(self) -> None:
-        """What hardly begins before something that bars its sound begins behind that."""
+    def _first_on_axis(self) -> Mark[ItemT] | None:
+        """What comes next: what hardly begins before something that bars its sound lets it pass."""
         bar = self._marks.first_bar(or_end=False) if self.expects_more else None
         if bar is None or bar != self._clock.end:
-            return
-        while (mark := self._marks.first) is not None and mark.phase is Phase.WITH:
-            if not mark.position < bar <= self._onset_of(mark.position):
-                return
-            self._marks.move([(mark, bar)])
+            return self._marks.first
+        return self._marks.first_but(lambda mark: self._hardly_begins_before(bar, mark))
+
+    def _hardly_begins_before(self, position: int, mark: Mark[ItemT]) -> bool:
+        """Whether what tells of an item lies behind a position, and it begins before that."""
+        is_with = mark.phase is Phase.WITH
+        return is_with and mark.position < position <= self._onset_of(mark.position)
 
     def _next_appointment(self) -> Due[ItemT] | None:
         at = self._marks.first_moment
@@ -325,7 +326,7 @@ class CueSheet(Generic[ItemT]):
             mark.unsaid = False
             self._speaking = True
             return Started(silent=True)
-        self._marks.pop_first()
+        self._marks.take(mark)
         return Release(mark.item, self._is_unheard(mark))
 
     def _stop(self, position: int) -> Cue[ItemT]:

@@ -7,7 +7,7 @@ what goes with that sound. Beside the axis lie items that wait for a moment and 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Generic, TypeVar
@@ -110,6 +110,10 @@ class Marks(Generic[ItemT]):
         """What comes next on the axis."""
         return self._marks[0] if self._marks else None
 
+    def first_but(self, is_passed: Callable[[Mark[ItemT]], bool]) -> Mark[ItemT] | None:
+        """What comes next on the axis, but for items that let others pass."""
+        return min((mark for mark in self._marks if not is_passed(mark)), default=None)
+
     @property
     def first_moment(self) -> float | None:
         """When the next one is due that waits for a moment."""
@@ -191,6 +195,13 @@ class Marks(Generic[ItemT]):
     def pop_first(self) -> Mark[ItemT]:
         """Take what comes next on the axis; there must be something."""
         return heapq.heappop(self._marks)
+
+    def take(self, mark: Mark[ItemT]) -> None:
+        """Take one that has its place on the axis."""
+        if mark is self.first:
+            self.pop_first()
+        else:
+            self.remove([mark])
 
     def pop_appointment(self) -> Mark[ItemT]:
         """Take the one whose moment comes next; there must be one."""

@@ -241,6 +241,19 @@ def test_a_sound_behind_the_beginning_of_a_word_waits_for_no_more_of_the_word(st
     assert stage.until(9.0)[0] == (2.0 + LATENCY, "word")
 
 
+def test_what_has_the_place_of_a_word_that_let_a_sound_pass_stays_behind_the_word(stage):
+    """The end of an answer is timed as its last word."""
+    stage.playout.open_utterance()
+    stage.write(0.5, origin=10.0)
+    stage.playout.hold_timed("word", 10.495)
+    stage.playout.hold("sound", bar=Bar.ALWAYS)
+    stage.send_all()
+    assert [name for _, name in stage.until(2.0)] == ["started", "sound"]
+    stage.playout.hold_timed("end", 10.495)
+    stage.playout.close_utterance()
+    assert [name for _, name in stage.until(3.0)] == ["word", "end"]
+
+
 def test_a_word_comes_with_what_there_is_of_it_if_a_sound_stands_at_its_end(stage):
     stage.playout.open_utterance()
     stage.write(0.5, origin=10.0)
