@@ -109,6 +109,7 @@ class CueSheet(Generic[ItemT]):
         self._utterances = utterances
         self._speaking = False
         self._stopped_at = 0  # position; what sounds behind it starts speech again
+        self._came_since = False  # speech, of which maybe none can be heard yet
         self._struck: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_STRUCK)
         self._ticked_at = -math.inf
 
@@ -158,12 +159,17 @@ class CueSheet(Generic[ItemT]):
         sound = self._untold_sound
         return position if sound is None else min(position, sound[0])
 
+    def more_came(self) -> None:
+        """Speech came, of which maybe none can be heard yet."""
+        self._came_since = True
+
     def end_behind(self, start: int, end: int) -> None:
         """What lies between two positions is the last of the speech before it.
 
-        If that has stopped, it has stopped behind this: a crumb does not start it again.
+        If that has stopped, and nothing came since, it has stopped behind this: a crumb does not
+        start it again.
         """
-        if not self._speaking and self._stopped_at == start:
+        if not self._speaking and self._stopped_at == start and not self._came_since:
             self._stopped_at = end
 
     def strike(self, start: int, end: int) -> None:
@@ -200,8 +206,8 @@ class CueSheet(Generic[ItemT]):
         Returns:
             Whether there was speech to cut.
         """
-        was_speaking, self._speaking = self._speaking, False
-        self._stopped_at = position
+        was_speaking = self._speaking
+        self._be_silent(position)
         return was_speaking
 
     def take_all(self) -> list[tuple[int, Release[ItemT]]]:
@@ -330,6 +336,10 @@ class CueSheet(Generic[ItemT]):
         return Release(mark.item, self._is_unheard(mark))
 
     def _stop(self, position: int) -> Cue[ItemT]:
+        self._be_silent(position)
+        return Stopped()
+
+    def _be_silent(self, position: int) -> None:
         self._speaking = False
         self._stopped_at = position
-        return Stopped()
+        self._came_since = False

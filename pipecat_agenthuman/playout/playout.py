@@ -160,7 +160,7 @@ class Playout(Generic[ItemT]):
         """Append audio to the open utterance; opens one if there is none.
 
         Args:
-            audio: 16 kHz mono PCM.
+            audio: 16 kHz mono PCM; empty if a converter holds back all that came.
             now: The time.
             interruptible: Whether an interruption may cut it; ends the utterance, too, if the
                 latest audio is.
@@ -168,7 +168,7 @@ class Playout(Generic[ItemT]):
                 an utterance, empty or not, is where its timestamps begin, unless
                 ``begin_timestamps`` came before.
             is_tail: Whether it is what a converter held back of the audio before it. It does not
-                start speech again that has stopped meanwhile.
+                start speech again that has stopped since all of that came.
             since: When the first of it came; ``now`` if None.
             pieces: In how many pieces it came.
         """
@@ -180,6 +180,8 @@ class Playout(Generic[ItemT]):
             utterance.first_audio_at = now
         if utterance.origin_secs is None and origin_secs is not None:
             self._set_origin(utterance, origin_secs)
+        if not is_tail:
+            self._cues.more_came()
         samples = len(audio) // BYTES_PER_SAMPLE
         if not samples:
             return

@@ -985,6 +985,23 @@ FOUND = {
             End(3.0),
         ),
     ),
+    "so little of speech comes behind a stall that the resampler holds back all of it": Script(
+        70000,
+        Setup(),
+        (
+            Say(
+                0.7,
+                ((5, 10), (6, 6), (7, 3)),
+                8000,
+                frame_ms=30,
+                delivery="stalled",
+                texts="none",
+                turn=False,
+                other="c3",
+            ),
+            End(0.99),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -114,6 +114,19 @@ def test_the_tail_of_speech_that_has_stopped_does_not_start_it_again(stage):
     assert bytes(stage.heard) == pcm(0.51), "it is heard all the same"
 
 
+def test_a_tail_with_speech_that_came_after_the_stop_starts_it_again(stage):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send_all()
+    stage.until(9.0)
+    stage.playout.write(b"", stage.now)
+    stage.playout.write(pcm(0.1, stage.written), stage.now, is_tail=True)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.send_all()
+    assert stage.until(20.0) == [(9.5, "started"), (9.6, "stopped"), (9.6, "end")]
+
+
 def test_the_tail_of_an_utterance_of_which_nothing_else_came_is_speech(stage):
     stage.say(0.5, "one")
     stage.send_all()
