@@ -302,6 +302,7 @@ export class Timeline {
     if (!(event.key in steps)) return;
     event.preventDefault();
     this.pause(true);
+    this.draw(); // what came since the last picture is there to be chosen, too
     const ordered = this.#targets.toSorted((a, b) => a.x - b.x);
     const index = ordered.findIndex(({ thing }) => same(thing, this.#focused));
     const next = index < 0 ? ordered.length - 1 : Math.min(ordered.length - 1, Math.max(0, index + steps[event.key]));
