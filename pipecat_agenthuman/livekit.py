@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from livekit import rtc
 from loguru import logger
@@ -51,8 +53,8 @@ _HEARD_PIECE_MS: Final = 40
 _CLOSE_SECS: Final = 2.0
 """What LiveKit's library may take to end a stream of sound."""
 
-_ASKED_AGAIN_SECS: Final = 1.0
-"""After which a track that was asked for and does not come is asked for again, the first time."""
+_APART_SECS: Final = 1.0
+"""From declining a track to asking for it, and from there to asking again, the first time."""
 
 
 class AgentHumanLiveKitOutputTransport(AvatarRoomOutput, LiveKitOutputTransport):
@@ -145,7 +147,7 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         door = _Door(
             is_avatar=self._is_avatar,
             receives=self._receives,
-            hears=self._hears,
+            came=self._came,
             silenced=self._silenced,
             joined=self._participant_joined,
             left=self._participant_left,
@@ -252,22 +254,20 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
     # --- hearing the avatar -----------------------------------------------------------------
 
-    def _hears(
+    def _came(
         self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
-    ) -> bool:
-        """Listen to a track of the avatar, if it is to be heard, now or as soon as it is known."""
-        if publication.kind != rtc.TrackKind.KIND_AUDIO:
-            return False
-        if participant.sid == self._ear.heard:
+    ) -> None:
+        """Listen to a track of the avatar, if it is to be heard, or decline it."""
+        is_sound = publication.kind == rtc.TrackKind.KIND_AUDIO
+        if is_sound and participant.sid == self._ear.heard:
             self._voices.begin(publication, participant.sid)
-            return True
-        # Declined and wanted in the same moment, it would come late.
-        return self._ear.expects(participant.sid)
+        elif not (is_sound and self._ear.expects(participant.sid)):
+            self._voices.decline(publication)
 
     def _silenced(
         self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
-        """Listen to a track no more, or ask for it: it may have been declined before."""
+        """Listen to a track no more, or ask for it, if it is wanted since."""
         self._voices.end(publication.sid)
         if self._wants_to_hear(publication, participant.sid):
             self._voices.begin(publication, participant.sid)
@@ -282,8 +282,7 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
     async def _end_hearing(self, sid: str) -> None:
         for publication in self._sounds_of(sid):
-            self._voices.end(publication.sid)
-            publication.set_subscribed(False)
+            self._voices.decline(publication)
 
     def _sounds_of(self, sid: str) -> Iterator[rtc.RemoteTrackPublication]:
         everyone = list(self._client.room.remote_participants.values())
@@ -335,7 +334,13 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
 
 class _Voices:
-    """Tracks that are listened to, or asked for until they come, by their sid."""
+    """Tracks that are listened to, or asked for until they come, by their sid.
+
+    Wishes for a track may overtake each other on their way to the server, or meet there: to decline
+    it and to want it in the same moment may leave it declined, or change nothing there while it is
+    gone here. A track that was declined before it came is taken back untold. So it is asked for in
+    some distance, also if it is here.
+    """
 
     def __init__(
         self,
@@ -346,18 +351,13 @@ class _Voices:
         self._take = take
         self._is_wanted = is_wanted
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._declined_at = WeakKeyDictionary[rtc.RemoteTrackPublication, float]()
 
     def begin(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
         """Listen to a track that is here; ask for one that is not, until it is begun again."""
         track_sid = publication.sid
         self.end(track_sid)
-        track = publication.track
-        if track is None:
-            task = asyncio.create_task(self._ask(publication, speaker))
-        else:
-            # It may have been declined on its way here: then the server takes it back untold.
-            publication.set_subscribed(True)
-            task = asyncio.create_task(self._read(track, speaker))
+        task = asyncio.create_task(self._hear(publication, speaker))
         self._tasks[track_sid] = task
         task.add_done_callback(lambda ended: self._forget(track_sid, ended))
 
@@ -365,6 +365,12 @@ class _Voices:
         task = self._tasks.pop(track_sid, None)
         if task is not None:
             task.cancel()
+
+    def decline(self, publication: rtc.RemoteTrackPublication) -> None:
+        """Let a track come no more, of whatever kind it is."""
+        self.end(publication.sid)
+        self._declined_at[publication] = time.monotonic()
+        publication.set_subscribed(False)
 
     def _forget(self, track_sid: str, ended: asyncio.Task[None]) -> None:
         """A task ended, maybe by itself: its track, or whoever sent it, has gone."""
@@ -377,20 +383,22 @@ class _Voices:
             self.end(track_sid)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
-        """Ask for a track as long as it is wanted and does not come.
+    async def _hear(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
+        async with asyncio.TaskGroup() as jobs:
+            jobs.create_task(self._ask(publication, speaker))
+            if publication.track is not None:
+                jobs.create_task(self._read(publication.track, speaker))
 
-        Wishes for a track may overtake each other on their way to the server, or meet there: to
-        decline it and to want it in the same moment may leave it declined, or change nothing
-        there while it is gone here.
-        """
-        patience_secs = _ASKED_AGAIN_SECS
+    async def _ask(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
+        """Ask for a track as long as it is wanted and not here; once if it is."""
+        declined_at = self._declined_at.get(publication, -math.inf)
+        await asyncio.sleep(max(declined_at + _APART_SECS - time.monotonic(), 0.0))
+        patience_secs = _APART_SECS
         while self._is_wanted(publication, speaker):
             publication.set_subscribed(True)
+            if publication.track is not None:
+                return
             await asyncio.sleep(patience_secs)
-            publication.set_subscribed(False)
-            # No longer than that: nothing can come meanwhile.
-            await asyncio.sleep(_ASKED_AGAIN_SECS)
             patience_secs *= 2
 
     async def _read(self, track: rtc.Track, speaker: str) -> None:
@@ -415,7 +423,7 @@ class _Door:
 
     is_avatar: Callable[[rtc.RemoteParticipant], bool]
     receives: Callable[[rtc.Track, rtc.RemoteParticipant], bool]
-    hears: Callable[[rtc.RemoteTrackPublication, rtc.RemoteParticipant], bool]
+    came: Callable[[rtc.RemoteTrackPublication, rtc.RemoteParticipant], None]
     silenced: Callable[[rtc.RemoteTrackPublication, rtc.RemoteParticipant], None]
     joined: Callable[[rtc.RemoteParticipant], Awaitable[None]]
     left: Callable[[rtc.RemoteParticipant], Awaitable[None]]
@@ -465,8 +473,8 @@ class _Client(LiveKitTransportClient):
     ) -> None:
         if self._door.receives(track, participant):
             super()._on_track_subscribed_wrapper(track, publication, participant)
-        elif not self._door.hears(publication, participant):
-            publication.set_subscribed(False)
+        else:
+            self._door.came(publication, participant)
 
     def _on_track_unsubscribed_wrapper(
         self,
