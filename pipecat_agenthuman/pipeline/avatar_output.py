@@ -149,7 +149,7 @@ class AvatarOutput:
         Speech that no start announced has no stop either: it is over when it counts as stopped.
         """
         goes_on = self.intake.is_open and (self.intake.awaits_stop or self.playout.speaking)
-        return not goes_on and self.playout.finished(self.now())
+        return not goes_on and self.playout.finished(self._known(self.now()))
 
     @property
     def has_unheard(self) -> bool:

@@ -1002,6 +1002,32 @@ FOUND = {
             End(0.99),
         ),
     ),
+    "the call ends while a slow message holds up the last of the stand-in voice": Script(
+        1401033,
+        Setup(),
+        (
+            Break(0.0, "connect", "refuse", times=None, status=429),
+            Say(
+                0.21,
+                ((0, 3), (1, 8), (2, 8), (3, 11), (4, 5), (5, 9), (6, 7), (7, 3), (8, 8)),
+                16_000,
+                delivery="slow",
+                texts="none",
+                turn=False,
+            ),
+            Say(
+                0.27,
+                ((9, 6), (10, 3), (11, 10)),
+                16_000,
+                delivery="slow",
+                texts="none",
+                stopped=False,
+                turn=False,
+            ),
+            Message(2.06, 0.5, amid=True),
+            End(2.15),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 
