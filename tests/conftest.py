@@ -5,7 +5,9 @@ Imports stand inside: who tests the client does not wait for Pipecat to be loade
 
 from __future__ import annotations
 
+import compileall
 import gc
+import importlib.util
 import os
 import signal
 import sys
@@ -43,6 +45,23 @@ def pytest_configure(config: pytest.Config) -> None:
         # Workers and programs that tests start begin with it.
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+_LOADED_BY_ALL: Final = ("pipecat", "pipecat_agenthuman", "hypothesis", "aiohttp")
+"""What takes longest to compile of what most tests load."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Compile for all workers, or in a new environment each would do that for itself."""
+    if sys.dont_write_bytecode:
+        return
+    for name in _LOADED_BY_ALL:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:
+            continue
+        if not Path(importlib.util.cache_from_source(found.origin)).exists():
+            compileall.compile_dir(Path(found.origin).parent, quiet=2, workers=0)
 
 
 @pytest.fixture
