@@ -10,6 +10,7 @@ import gc
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -52,16 +53,24 @@ _LOADED_BY_ALL: Final = ("pipecat", "pipecat_agenthuman", "hypothesis", "aiohttp
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_setupnodes() -> None:
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     """Compile for all workers, or in a new environment each would do that for itself."""
-    if sys.dont_write_bytecode:
+    folders = [
+        Path(found.origin).parent
+        for found in map(importlib.util.find_spec, _LOADED_BY_ALL)
+        if found is not None and found.origin is not None
+    ]
+    is_new = any(
+        not Path(importlib.util.cache_from_source(str(folder / "__init__.py"))).exists()
+        for folder in folders
+    )
+    if sys.dont_write_bytecode or not is_new:
         return
-    for name in _LOADED_BY_ALL:
-        found = importlib.util.find_spec(name)
-        if found is None or found.origin is None:
-            continue
-        if not Path(importlib.util.cache_from_source(found.origin)).exists():
-            compileall.compile_dir(Path(found.origin).parent, quiet=2, workers=0)
+    # The tests themselves are compiled as they are collected; meanwhile, the rest.
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0", *config.args]
+    with subprocess.Popen(collect, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        for folder in folders:
+            compileall.compile_dir(folder, quiet=2)
 
 
 @pytest.fixture
