@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from livekit import rtc
 from loguru import logger
@@ -44,6 +42,7 @@ from pipecat_agenthuman.pipeline.surroundings.presence import (
     AVATAR_DISCONNECTED,
     Presence,
 )
+from pipecat_agenthuman.pipeline.surroundings.subscriptions import Subscriptions
 from pipecat_agenthuman.tokens.claims import read_livekit_token
 from pipecat_agenthuman.tokens.livekit import PUBLISH_ON_BEHALF
 
@@ -52,9 +51,6 @@ _HEARD_PIECE_MS: Final = 40
 
 _CLOSE_SECS: Final = 2.0
 """What LiveKit's library may take to end a stream of sound."""
-
-_APART_SECS: Final = 1.0
-"""From declining a track to asking for it, and from there to asking again, the first time."""
 
 
 class AgentHumanLiveKitOutputTransport(AvatarRoomOutput, LiveKitOutputTransport):
@@ -129,7 +125,7 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         self._avatar = avatar or AvatarIdentity()
         self._keep_avatar_video = keep_avatar_video
         self._ear = Ear(begin=self._begin_hearing, end=self._end_hearing)
-        self._voices = _Voices(self._ear.take, is_wanted=self._wants_to_hear)
+        self._subscriptions = Subscriptions(listen=self._listen, is_wanted=self._wants_to_hear)
         self._presence = Presence(
             self, tell=self._tell_service, fire=self._call_event_handler, ear=self._ear
         )
@@ -260,17 +256,17 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         """Listen to a track of the avatar, if it is to be heard, or decline it."""
         is_sound = publication.kind == rtc.TrackKind.KIND_AUDIO
         if is_sound and participant.sid == self._ear.heard:
-            self._voices.begin(publication, participant.sid)
+            self._subscriptions.begin(publication, participant.sid)
         elif not (is_sound and self._ear.expects(participant.sid)):
-            self._voices.decline(publication)
+            self._subscriptions.decline(publication)
 
     def _silenced(
         self, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
         """Listen to a track no more, or ask for it, if it is wanted since."""
-        self._voices.end(publication.sid)
+        self._subscriptions.end(publication.sid)
         if self._wants_to_hear(publication, participant.sid):
-            self._voices.begin(publication, participant.sid)
+            self._subscriptions.begin(publication, participant.sid)
 
     def _wants_to_hear(self, publication: rtc.RemoteTrackPublication, sid: str) -> bool:
         is_there = any(one.sid == publication.sid for one in self._sounds_of(sid))
@@ -278,11 +274,11 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
     async def _begin_hearing(self, sid: str) -> None:
         for publication in self._sounds_of(sid):
-            self._voices.begin(publication, sid)
+            self._subscriptions.begin(publication, sid)
 
     async def _end_hearing(self, sid: str) -> None:
         for publication in self._sounds_of(sid):
-            self._voices.decline(publication)
+            self._subscriptions.decline(publication)
 
     def _sounds_of(self, sid: str) -> Iterator[rtc.RemoteTrackPublication]:
         everyone = list(self._client.room.remote_participants.values())
@@ -292,9 +288,27 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
                     if publication.kind == rtc.TrackKind.KIND_AUDIO:
                         yield publication
 
+    async def _listen(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
+        """Let the ear hear a track, as long as it lasts."""
+        if publication.track is None:
+            return
+        stream = rtc.AudioStream(
+            publication.track,
+            sample_rate=HEARD_SAMPLE_RATE,
+            num_channels=1,
+            frame_size_ms=_HEARD_PIECE_MS,
+        )
+        try:
+            async for event in stream:
+                self._ear.take(speaker, bytes(event.frame.data), time.monotonic())
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECS):
+                    await stream.aclose()
+
     async def _hear_nothing(self) -> None:
         self._ear.close()
-        await self._voices.close()
+        await self._subscriptions.close()
 
     # --- who comes and goes -----------------------------------------------------------------
 
@@ -331,90 +345,6 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
 
     async def _tell_service(self, frame: AgentHumanServerEventFrame) -> None:
         await push_to_service(frame, from_input=self._input, from_output=self._output)
-
-
-class _Voices:
-    """Tracks that are listened to, or asked for until they come, by their sid.
-
-    Wishes for a track may overtake each other on their way to the server, or meet there: to decline
-    it and to want it in the same moment may leave it declined, or change nothing there while it is
-    gone here. A track that was declined before it came is taken back untold. So it is asked for in
-    some distance, also if it is here.
-    """
-
-    def __init__(
-        self,
-        take: Callable[[str, bytes, float], None],
-        *,
-        is_wanted: Callable[[rtc.RemoteTrackPublication, str], bool],
-    ) -> None:
-        self._take = take
-        self._is_wanted = is_wanted
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._declined_at = WeakKeyDictionary[rtc.RemoteTrackPublication, float]()
-
-    def begin(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
-        """Listen to a track that is here; ask for one that is not, until it is begun again."""
-        track_sid = publication.sid
-        self.end(track_sid)
-        task = asyncio.create_task(self._hear(publication, speaker))
-        self._tasks[track_sid] = task
-        task.add_done_callback(lambda ended: self._forget(track_sid, ended))
-
-    def end(self, track_sid: str) -> None:
-        task = self._tasks.pop(track_sid, None)
-        if task is not None:
-            task.cancel()
-
-    def decline(self, publication: rtc.RemoteTrackPublication) -> None:
-        """Let a track come no more, of whatever kind it is."""
-        self.end(publication.sid)
-        self._declined_at[publication] = time.monotonic()
-        publication.set_subscribed(False)
-
-    def _forget(self, track_sid: str, ended: asyncio.Task[None]) -> None:
-        """A task ended, maybe by itself: its track, or whoever sent it, has gone."""
-        if self._tasks.get(track_sid) is ended:
-            del self._tasks[track_sid]
-
-    async def close(self) -> None:
-        tasks = tuple(self._tasks.values())
-        for track_sid in tuple(self._tasks):
-            self.end(track_sid)
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _hear(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
-        async with asyncio.TaskGroup() as jobs:
-            jobs.create_task(self._ask(publication, speaker))
-            if publication.track is not None:
-                jobs.create_task(self._read(publication.track, speaker))
-
-    async def _ask(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
-        """Ask for a track as long as it is wanted and not here; once if it is."""
-        declined_at = self._declined_at.get(publication, -math.inf)
-        await asyncio.sleep(max(declined_at + _APART_SECS - time.monotonic(), 0.0))
-        patience_secs = _APART_SECS
-        while self._is_wanted(publication, speaker):
-            publication.set_subscribed(True)
-            if publication.track is not None:
-                return
-            await asyncio.sleep(patience_secs)
-            patience_secs *= 2
-
-    async def _read(self, track: rtc.Track, speaker: str) -> None:
-        stream = rtc.AudioStream(
-            track,
-            sample_rate=HEARD_SAMPLE_RATE,
-            num_channels=1,
-            frame_size_ms=_HEARD_PIECE_MS,
-        )
-        try:
-            async for event in stream:
-                self._take(speaker, bytes(event.frame.data), time.monotonic())
-        finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_SECS):
-                    await stream.aclose()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 
 from pipecat.transports.livekit.transport import LiveKitParams
 
-from pipecat_agenthuman import livekit
+from pipecat_agenthuman.pipeline.surroundings import subscriptions
 from pipecat_agenthuman.pipeline.surroundings.ear import HEARD_SAMPLE_RATE
 from tests.support.livekit_bot import (
     ADA,
@@ -77,7 +77,7 @@ async def test_whoever_listens_hears_the_avatar_and_the_pipeline_does_not(room, 
         assert bot.heard() == {ADA}
         assert len(listener.audio) == heard
         assert {who for name, who in bot.events if "track" in name} == {"ada"}
-        assert not bot.transport._voices._tasks
+        assert not bot.transport._subscriptions._tasks
     assert not [line for line in log if "subscribed" in line and avatar.identity in line]
 
 
@@ -94,7 +94,7 @@ async def test_a_renewed_avatar_is_heard_in_its_turn(room):
 
 
 async def test_a_wish_that_never_reached_the_server_is_repeated(room, monkeypatch):
-    monkeypatch.setattr(livekit, "_APART_SECS", 0.1)
+    monkeypatch.setattr(subscriptions, "_APART_SECS", 0.1)
     avatar, listener = join_avatar(room), Listener()
     async with running(transport_for(room), room) as bot:
         await bot.unsubscribes(avatar)
@@ -104,7 +104,7 @@ async def test_a_wish_that_never_reached_the_server_is_repeated(room, monkeypatc
 
 
 async def test_a_track_that_comes_late_goes_on_to_be_heard(room, monkeypatch):
-    monkeypatch.setattr(livekit, "_APART_SECS", 0.2)
+    monkeypatch.setattr(subscriptions, "_APART_SECS", 0.2)
     avatar, listener = join_avatar(room), Listener()
     async with running(transport_for(room), room) as bot:
         await bot.unsubscribes(avatar)
@@ -115,14 +115,14 @@ async def test_a_track_that_comes_late_goes_on_to_be_heard(room, monkeypatch):
 
 
 async def test_of_an_avatar_that_left_nothing_is_asked(room, monkeypatch):
-    monkeypatch.setattr(livekit, "_APART_SECS", 0.1)
+    monkeypatch.setattr(subscriptions, "_APART_SECS", 0.1)
     avatar, listener = join_avatar(room), Listener()
     async with running(transport_for(room), room) as bot:
         await bot.transport.output().ear.listen(listener)
         await until(lambda: AVATAR in listener.heard())
         avatar.leave()
         await bot.settle()
-        await until(lambda: not bot.transport._voices._tasks)
+        await until(lambda: not bot.transport._subscriptions._tasks)
 
 
 async def test_who_listens_again_at_once_hears_the_avatar(room):
@@ -143,4 +143,4 @@ async def test_with_the_bot_the_ear_leaves_the_room(room):
     async with running(transport_for(room), room) as bot:
         await bot.transport.output().ear.listen(listener)
         await until(lambda: AVATAR in listener.heard())
-    assert not bot.transport._voices._tasks
+    assert not bot.transport._subscriptions._tasks

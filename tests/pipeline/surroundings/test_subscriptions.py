@@ -1,0 +1,130 @@
+"""When tracks of a room are asked for, with a room that never answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from pipecat_agenthuman.pipeline.surroundings.subscriptions import Subscriptions
+from tests.support import virtual_time
+
+Scene = Callable[["Room"], Awaitable[None]]
+
+
+@dataclass(eq=False)
+class Voice:
+    """What somebody publishes."""
+
+    sid: str = "voice"
+    track: object | None = None
+    wishes: list[tuple[float, bool]] = field(default_factory=list)
+
+    def set_subscribed(self, subscribed: bool) -> None:
+        now = asyncio.get_running_loop().time() - virtual_time.STARTS_AT
+        self.wishes.append((round(now, 2), subscribed))
+
+
+class Room:
+    """Who is listened to in a room."""
+
+    def __init__(self) -> None:
+        self.voice = Voice()
+        self.is_there = True
+        self.listening: list[str] = []
+        self.subscriptions = Subscriptions[Voice](
+            listen=self._listen, is_wanted=lambda *_: self.is_there
+        )
+
+    async def _listen(self, voice: Voice, speaker: str) -> None:
+        self.listening.append(speaker)
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.listening.remove(speaker)
+
+    async def __aenter__(self) -> Room:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.subscriptions.close()
+        assert not self.listening
+
+
+def play(scene: Scene) -> None:
+    async def run() -> None:
+        async with Room() as room:
+            await scene(room)
+
+    virtual_time.run(run)
+
+
+def test_a_track_that_does_not_come_is_asked_for_again_and_again():
+    async def scene(room: Room) -> None:
+        room.subscriptions.begin(room.voice, "avatar")
+        await asyncio.sleep(10)
+        assert room.voice.wishes == [(0.0, True), (1.0, True), (3.0, True), (7.0, True)]
+        assert not room.listening
+
+    play(scene)
+
+
+def test_a_track_that_is_here_is_listened_to_and_asked_for_once():
+    async def scene(room: Room) -> None:
+        room.voice.track = object()
+        room.subscriptions.begin(room.voice, "avatar")
+        await asyncio.sleep(10)
+        assert room.voice.wishes == [(0.0, True)]
+        assert room.listening == ["avatar"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("track", [None, object()], ids=["away", "here"])
+def test_between_declining_a_track_and_asking_for_it_there_is_time(track: object):
+    async def scene(room: Room) -> None:
+        room.voice.track = track
+        room.subscriptions.decline(room.voice)
+        await asyncio.sleep(0.4)
+        room.subscriptions.begin(room.voice, "avatar")
+        await asyncio.sleep(0.8)
+        assert room.voice.wishes == [(0.0, False), (1.0, True)]
+        assert room.listening == ([] if track is None else ["avatar"])
+
+    play(scene)
+
+
+@pytest.mark.parametrize("how", ["end", "decline", "close"])
+def test_what_has_ended_is_neither_listened_to_nor_asked_for(how: str):
+    async def scene(room: Room) -> None:
+        other = Voice("other", track=object())
+        room.subscriptions.begin(room.voice, "avatar")
+        room.subscriptions.begin(other, "other")
+        await asyncio.sleep(0.5)
+        for voice in (room.voice, other):
+            match how:
+                case "end":
+                    room.subscriptions.end(voice.sid)
+                case "decline":
+                    room.subscriptions.decline(voice)
+                case _:
+                    await room.subscriptions.close()
+        await asyncio.sleep(10)
+        assert not room.listening
+        assert [wish for _, wish in room.voice.wishes if wish] == [True]
+
+    play(scene)
+
+
+def test_a_track_that_cannot_come_any_more_is_let_go():
+    async def scene(room: Room) -> None:
+        room.subscriptions.begin(room.voice, "avatar")
+        await asyncio.sleep(0.5)
+        room.is_there = False
+        await asyncio.sleep(10)
+        assert room.voice.wishes == [(0.0, True)]
+        assert not room.subscriptions._tasks
+
+    play(scene)
