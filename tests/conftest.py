@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,8 +68,15 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     if sys.dont_write_bytecode or not is_new:
         return
     # The tests themselves are compiled as they are collected; meanwhile, the rest.
-    collect = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0", *config.args]
-    with subprocess.Popen(collect, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+    tests = sorted(map(str, (config.rootpath / "tests").rglob("test_*.py")))
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0"]
+    with ExitStack() as collecting:
+        for some in (tests[::2], tests[1::2]):
+            collecting.enter_context(
+                subprocess.Popen(
+                    [*collect, *some], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+            )
         for folder in folders:
             compileall.compile_dir(folder, quiet=2)
 
@@ -129,12 +137,14 @@ _IN_A_BROWSER: Final = {
 }
 """Where tests drive Chromium, and who shares one: each that is started costs seconds."""
 
-_WAITING: Final = (
+_BEGINNING: Final = (
     "tests/calls/test_conversation.py",
     "tests/calls/test_listening_in_rooms.py",
     "tests/calls/test_teardown.py",
+    "tests/calls/test_fuzz.py",  # computes
     "tests/demo/",
     "tests/examples/",
+    "tests/calls/test_fault_matrix.py",  # computes
     "tests/calls/test_who_is_who.py",
     "tests/calls/test_comings_and_goings.py",
     "tests/calls/test_livekit_call.py",
@@ -143,7 +153,8 @@ _WAITING: Final = (
     "tests/sandbox/room/test_room.py",
     "tests/testing/",
 )
-"""Where tests mostly wait, for real sounds or for other programs: the longest first."""
+"""What runs first: tests that mostly wait, for real sounds or for other programs, the longest in
+front; and beside them some that compute all the time, as all that is left does."""
 
 
 def _sharing(nodeid: str) -> str | None:
@@ -152,16 +163,13 @@ def _sharing(nodeid: str) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what mostly waits, so that none of it is left at the end.
+    """Begin with what mostly waits, so that none of it is left at the end."""
 
-    What computes all the time, as most tests in virtual time do, fills what that leaves.
-    """
+    def turn(item: pytest.Item) -> tuple[bool, int]:
+        first = (at for at, where in enumerate(_BEGINNING) if item.nodeid.startswith(where))
+        return _sharing(item.nodeid) is None, next(first, len(_BEGINNING))
 
-    def waits(item: pytest.Item) -> tuple[bool, int]:
-        waiting = (at for at, where in enumerate(_WAITING) if item.nodeid.startswith(where))
-        return _sharing(item.nodeid) is None, next(waiting, len(_WAITING))
-
-    items.sort(key=waits)
+    items.sort(key=turn)
 
 
 @pytest.hookimpl(optionalhook=True)
