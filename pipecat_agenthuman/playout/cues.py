@@ -23,8 +23,8 @@ SPEAKING_PERIOD_SECS: Final = 0.2
 """How often ``Speaking`` comes while audio sounds: the period of Pipecat's output transport."""
 
 ONSET_SAMPLES: Final = 160
-"""How much behind the beginning of a word must be known to sound, while more is to come: where a
-word begins is known to some milliseconds, and what follows can be a long time away."""
+"""How far behind the beginning of a word the sample is that tells of it, while more is to come:
+where a word begins is known to some milliseconds, and what follows can be a long time away."""
 
 _ONSET_SECS: Final = to_secs(ONSET_SAMPLES)
 
@@ -237,7 +237,15 @@ class CueSheet(Generic[ItemT]):
         return None if self._speaking else self._clock.next_sound(self._stopped_at)
 
     def _next_on_axis(self) -> Due[ItemT] | None:
-        mark = self._first_on_axis()
+        first = self._marks.first
+        steps = [self._next_up_to(first)]
+        if first is not None and self._awaits_more(first):
+            # It comes by its time. What comes by its place does not wait for it.
+            steps.append(self._next_up_to(self._marks.first_but(self._awaits_more)))
+        return min((step for step in steps if step), key=lambda step: step.at, default=None)
+
+    def _next_up_to(self, mark: Mark[ItemT] | None) -> Due[ItemT] | None:
+        """The beginning of speech if that comes before an item, else the item."""
         sound = self._untold_sound
         if sound is not None:
             position, sounds_at = sound
@@ -253,6 +261,13 @@ class CueSheet(Generic[ItemT]):
             return None
         begins_or_ends = mark.ends_speech and self._is_sign(mark)
         return Due(due, lambda: self._release(mark), begins_or_ends)
+
+    def _awaits_more(self, mark: Mark[ItemT]) -> bool:
+        """Whether so little sounds of a word, before a pause, that what follows has to tell."""
+        if mark.phase is not Phase.WITH:
+            return False
+        begins_at = self._clock.start_time(mark.position)
+        return begins_at is not None and self._begins_at(mark.position) != begins_at
 
     def _begins_at(self, position: int) -> float | None:
         """When what begins at a position is heard to begin; None while that is unknown."""
@@ -285,18 +300,6 @@ class CueSheet(Generic[ItemT]):
             if over_at is None:
                 return
             self._marks.appoint_first(max(over_at, self._clock.ends_at) + mark.beyond_secs)
-
-    def _first_on_axis(self) -> Mark[ItemT] | None:
-        """What comes next: what hardly begins before something that bars its sound lets it pass."""
-        bar = self._marks.first_bar(or_end=False) if self.expects_more else None
-        if bar is None or bar != self._clock.end:
-            return self._marks.first
-        return self._marks.first_but(lambda mark: self._hardly_begins_before(bar, mark))
-
-    def _hardly_begins_before(self, position: int, mark: Mark[ItemT]) -> bool:
-        """Whether what tells of an item lies behind a position, and it begins before that."""
-        is_with = mark.phase is Phase.WITH
-        return is_with and mark.position < position <= self._onset_of(mark.position)
 
     def _next_appointment(self) -> Due[ItemT] | None:
         at = self._marks.first_moment

@@ -1028,6 +1028,22 @@ FOUND = {
             End(2.15),
         ),
     ),
+    "a frame behind the first 10 ms of a word waits for no more of the word": Script(
+        1700954,
+        Setup(),
+        (
+            Say(
+                0.1,
+                ((0, 5), (1, 5), (2, 3), (3, 5), (4, 7), (5, 3)),
+                16_000,
+                frame_ms=30,
+                delivery="stalled",
+                turn=False,
+            ),
+            Mark(1.06, amid=True),
+            End(6.91),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

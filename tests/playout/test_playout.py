@@ -227,6 +227,38 @@ def test_a_word_of_which_hardly_anything_came_before_a_stall_waits_for_its_rest(
     assert times["word"] == pytest.approx(goes_on_at, abs=0.011)
 
 
+@pytest.mark.parametrize("begun_secs", [0.005, 0.01])
+def test_what_stands_behind_the_beginning_of_a_word_waits_for_no_more_of_the_word(
+    stage, begun_secs
+):
+    stage.playout.open_utterance()
+    stage.write(0.5 + begun_secs, origin=10.0)
+    stage.playout.hold_timed("word", 10.5)
+    stage.playout.hold("behind")
+    stage.send_all()
+    times = {name: at for at, name in stage.until(2.0)}
+    assert times["behind"] == pytest.approx(LATENCY + 0.5 + begun_secs)
+    assert "word" not in times, "it is what follows its beginning"
+    stage.write(0.5)
+    stage.send_all()
+    assert stage.until(9.0)[0] == (2.0 + LATENCY, "word")
+
+
+def test_what_stands_behind_the_beginning_of_a_word_waits_for_no_pause_in_it(stage):
+    """The rest of the word stands on the clock already, and sounds late."""
+    stage.playout.open_utterance()
+    stage.write(0.505, origin=10.0)
+    stage.playout.hold_timed("word", 10.5)
+    stage.playout.hold("behind")
+    stage.send_all()
+    stage.until(0.8)
+    stage.write(0.5)
+    stage.send_all()
+    times = {name: at for at, name in stage.until(9.0)}
+    assert times["behind"] == pytest.approx(LATENCY + 0.505)
+    assert times["word"] == pytest.approx(0.8 + LATENCY, abs=0.011)
+
+
 def test_a_sound_behind_the_beginning_of_a_word_waits_for_no_more_of_the_word(stage):
     stage.playout.open_utterance()
     stage.write(0.5, origin=10.0)

@@ -197,11 +197,6 @@ class Model:
         known = np.isfinite(self.sounds_at[number:]) & (self.state[number:] != DROPPED)
         return number + np.flatnonzero(known)
 
-    def is_known_before(self, number: int) -> bool:
-        """Whether all samples before a number stand on the clock."""
-        known = np.isfinite(self.sounds_at[:number]) | (self.state[:number] == DROPPED)
-        return bool(known.all())
-
     def is_dropped(self, number: int) -> bool:
         return number < len(self.state) and bool(self.state[number] == DROPPED)
 
@@ -548,11 +543,7 @@ class Bench:
         # No item is late, and none but what is to come is remembered.
         held = [item for item in self.items if not (item.released or item.dropped)]
         assert self.playout.held_items == len(held)
-        for item in sorted(held, key=lambda item: (item.behind, item.with_sound, item.number)):
-            if self._is_due(item):
-                assert self._may_wait(item)
-                if not self._is_barred():
-                    break  # And so may all behind it.
+        assert all(self._may_wait(item) for item in held if self._is_due(item))
         # Memory: the audio that nobody heard yet, and no more.
         unheard = self.model.unheard(self.now)
         tape = self.playout._tape
@@ -574,15 +565,6 @@ class Bench:
         if len(known) <= ONSET_SAMPLES and self._goes_on():
             return True
         return not self.model.has_begun(known[: ONSET_SAMPLES + 1][-1], self.now)
-
-    def _is_barred(self) -> bool:
-        """Whether what is to sound next has to wait for an item, and that for no more sound."""
-        return any(
-            item.bar is Bar.ALWAYS
-            and not (item.released or item.dropped)
-            and self.model.is_known_before(item.behind)
-            for item in self.items
-        )
 
     def _goes_on(self) -> bool:
         """Whether more is to sound of an utterance that has begun."""

@@ -135,12 +135,8 @@ def _when(known: Circumstances) -> Iterator[Finding]:
         if any(isinstance(one, Say) and _comes_with_its_end(one) for one in previous):
             # The last of it is too little to be read, and may come with what follows.
             waits += known.setup.latency_secs + known.setup.round_trip_secs
-        # A word waits with its first milliseconds for the rest, and what is behind it does, too.
-        awaits_rest = any(
-            isinstance(one, Say) and one.is_tiny and not one.stopped for one in previous
-        )
         late = at > waits + own_secs + LATE_SECS + known.slack_secs and not is_cut
-        if late and not (known.may_miss or known.losses or awaits_rest):
+        if late and not (known.may_miss or known.losses):
             yield Finding(f"{name} late", subject, f"{at - waits - own_secs:.3f} s")
         latest = max(latest, at)
 
