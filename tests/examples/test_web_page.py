@@ -335,7 +335,7 @@ async def test_a_bot_that_cannot_be_reached_is_told_and_can_be_called_again(brow
 
 
 async def test_a_bot_that_is_gone_for_good_ends_the_call(browser):
-    async with web_page(browser) as page:
+    async with web_page(browser, with_its_own_clock=True) as page:
         await page.page.clock.install()
         await page.call()
         await page.join("avatar-1")

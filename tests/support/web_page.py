@@ -131,6 +131,7 @@ async def web_page(
     width: int = 1280,
     height: int = 720,
     color_scheme: Literal["light", "dark"] = "light",
+    with_its_own_clock: bool = False,
 ) -> AsyncIterator[DailyPage]:
     """Open the page; in the end nothing may have gone wrong, and nothing come from elsewhere.
 
@@ -143,10 +144,12 @@ async def web_page(
         width: Of the window, in CSS pixels.
         height: Of the window.
         color_scheme: What the user prefers.
+        with_its_own_clock: Whether the test sets its clock: pages of one context share theirs.
     """
     config = WEB / "example.vite.config.js"
     built = vite_build(ROOT / "examples/web", WEB / "daily-js", config=config)
-    context = browser.contexts[0]
+    shared = browser.contexts[0]
+    context = await browser.new_context() if with_its_own_clock else shared
     await context.grant_permissions(["microphone", "local-network-access"], origin=ADDRESS)
     opened = await context.new_page()
     try:
@@ -176,4 +179,4 @@ async def web_page(
         assert page.wrongs == []
         assert [url for url in page.loaded if not url.startswith((ADDRESS, *rooms))] == []
     finally:
-        await opened.close()
+        await (opened if context is shared else context).close()
