@@ -143,8 +143,8 @@ _BEGINNING: Final = (
     "tests/calls/test_teardown.py",
     "tests/calls/test_fuzz.py",  # computes
     "tests/demo/",
-    "tests/examples/",
     "tests/calls/test_fault_matrix.py",  # computes
+    "tests/examples/",
     "tests/calls/test_who_is_who.py",
     "tests/calls/test_comings_and_goings.py",
     "tests/calls/test_livekit_call.py",
