@@ -259,8 +259,8 @@ class AvatarOutput:
         known_until = self.transport.known_until
         cue = self.playout.next_cue(known_until=known_until)
         is_due = cue is not None and cue.at <= now
-        # The last of what was heard comes before the stop.
-        until = now if cue is None or not -math.inf < cue.at < now else cue.at
+        # The last of what was heard comes before the stop, and what sounds behind it comes behind.
+        until = now if cue is None else min(cue.at, now)
         is_over = is_due and cue is not None and cue.is_sign and self.playout.speaking
         # While speech sounds something is due every 200 ms: often enough to count what was heard.
         counts = is_due or self.passes_heard_audio or not self.playout.speaking

@@ -50,10 +50,10 @@ class Stretch:
 
     def heard_end(self, now: float) -> int:
         """The position up to which it has sounded."""
-        heard = math.floor((now - self.starts_at) * WIRE_SAMPLE_RATE + _ROUNDING_SAMPLES)
+        heard = (now - self.starts_at) * WIRE_SAMPLE_RATE + _ROUNDING_SAMPLES
         if heard < 0:
             return self.start
-        return min(self.start + heard, self.end) if self.audible else self.end
+        return min(self.start + math.floor(heard), self.end) if self.audible else self.end
 
 
 class PlayoutClock:

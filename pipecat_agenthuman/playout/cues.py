@@ -78,7 +78,7 @@ class Due(Generic[ItemT]):
     """The next cue. It counts until anything else happens.
 
     Attributes:
-        at: When it is due.
+        at: When it is due; minus infinity if that was so long ago that nobody knows any more.
         take: Makes it happen, and returns it.
         is_sign: Whether it is the beginning or the end of speech.
     """

@@ -1044,6 +1044,29 @@ FOUND = {
             End(6.91),
         ),
     ),
+    "what sounds behind the end of speech is not recorded as the end of it": Script(
+        1700429,
+        Setup(mixer=True, latency_secs=0.5, recorded=True),
+        (
+            Say(
+                0.23,
+                ((0, 6), (1, 4), (2, 11), (3, 10), (4, 3), (5, 3), (6, 5)),
+                8_000,
+                delivery="stalled",
+                texts="sentence",
+                turn=False,
+            ),
+            Say(
+                1.75,
+                ((10, 7), (11, 7), (12, 5), (13, 4), (14, 3)),
+                8_000,
+                texts="sentence",
+                turn=False,
+            ),
+            Say(2.28, ((15, 11),), 8_000, texts="none", turn=False),
+            End(4.0),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

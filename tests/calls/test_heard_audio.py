@@ -5,11 +5,16 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
-from pipecat.frames.frames import BotStoppedSpeakingFrame, TTSAudioRawFrame
+from pipecat.frames.frames import (
+    BotStoppedSpeakingFrame,
+    OutputTransportMessageFrame,
+    TTSAudioRawFrame,
+)
 from pipecat.processors.audio.audio_buffer_processor import AudioBufferProcessor
 
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import Call, avatar_in, staged
+from tests.support.pipelines import SoundCard
 from tests.support.scenes import Scenes, assert_time
 from tests.support.sounds import RATE, noise, utterance
 
@@ -123,6 +128,28 @@ async def what_is_passed_has_the_rate_of_the_pipeline_and_its_end_is_there(sandb
     # All of it is speech: nothing was filled up with silence.
     sound = np.frombuffer(b"".join(piece.frame.audio for piece in pieces), np.int16)
     assert np.abs(sound[-480:]).max() > 500
+
+
+@SCENES.add
+async def what_sounds_behind_the_end_of_speech_comes_behind_it(sandbox: Sandbox):
+    words, more = noise(0.7), noise(0.6, seed=2)
+    slow = OutputTransportMessageFrame(message={"subtitle": "words"})
+    async with staged(
+        avatar=avatar_in(sandbox, pass_heard_audio=True),
+        transport=SoundCard(audio_out_enabled=False, message_secs=0.3),
+        rate=24_000,
+    ) as call:
+        # The transport is busy when the first speech is over, and the stop waits for it.
+        await call.feed(*utterance([*words[:-2], slow, *words[-2:]]))
+        await call.heard_for(0.3)
+        await call.feed(*utterance(more))
+        await call.end()
+    stops = [seen.at for seen in call.between.seen(BotStoppedSpeakingFrame)]
+    pieces = call.between.seen(TTSAudioRawFrame)
+    for secs, begins, stop in ((0.7, 0.0, stops[0]), (0.6, stops[0], stops[1])):
+        samples = sum(len(one.frame.audio) // 2 for one in pieces if begins < one.at <= stop)
+        assert samples == round(secs * 24_000)
+    assert stops[0] - pieces[0].at > 0.8, "the transport was not busy"
 
 
 @SCENES.add

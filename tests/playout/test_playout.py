@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from pipecat_agenthuman.playout.clock import PlayoutClock
@@ -120,6 +122,15 @@ def test_a_clock_that_starts_anywhere_counts_the_same():
     schedule.confirm(16_000, 1_700_000_000.123)
     for position in (1, 3, 7_777, 15_999, 16_000):
         assert schedule.heard(schedule.end_time(position)) == position
+
+
+def test_nothing_was_heard_at_a_time_before_everything():
+    clock = PlayoutClock()
+    clock.confirm(RATE, 10.0)
+    clock.skip(2 * RATE, 10.0)
+    assert clock.heard(-math.inf) == 0
+    clock.forget(RATE)
+    assert clock.heard(-math.inf) == RATE
 
 
 # --- rejected audio -------------------------------------------------------------------------
