@@ -1067,6 +1067,24 @@ FOUND = {
             End(4.0),
         ),
     ),
+    "a server that answers an interrupt late may have stopped at once what must be said": Script(
+        1700496,
+        Setup(round_trip_secs=0.1),
+        (
+            Break(2.25, on="agent.interrupt", kind="delay", delay_secs=1.5),
+            Say(
+                2.53,
+                ((8, 5), (9, 5), (10, 11), (11, 11), (12, 5), (13, 7), (14, 7)),
+                16_000,
+                delivery="stalled",
+                texts="none",
+                turn=False,
+            ),
+            Say(3.6, ((15, 10),), 16_000, texts="none", turn=False, kept=True),
+            Interrupt(4.18),
+            End(5.64),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

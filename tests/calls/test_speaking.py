@@ -411,6 +411,23 @@ async def uninterruptible_speech_behind_speech_that_is_cut_is_heard_whole(sandbo
     assert_cut(heard_on(call, sandbox).pcm, converted(cut), converted(audio))
 
 
+@SCENES.add_uninterruptible
+async def a_late_answer_to_an_interrupt_costs_nothing_of_uninterruptible_speech(_: Sandbox):
+    """Nobody can tell whether the avatar stopped at once: rather twice than not at all."""
+    cut, audio = noise(0.6, seed=1), noise(0.8, seed=2)
+    for delayed, times in (("answer", 1), ("command", 2)):
+        slow = Fault(on="agent.interrupt", kind="delay", delay_secs=0.8, delayed=delayed)
+        async with avatars(faults=[slow]) as sandbox:
+            async with staged(avatar=avatar_in(sandbox)) as call:
+                await call.feed(*utterance(cut), *map(keep, utterance(audio)))
+                await call.heard_for(0.4)
+                await call.interrupt()
+                await call.end()
+            heard, wanted = heard_on(call, sandbox).pcm, converted(audio)
+        assert heard.endswith(wanted)
+        assert heard.count(wanted[:8000]) == times
+
+
 # --- settings --------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from tests.support.fuzz.generator import PROFILES, make
 from tests.support.fuzz.oracle import Finding, judge
 from tests.support.fuzz.parts import MarkFrame, PasserFrame, UpFrame
 from tests.support.fuzz.script import (
+    Break,
     End,
     Halt,
     Interrupt,
@@ -77,6 +78,20 @@ TONE = Script(
         Tone(0.3, amid=True),
         End(3.0),
     ),
+)
+KEPT = Script(
+    0,
+    Setup(),
+    (
+        Say(0.1, ((0, 8), (1, 9), (2, 7)), 16_000, context="a", kept=True),
+        Say(0.2, ((3, 8),), 16_000, context="b", texts="none"),
+        Interrupt(0.5),
+        End(3.0),
+    ),
+)
+SLOW_TO_STOP = replace(
+    KEPT,
+    steps=(Break(0.05, on="agent.interrupt", kind="delay", delay_secs=0.5), *KEPT.steps),
 )
 HALTED = Script(
     0,
@@ -159,8 +174,12 @@ CUT_AT_ITS_START = Script(
 
 
 @pytest.mark.parametrize(
-    "script", [SCRIPT, CUT, HALTED, AMID, SLOW_FRAME, CRUMB, BEHIND_SOUND, RECORDED, ABSENT]
-)
+    "script",
+    [
+        SCRIPT, CUT, KEPT, SLOW_TO_STOP, HALTED, AMID, SLOW_FRAME, CRUMB, BEHIND_SOUND, RECORDED,
+        ABSENT,
+    ],
+)  # fmt: skip
 def test_nothing_is_found_in_a_good_call(script: Script):
     assert judge(play(script)) == []
     assert of_transport(script) == []
@@ -193,6 +212,11 @@ def repeat_word(call: Call) -> None:
         replace(call.avatar[at], at=call.avatar[at].at + 1.2, until=call.avatar[at].until + 1.2)
         for at in by_avatar(call, 1)
     ]
+
+
+def repeat_bit_of_word(call: Call) -> None:
+    (one,) = [one for one in call.avatar if one.cell == tones.Cell(1, 4)]
+    call.avatar.append(replace(one, at=one.at + 1.2, until=one.until + 1.2))
 
 
 def swap_words(call: Call) -> None:
@@ -268,6 +292,8 @@ FALSIFIED: dict[str, tuple[Script, Callable[[Call], None], str]] = {
     "20 ms are missing": (SCRIPT, lose_bit_of_word, "heard missing"),
     "a sample is missing": (SCRIPT, lose_sample, "samples"),
     "a word comes again": (SCRIPT, repeat_word, "heard twice"),
+    "a bit of a word that must be said comes again": (KEPT, repeat_bit_of_word, "heard twice"),
+    "a word that must be said comes again": (SLOW_TO_STOP, repeat_word, "heard twice"),
     "two words are swapped": (SCRIPT, swap_words, "heard order"),
     "two mouths speak": (SCRIPT, say_it_twice_at_a_time, "two voices"),
     "the avatar goes on": (CUT, go_on_after_interruption, "tail"),

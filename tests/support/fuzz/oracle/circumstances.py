@@ -69,8 +69,6 @@ class Circumstances(Evidence):
     def losses(self) -> int:
         """How often another mouth may have had to take over."""
         some = sum(isinstance(step, Lose | Expire | Leave | Update) for step in self.steps)
-        # To silence what follows uninterruptible speech, that is begun anew.
-        some += len(self.interruptions) if any(say.kept for say in self.says) else 0
         some += max(self.expired - sum(isinstance(step, Expire) for step in self.steps), 0)
         return some + sum(not fault.endswith("delay") for fault in self.faults)
 
@@ -395,12 +393,18 @@ class Circumstances(Evidence):
         """Whether an interruption was on its way to the avatar: then it may have just begun."""
         return any(cut < one.until <= cut + self.tail_secs for cut in self.interruptions)
 
-    def said_anew_at(self, say: Say) -> float:
-        """When the last of speech is over, as far as anybody can know.
+    def counts_as_unheard(self, one: Heard) -> bool:
+        """Whether it must be said, and was heard while an interrupt was on its way.
 
-        An interrupt stops uninterruptible speech at the avatar, too, if other speech is behind
-        it. What is heard while that is on its way counts as unheard, and is said anew.
+        That stops uninterruptible speech at the avatar, too, if other speech is before or behind
+        it. Nobody can tell what is heard until then: a server that answers late may have stopped
+        the avatar at once. So that counts as unheard, and is said anew.
         """
+        step = self.step_of_word[one.cell.word]
+        return isinstance(step, Say) and step.kept and one.by_avatar and self.on_its_way(one)
+
+    def said_anew_at(self, say: Say) -> float:
+        """When the last of speech is over, as far as anybody can know."""
         last = self.heard_of[say][-1]
         if not (say.kept and last.by_avatar):
             return last.until

@@ -48,6 +48,8 @@ def _order(known: Circumstances) -> Iterator[Finding]:
             continue  # It has its place between two words.
         if one.by_avatar and known.after_cut(one):
             continue  # The interruption was under way: the rule of tails judges it.
+        if known.counts_as_unheard(one):
+            continue  # It is heard again in its place.
         if one.cell < latest and known.is_crumb(one):
             word = f"w{one.cell.word}"
             yield Finding("crumb", word, f"heard at {known.rel(one.at)}, after w{latest.word}")
@@ -64,7 +66,8 @@ def _order(known: Circumstances) -> Iterator[Finding]:
 def _twice(known: Circumstances, heard: list[Heard]) -> Iterator[Finding]:
     secs: dict[tones.Cell, float] = defaultdict(float)
     for one in heard:
-        secs[one.cell] += one.until - one.at
+        if not known.counts_as_unheard(one):
+            secs[one.cell] += one.until - one.at
     twice = [cell for cell, total in secs.items() if total > 0.036]
     if len(twice) > known.most_cells * known.losses:
         yield Finding("heard twice", f"w{twice[0].word}", f"{len(twice)} cells, {twice[:4]}")

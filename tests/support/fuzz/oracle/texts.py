@@ -66,7 +66,7 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
         ):
             return  # A piece of it was refused, or never said, and maybe its very beginning.
         if known.may_miss and (
-            _belongs_to_unheard(known, say) or _was_to_be_said_anew(known, say, cells)
+            _belongs_to_unheard(known, say) or all(map(known.counts_as_unheard, cells))
         ):
             return
         if cells[-1].until - cells[0].at <= READING_SECS:
@@ -117,14 +117,6 @@ def _belongs_to_unheard(known: Circumstances, say: Say) -> bool:
         return False
     before = [one for one in known.says if known.audio_at(one) and one.at < say.at]
     return bool(before) and not known.is_over(before[-1])
-
-
-def _was_to_be_said_anew(known: Circumstances, say: Say, cells: list[Heard]) -> bool:
-    """Whether all of an uninterruptible word was heard while an interrupt was on its way.
-
-    That counts as unheard, so the word comes with what is said anew, if anybody does.
-    """
-    return say.kept and all(one.by_avatar and known.on_its_way(one) for one in cells)
 
 
 def _due_behind(known: Circumstances, before: list[Heard], cells: int) -> list[float]:
