@@ -1085,6 +1085,28 @@ FOUND = {
             End(5.64),
         ),
     ),
+    "a word comes at the very moment at which an interruption from the end is on its way": Script(
+        1840397,
+        Setup(chunks=2, mixer=True),
+        (
+            Say(
+                0.1,
+                ((0, 11), (1, 10), (2, 4), (3, 10), (4, 8)),
+                16_000,
+                texts="none",
+                turn=False,
+            ),
+            Say(
+                0.19,
+                ((5, 4), (6, 9), (7, 8), (8, 3), (9, 5), (10, 8), (11, 7)),
+                16_000,
+                texts="words ahead",
+                turn=False,
+            ),
+            Interrupt(1.82, up=True),
+            End(2.3),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

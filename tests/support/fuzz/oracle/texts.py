@@ -222,7 +222,9 @@ def context(known: Circumstances) -> Iterator[Finding]:
     surely = came_by(known.cancelled_at - PASS_SECS)
     at_most = came_by(known.cancelled_at + PASS_SECS)
     stands = Counter(known.call.context)
+    # One that comes from the end is in the context before it is at the service.
     cuts = [s.at for s in known.call.behind if isinstance(s.frame, InterruptionFrame)]
+    cuts += known.interruptions
     at_cut = {
         word
         for seen in known.call.behind
