@@ -288,7 +288,12 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
                     if publication.kind == rtc.TrackKind.KIND_AUDIO:
                         yield publication
 
-    async def _listen(self, publication: rtc.RemoteTrackPublication, speaker: str) -> None:
+    async def _listen(
+        self,
+        publication: rtc.RemoteTrackPublication,
+        speaker: str,
+        heard: Callable[[], None],
+    ) -> None:
         """Let the ear hear a track, as long as it lasts."""
         if publication.track is None:
             return
@@ -300,6 +305,7 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         )
         try:
             async for event in stream:
+                heard()
                 self._ear.take(speaker, bytes(event.frame.data), time.monotonic())
         finally:
             with contextlib.suppress(TimeoutError):

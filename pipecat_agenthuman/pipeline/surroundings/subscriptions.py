@@ -1,4 +1,4 @@
-"""Tracks of a room that somebody listens to: wished for until they come, and declined.
+"""Tracks of a room that somebody listens to: wished for until they are heard, and declined.
 
 For rooms whose client takes wishes and answers none of them.
 """
@@ -6,6 +6,7 @@ For rooms whose client takes wishes and answers none of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Coroutine
@@ -38,24 +39,25 @@ PublicationT = TypeVar("PublicationT", bound=Publication)
 
 
 class Subscriptions(Generic[PublicationT]):
-    """Tracks that are listened to, or asked for until they come, by their sid.
+    """Tracks that are listened to, and asked for until they are heard, by their sid.
 
     Wishes for a track may overtake each other on their way to the server, or meet there: to decline
     it and to want it in the same moment may leave it declined, or change nothing there while it is
-    gone here. A track that was declined before it came is taken back untold. So it is asked for in
-    some distance, also if it is here.
+    gone here. A track that was declined before it came is taken back untold: it is here then, and
+    nothing comes of it. So a track is asked for in some distance, also if it is here.
     """
 
     def __init__(
         self,
         *,
-        listen: Callable[[PublicationT, str], Coroutine[Any, Any, None]],
+        listen: Callable[[PublicationT, str, Callable[[], None]], Coroutine[Any, Any, None]],
         is_wanted: Callable[[PublicationT, str], bool],
     ) -> None:
         """Create subscriptions of nothing.
 
         Args:
-            listen: Listens to a track that is here, until it is cancelled or the track ends.
+            listen: Listens to a track that is here, until it is cancelled or the track ends; calls
+                what it is given whenever something of the track is heard.
             is_wanted: Whether a track is still to be listened to, and can be.
         """
         self._listen = listen
@@ -64,7 +66,7 @@ class Subscriptions(Generic[PublicationT]):
         self._declined_at = WeakKeyDictionary[PublicationT, float]()
 
     def begin(self, publication: PublicationT, speaker: str) -> None:
-        """Listen to a track that is here; ask for one that is not, until it is begun again."""
+        """Listen to a track if it is here; ask for it until it is heard, or begun again."""
         track_sid = publication.sid
         self.end(track_sid)
         task = asyncio.create_task(self._hear(publication, speaker))
@@ -98,19 +100,22 @@ class Subscriptions(Generic[PublicationT]):
             del self._tasks[track_sid]
 
     async def _hear(self, publication: PublicationT, speaker: str) -> None:
+        heard = asyncio.Event()
         async with asyncio.TaskGroup() as jobs:
-            jobs.create_task(self._ask(publication, speaker))
+            jobs.create_task(self._ask(publication, speaker, heard))
             if publication.track is not None:
-                jobs.create_task(self._listen(publication, speaker))
+                jobs.create_task(self._listen(publication, speaker, heard.set))
 
-    async def _ask(self, publication: PublicationT, speaker: str) -> None:
-        """Ask for a track as long as it is wanted and not here; once if it is."""
+    async def _ask(self, publication: PublicationT, speaker: str, heard: asyncio.Event) -> None:
+        """Ask for a track as long as it is wanted, until something is heard that came since."""
         declined_at = self._declined_at.get(publication, -math.inf)
         await asyncio.sleep(max(declined_at + _APART_SECS - time.monotonic(), 0.0))
         patience_secs = _APART_SECS
         while self._is_wanted(publication, speaker):
+            heard.clear()
             publication.set_subscribed(True)
-            if publication.track is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_secs):
+                    await heard.wait()
                 return
-            await asyncio.sleep(patience_secs)
             patience_secs *= 2

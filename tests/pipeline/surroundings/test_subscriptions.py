@@ -33,15 +33,19 @@ class Room:
     def __init__(self) -> None:
         self.voice = Voice()
         self.is_there = True
+        self.sounds = asyncio.Event()
         self.listening: list[str] = []
         self.subscriptions = Subscriptions[Voice](
             listen=self._listen, is_wanted=lambda *_: self.is_there
         )
 
-    async def _listen(self, voice: Voice, speaker: str) -> None:
+    async def _listen(self, voice: Voice, speaker: str, heard: Callable[[], None]) -> None:
         self.listening.append(speaker)
         try:
-            await asyncio.get_running_loop().create_future()
+            while True:
+                await self.sounds.wait()
+                heard()
+                await asyncio.sleep(0.01)
         finally:
             self.listening.remove(speaker)
 
@@ -74,10 +78,38 @@ def test_a_track_that_does_not_come_is_asked_for_again_and_again():
 def test_a_track_that_is_here_is_listened_to_and_asked_for_once():
     async def scene(room: Room) -> None:
         room.voice.track = object()
+        room.sounds.set()
         room.subscriptions.begin(room.voice, "avatar")
         await asyncio.sleep(10)
         assert room.voice.wishes == [(0.0, True)]
         assert room.listening == ["avatar"]
+
+    play(scene)
+
+
+def test_a_track_that_is_here_and_silent_is_asked_for_until_it_is_heard():
+    async def scene(room: Room) -> None:
+        room.voice.track = object()
+        room.subscriptions.begin(room.voice, "avatar")
+        await asyncio.sleep(2)
+        room.sounds.set()
+        await asyncio.sleep(10)
+        assert room.voice.wishes == [(0.0, True), (1.0, True)]
+        assert room.listening == ["avatar"]
+
+    play(scene)
+
+
+def test_what_was_heard_before_a_track_was_asked_for_says_nothing():
+    async def scene(room: Room) -> None:
+        room.voice.track = object()
+        room.sounds.set()
+        room.subscriptions.decline(room.voice)
+        room.subscriptions.begin(room.voice, "avatar")
+        await asyncio.sleep(0.5)
+        room.sounds.clear()
+        await asyncio.sleep(3)
+        assert room.voice.wishes == [(0.0, False), (1.0, True), (2.0, True)]
 
     play(scene)
 
