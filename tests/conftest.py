@@ -145,6 +145,7 @@ _BEGINNING: Final = (
     "tests/demo/",
     "tests/calls/test_fault_matrix.py",  # computes
     "tests/examples/",
+    "tests/calls/test_like_a_transport.py",  # computes
     "tests/calls/test_who_is_who.py",
     "tests/calls/test_comings_and_goings.py",
     "tests/calls/test_livekit_call.py",
