@@ -281,7 +281,8 @@ class CueSheet(Generic[ItemT]):
             return begins_at
         # There was a pause between: what sounds behind it tells, and not before it is known to.
         sounds_at = self._clock.sounding_from(goes_on_at - onset_secs)
-        return goes_on_at if sounds_at is None else sounds_at
+        # If that was refused, nothing of the word does, and what sounds is behind its speech.
+        return goes_on_at if sounds_at is None else min(sounds_at, goes_on_at)
 
     def _ends_before(self, position: int, mark: Mark[ItemT]) -> bool:
         """Whether the speech with which a word comes is over before a position."""

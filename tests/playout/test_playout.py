@@ -224,6 +224,35 @@ def test_a_word_of_which_the_first_millisecond_was_rejected_is_heard(stage):
     assert "word" in names, "a word is what follows its beginning"
 
 
+def test_a_word_whose_rest_was_refused_waits_for_no_other_speech(stage):
+    """The refusal comes behind the confirmation of what follows: both are known at once."""
+    stage.playout.open_utterance()
+    stage.write(0.505, origin=10.0)
+    stage.playout.hold_timed("word", 10.5)
+    stage.send_all()
+    stage.until(2.0)
+    stage.write(0.5)
+    stage.playout.hold_timed("later", 11.5, follows_sound=False)
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.send()
+    stage.say(0.7, "more")
+    stage.send()
+    stage.playout.outgoing.confirmed(stage.now, overtook=1)
+    stage.playout.outgoing.rejected(stage.now)
+    assert stage.until(9.0) == [
+        (2.0, "word (unheard)"),
+        (2.0, "stopped"),
+        (2.0, "end"),
+        (2.0, "<more"),
+        (2.0 + LATENCY, "started"),
+        (2.7 + LATENCY, "more"),
+        (2.7 + LATENCY, "stopped"),
+        (2.7 + LATENCY, "more>"),
+        (pytest.approx(2.7 + LATENCY + 0.495), "later"),
+    ]
+
+
 def test_a_word_of_which_hardly_anything_came_before_a_stall_waits_for_its_rest(stage):
     stage.playout.open_utterance()
     stage.write(0.504, origin=10.0)
