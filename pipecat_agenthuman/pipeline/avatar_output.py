@@ -271,7 +271,8 @@ class AvatarOutput:
         if cue is not None and is_due and not must_settle:
             await self._deliver(cue.take())
             return None
-        times = (None if cue is None or must_settle else cue.at, self._next_piece_at(now))
+        piece_at = None if is_due else self._next_piece_at(now)  # It waits for what is due, too.
+        times = (None if cue is None or must_settle else cue.at, piece_at)
         due = min((time for time in times if time is not None), default=None)
         return Delivery(due, needs_transport=must_settle or known_until < math.inf)
 
@@ -300,7 +301,8 @@ class AvatarOutput:
         is_over = is_over or self.playout.outgoing.sounds_until <= until
         if by_piece and not is_over and self.heard_audio.waiting_secs < HEARD_PIECE_SECS:
             return False
-        audio = self.heard_audio.take(is_over=is_over)
+        heard = self.playout.heard(self._known(until))
+        audio = self.heard_audio.take(before=heard, is_over=is_over)
         if not audio:
             return False
         frame = speech_frame(audio, self.heard_audio.sample_rate, interruptible=False)
@@ -345,14 +347,16 @@ class AvatarOutput:
         self._count_heard(self.now())
 
     def _count_heard(self, until: float) -> None:
-        audio = self.playout.take_heard(self._known(until))
+        until = self._known(until)
+        if self.passes_heard_audio and self._speaker is self.avatar:
+            for piece in self.playout.heard_pieces(until):
+                self.heard_audio.add(piece)
+        audio = self.playout.take_heard(until)
         self.originals.forget(self.playout.start)
         if not audio or self._speaker is None:
             return
         self.heard_at = self.now()
         self._speaker.heard(len(audio) // BYTES_PER_SAMPLE)
-        if self.passes_heard_audio and self._speaker is self.avatar:
-            self.heard_audio.add(audio)
 
     # --- ends --------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from pipecat_agenthuman.playout.hearing import Hearing
 from pipecat_agenthuman.playout.marks import Bar, Mark, Marks
 from pipecat_agenthuman.playout.outgoing import Outgoing
 from pipecat_agenthuman.playout.pacing import Pace
-from pipecat_agenthuman.playout.results import Held, Interruption, Speech
+from pipecat_agenthuman.playout.results import HeardPiece, Held, Interruption, Speech
 from pipecat_agenthuman.playout.tape import Kind, Tape
 from pipecat_agenthuman.playout.utterances import Utterance, Utterances
 from pipecat_agenthuman.wire.pcm import BYTES_PER_SAMPLE, to_secs
@@ -314,17 +314,24 @@ class Playout(Generic[ItemT]):
         self._cues.expects_more = self._utterances.has_begun(self._clock.end)
         return self._cues.next(known_until)
 
+    def heard(self, now: float) -> int:
+        """Position behind all audio that was heard until a time."""
+        return self._clock.heard(now)
+
+    def heard_pieces(self, now: float) -> Iterator[HeardPiece]:
+        """What ``take_heard`` would take, each piece with its place."""
+        for piece in self._tape.audible(self._tape.start, self._clock.heard(now)):
+            yield HeardPiece(piece.start, self._tape.read(piece.start, piece.end))
+
     def take_heard(self, now: float) -> bytes:
         """Take the audio that was heard since the last call, and forget it.
 
         To be called whenever no cue is due: it is what frees memory.
         """
-        heard, start, end = b"", self._tape.start, self._clock.heard(now)
-        if end > start:
-            audible = self._tape.audible(start, end)
-            heard = b"".join(self._tape.read(piece.start, piece.end) for piece in audible)
+        heard = b"".join(piece.audio for piece in self.heard_pieces(now))
+        end = max(self._clock.heard(now), self._tape.start)
+        if end > self._tape.start:
             self._tape.forget(end)
-        end = max(start, end)
         self._clock.forget(self._cues.told_until(end))
         self._utterances.forget(end)
         return heard

@@ -49,6 +49,32 @@ class Portion:
 
 
 @dataclass(frozen=True, slots=True)
+class HeardPiece:
+    """Audio that was heard, none of which was refused.
+
+    Attributes:
+        start: Position of its first sample.
+        audio: 16 kHz mono PCM.
+    """
+
+    start: int
+    audio: bytes = field(repr=False)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in ``audio``."""
+        return len(self.audio) // BYTES_PER_SAMPLE
+
+    def cut(self, position: int) -> tuple[HeardPiece, HeardPiece | None]:
+        """What lies before a position that is behind its first sample, and the rest, if any."""
+        size = (position - self.start) * BYTES_PER_SAMPLE
+        if size >= len(self.audio):
+            return self, None
+        before = HeardPiece(self.start, self.audio[:size])
+        return before, HeardPiece(position, self.audio[size:])
+
+
+@dataclass(frozen=True, slots=True)
 class Interruption:
     """What an interruption did.
 

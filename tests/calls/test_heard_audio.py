@@ -1,6 +1,7 @@
 """Recorders get what was heard, when it was heard."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.audio.audio_buffer_processor import AudioBufferProcessor
 
+from pipecat_agenthuman import AgentHumanVideoService
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import Call, avatar_in, staged
 from tests.support.pipelines import SoundCard
@@ -130,26 +132,47 @@ async def what_is_passed_has_the_rate_of_the_pipeline_and_its_end_is_there(sandb
     assert np.abs(sound[-480:]).max() > 500
 
 
-@SCENES.add
-async def what_sounds_behind_the_end_of_speech_comes_behind_it(sandbox: Sandbox):
-    words, more = noise(0.7), noise(0.6, seed=2)
+async def _say_two_to_a_busy_transport(
+    sandbox: Sandbox,
+    *,
+    busy_secs: float = 0.3,
+    more_secs: float = 0.6,
+    look: Callable[[AgentHumanVideoService], object] = str,
+) -> None:
+    """The transport is busy when the first speech is over, and the stop waits for it."""
+    words, more = noise(0.7), noise(more_secs, seed=2)
     slow = OutputTransportMessageFrame(message={"subtitle": "words"})
-    async with staged(
-        avatar=avatar_in(sandbox, pass_heard_audio=True),
-        transport=SoundCard(audio_out_enabled=False, message_secs=0.3),
-        rate=24_000,
-    ) as call:
-        # The transport is busy when the first speech is over, and the stop waits for it.
+    avatar = avatar_in(sandbox, pass_heard_audio=True)
+    transport = SoundCard(audio_out_enabled=False, message_secs=busy_secs)
+    async with staged(avatar=avatar, transport=transport, rate=24_000) as call:
         await call.feed(*utterance([*words[:-2], slow, *words[-2:]]))
         await call.heard_for(0.3)
         await call.feed(*utterance(more))
+        while len(call.between.seen(BotStoppedSpeakingFrame)) < 2:
+            look(avatar)
+            await asyncio.sleep(0.01)
         await call.end()
     stops = [seen.at for seen in call.between.seen(BotStoppedSpeakingFrame)]
     pieces = call.between.seen(TTSAudioRawFrame)
-    for secs, begins, stop in ((0.7, 0.0, stops[0]), (0.6, stops[0], stops[1])):
+    for secs, begins, stop in ((0.7, 0.0, stops[0]), (more_secs, stops[0], stops[1])):
         samples = sum(len(one.frame.audio) // 2 for one in pieces if begins < one.at <= stop)
         assert samples == round(secs * 24_000)
     assert stops[0] - pieces[0].at > 0.8, "the transport was not busy"
+
+
+@SCENES.add
+async def what_sounds_behind_the_end_of_speech_comes_behind_it(sandbox: Sandbox):
+    await _say_two_to_a_busy_transport(sandbox)
+
+
+@SCENES.add
+async def so_it_does_if_it_is_over_before_the_end_was_told(sandbox: Sandbox):
+    await _say_two_to_a_busy_transport(sandbox, busy_secs=0.9, more_secs=0.2)
+
+
+@SCENES.add
+async def whoever_looks_how_much_was_heard_brings_nothing_forward(sandbox: Sandbox):
+    await _say_two_to_a_busy_transport(sandbox, look=lambda avatar: avatar.stats)
 
 
 @SCENES.add

@@ -1255,6 +1255,26 @@ def test_heard_audio_is_forgotten_and_handed_out_once(stage):
     assert stage.playout.unheard_secs(1.0) == 0.5
 
 
+def test_what_was_heard_has_its_place_and_what_was_refused_none(stage):
+    stage.playout.open_utterance()
+    for secs, answer in ((0.25, "confirmed"), (0.5, "rejected"), (0.75, "confirmed")):
+        stage.write(secs)
+        stage.send()
+        getattr(stage.playout.outgoing, answer)(0.0)
+    now = LATENCY + 0.5
+    pieces = list(stage.playout.heard_pieces(now))
+    assert [piece.start for piece in pieces] == [0, RATE * 3 // 4]
+    assert [piece.audio for piece in pieces] == [pcm(0.25), pcm(0.25, RATE * 3 // 4)]
+    assert stage.playout.heard(now) == RATE
+    assert stage.playout.take_heard(now) == b"".join(piece.audio for piece in pieces)
+    assert list(stage.playout.heard_pieces(now)) == []
+    assert pieces[0].cut(RATE // 4) == (pieces[0], None)
+    before, behind = pieces[1].cut(RATE - 100)
+    assert behind is not None
+    assert (before.start, behind.start) == (RATE * 3 // 4, RATE - 100)
+    assert before.audio + behind.audio == pieces[1].audio
+
+
 def test_timestamps_behind_speech_that_was_heard_before_it_ended_mean_no_positions(stage):
     """Its stop comes when all of it was heard: what comes then is of speech to come."""
     stage.playout.open_utterance()
