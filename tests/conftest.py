@@ -68,10 +68,15 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     if sys.dont_write_bytecode or not is_new:
         return
     # The tests themselves are compiled as they are collected; meanwhile, the rest.
-    tests = sorted(map(str, (config.rootpath / "tests").rglob("test_*.py")))
+    chosen = [config.invocation_params.dir / arg.split("::")[0] for arg in config.args]
+    tests = [
+        str(file)
+        for path in chosen
+        for file in ([path] if path.is_file() else sorted(path.rglob("test_*.py")))
+    ]
     collect = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0"]
     with ExitStack() as collecting:
-        for some in (tests[::2], tests[1::2]):
+        for some in filter(None, (tests[::2], tests[1::2])):
             collecting.enter_context(
                 subprocess.Popen(
                     [*collect, *some], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
