@@ -1107,6 +1107,69 @@ FOUND = {
             End(2.3),
         ),
     ),
+    "what a resampler held of stalled speech comes before a tone, behind an interruption": Script(
+        1901043,
+        Setup(),
+        (
+            Say(
+                0.1,
+                ((0, 3), (1, 6), (2, 8)),
+                22_050,
+                frame_ms=60,
+                delivery="stalled",
+                texts="none",
+                turn=False,
+                kept=True,
+            ),
+            Interrupt(0.88, up=True),
+            Tone(0.92, amid=True),
+            End(2.87),
+        ),
+    ),
+    "a tone that a stop waits for begins when a piece of the background is over": Script(
+        1900385,
+        Setup(mixer=True, announced=True, join_secs=4.0, await_ready=False),
+        (
+            Tone(0.1, amid=True),
+            Say(
+                0.19,
+                ((0, 9), (1, 5), (2, 3)),
+                16_000,
+                frame_ms=1000,
+                delivery="slow",
+                texts="none",
+                turn=False,
+            ),
+            Tone(0.24, amid=True),
+            End(6.73),
+        ),
+    ),
+    "what must be said is too short to be read, and is said anew behind what was cut": Script(
+        1900038,
+        Setup(latency_secs=0.25, round_trip_secs=0.25),
+        (
+            Say(
+                0.1,
+                (
+                    (0, 10),
+                    (1, 6),
+                    (2, 11),
+                    (3, 9),
+                    (4, 3),
+                    (5, 8),
+                    (6, 9),
+                    (7, 11),
+                    (8, 8),
+                ),
+                16_000,
+                texts="none",
+                turn=False,
+            ),
+            Say(0.88, ((9, 3),), 16_000, texts="none", turn=False, kept=True, cut_ms=5),
+            Interrupt(1.91),
+            End(1.94),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

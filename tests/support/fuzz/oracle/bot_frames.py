@@ -21,6 +21,7 @@ from tests.support.fuzz.oracle.evidence import Heard, merged
 from tests.support.fuzz.oracle.finding import Finding
 from tests.support.fuzz.oracle.tolerances import (
     BOT_SECS,
+    HELD_SECS,
     NO_STOP_SECS,
     PASS_SECS,
     READING_SECS,
@@ -82,6 +83,8 @@ def bot(known: Circumstances) -> Iterator[Finding]:
             due = last.until + NO_STOP_SECS
         # What is too short to be read sounds, too, and may have no end.
         tiny = [one for one in known.says if one.is_tiny]
+        if tiny:
+            due = max([due, *(until for begun, until in known.unread if due <= begun <= stop)])
         silence += sum(_delivery_secs(one) for one in tiny)
         limit = due + silence + known.slack_secs + known.delay_secs
         over = due + silence - STOP_SECS
@@ -133,17 +136,17 @@ def _delivery_secs(tiny: Say) -> float:
 def _is_rest_behind_stop(known: Circumstances, one: Heard) -> bool:
     """Whether it is what a resampler held of speech that counts as stopped without its end.
 
-    It comes with what ends the speech after all, and starts none.
+    It comes with what ends the speech after all, or before a sound amid it, and starts none.
     """
     say = known.step_of_word[one.cell.word]
     assert isinstance(say, Say)
     heard = known.heard_of[say]
-    if say.rate == 16_000 or not known.is_rest(say, one):
+    if say.rate == 16_000 or not (known.is_rest(say, one) or known.is_rest_amid(say, one)):
         return False
     if known.left_unseen and heard[0].at - known.audio_at(say)[-1] > NO_STOP_SECS:
         return True  # Nobody heard what came before it, which seemed to be said.
     return any(
-        next_one.at <= one.at
+        0 <= one.at - next_one.at <= HELD_SECS
         and (
             next_one.at - before.until > NO_STOP_SECS - TEXT_SECS
             or any(before.at <= cut <= next_one.at for cut in known.interruptions)

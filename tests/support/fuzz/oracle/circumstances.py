@@ -9,6 +9,7 @@ from itertools import pairwise, takewhile
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     LLMFullResponseStartFrame,
+    TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
 )
@@ -319,8 +320,11 @@ class Circumstances(Evidence):
         return [*self.call.busy, *self._mark_spans.values(), *pieces]
 
     def busy_about(self, due: float) -> tuple[float, float]:
-        """From when to when the transport was busy without a pause when something was to come."""
-        by = due + self.slack_secs + READING_SECS
+        """From when to when the transport was busy without a pause when something was to come.
+
+        One that plays something begins nothing else before its piece of that is over.
+        """
+        by = self._piece_under_way(due + self.slack_secs) + READING_SECS
         spans = merged(self.occupied)
         return max((span for span in spans if span[0] <= by), default=(-math.inf, -math.inf))
 
@@ -345,6 +349,12 @@ class Circumstances(Evidence):
         piece_secs = self.setup.chunks / 100
         begun = max(at for at, _ in self.call.transport_pcm if at <= one.at + PASS_SECS)
         return begun + math.ceil((one.until - begun - PASS_SECS) / piece_secs) * piece_secs
+
+    def _piece_under_way(self, at: float) -> float:
+        """When the piece is over that the transport plays at a moment; then, if it plays none."""
+        rate = self.setup.out_rate
+        pieces = ((begun, begun + len(pcm) / rate) for begun, pcm in self.call.transport_pcm)
+        return next((over for begun, over in pieces if begun <= at < over), at)
 
     def passed_at(self, at: float) -> float:
         """When the last slow frame or tone before a moment was through: what follows is as late."""
@@ -384,10 +394,27 @@ class Circumstances(Evidence):
 
     def is_rest(self, say: Say, one: Heard) -> bool:
         """Whether it is of the last of speech, which a resampler may hold until its end."""
-        before = takewhile(lambda word: word[0] != one.cell.word, say.words)
-        at = (sum(cells for _, cells in before) + one.cell.index) * tones.CELL_SECS
         secs = sum(cells for _, cells in say.words) * tones.CELL_SECS
-        return at >= secs - HELD_SECS - 2 * tones.CELL_SECS
+        return self._place_secs(say, one) >= secs - HELD_SECS - 2 * tones.CELL_SECS
+
+    def is_rest_amid(self, say: Say, one: Heard) -> bool:
+        """Whether it is what a resampler held of speech until a tone or a sound came amid it."""
+        place_secs = self._place_secs(say, one)
+        came = (self._came_secs(say, at) for at in self.barred_at if at <= one.at)
+        return any(0 < secs - place_secs <= HELD_SECS + 2 * tones.CELL_SECS for secs in came)
+
+    def _place_secs(self, say: Say, one: Heard) -> float:
+        """How far from its beginning it stands in its speech."""
+        before = takewhile(lambda word: word[0] != one.cell.word, say.words)
+        return (sum(cells for _, cells in before) + one.cell.index) * tones.CELL_SECS
+
+    def _came_secs(self, say: Say, at: float) -> float:
+        """How much of it had come at a moment."""
+        return sum(
+            len(seen.frame.audio) / (2 * say.channels * say.rate)
+            for seen in self.gate_of[say]
+            if isinstance(seen.frame, TTSAudioRawFrame) and seen.at <= at
+        )
 
     def on_its_way(self, one: Heard) -> bool:
         """Whether an interruption was on its way to the avatar: then it may have just begun."""
