@@ -147,6 +147,35 @@ BEHIND_SOUND = Script(
         End(3.0),
     ),
 )
+REST_BEFORE_TONE = Script(
+    0,
+    Setup(),
+    (
+        Say(
+            0.1,
+            ((0, 3), (1, 6), (2, 8)),
+            22_050,
+            frame_ms=60,
+            delivery="stalled",
+            texts="none",
+            kept=True,
+        ),
+        Interrupt(0.88),
+        Tone(0.92, amid=True),
+        End(2.87),
+    ),
+)
+TONE_OVER_BACKGROUND = replace(TONE, setup=Setup(mixer=True))
+CRUMB_SAID_ANEW = Script(
+    0,
+    Setup(latency_secs=0.25, round_trip_secs=0.25),
+    (
+        Say(0.1, tuple((word, 9) for word in range(8)), 16_000, texts="none"),
+        Say(0.88, ((8, 3),), 16_000, texts="none", kept=True, cut_ms=5),
+        Interrupt(1.4),
+        End(3.0),
+    ),
+)
 RECORDED = replace(SCRIPT, setup=Setup(recorded=True))
 ABSENT = Script(
     0,
@@ -177,7 +206,7 @@ CUT_AT_ITS_START = Script(
     "script",
     [
         SCRIPT, CUT, KEPT, SLOW_TO_STOP, HALTED, AMID, SLOW_FRAME, CRUMB, BEHIND_SOUND, RECORDED,
-        ABSENT,
+        ABSENT, REST_BEFORE_TONE, TONE_OVER_BACKGROUND, CRUMB_SAID_ANEW,
     ],
 )  # fmt: skip
 def test_nothing_is_found_in_a_good_call(script: Script):
@@ -320,6 +349,21 @@ FALSIFIED: dict[str, tuple[Script, Callable[[Call], None], str]] = {
     ),
     "a stop is late": (SCRIPT, moved(BotStoppedSpeakingFrame, 0.5), "bot late"),
     "a stop is late behind a tone": (TONE, moved(BotStoppedSpeakingFrame, 0.3), "bot late"),
+    "a stop is late behind a tone over a background": (
+        TONE_OVER_BACKGROUND,
+        moved(BotStoppedSpeakingFrame, 0.3),
+        "bot late",
+    ),
+    "a stop is late behind what is too short to be read and said anew": (
+        CRUMB_SAID_ANEW,
+        moved(BotStoppedSpeakingFrame, 0.6),
+        "bot late",
+    ),
+    "a start is late behind what came before a tone": (
+        REST_BEFORE_TONE,
+        moved(BotStartedSpeakingFrame, 0.2, 1),
+        "speech unannounced",
+    ),
     "a mark is early": (SCRIPT, moved(MarkFrame, -0.6), "frame order"),
     "a mark is late": (SCRIPT, moved(MarkFrame, 0.5), "frame late"),
     "a mark is lost": (SCRIPT, without(MarkFrame), "frame lost"),
