@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -53,6 +53,7 @@ class Command:
         answered: Whether an answer came that left it among the abandoned: it can be confirmed
             once more, or in spite of an error.
         overtook: When it was answered: how much speech that was sent before still waited.
+        forgotten_at: Once it is abandoned: until when an answer may come, or come once more.
     """
 
     kind: CommandKind
@@ -60,6 +61,11 @@ class Command:
     sent_at: float
     answered: bool = False
     overtook: int = 0
+    forgotten_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Expect its answer for as long as one may be late."""
+        self.forgotten_at = self.sent_at + _ABANDONED_FOR_SECS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +100,9 @@ class CommandLedger:
             return False
         return not any(command.kind is CommandKind.INTERRUPT for command in self._waiting)
 
-    @property
-    def ambiguous_sizes(self) -> set[int]:
+    def ambiguous_sizes(self, now: float) -> set[int]:
         """Sizes in samples of speech that can still be answered; the next must differ."""
+        self._forget_old(now)
         return {command.samples for command in (*self._abandoned, *self._speech())}
 
     @property
@@ -158,6 +164,7 @@ class CommandLedger:
             self._answers.append(_ExpectedAnswer(audio_samples, now))
         if command in self._abandoned:
             command.answered = True
+            command.forgotten_at = now + _REPEATED_FOR_SECS
             return None
         self._take(command)
         return command
@@ -223,8 +230,8 @@ class CommandLedger:
         return any(answer.audio_samples == audio_samples for answer in self._answers)
 
     def _forget_old(self, now: float) -> None:
-        while self._abandoned and self._abandoned[0].sent_at + _ABANDONED_FOR_SECS < now:
-            self._abandoned.popleft()
+        for command in [one for one in self._abandoned if one.forgotten_at < now]:
+            self._abandoned.remove(command)
         while self._answers and self._answers[0].at + _REPEATED_FOR_SECS < now:
             self._answers.popleft()
 

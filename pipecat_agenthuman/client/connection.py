@@ -94,7 +94,7 @@ class Connection:
     @property
     def ambiguous_sizes(self) -> set[int]:
         """Numbers of samples that the next ``speak`` must not have."""
-        return self._conversation.ambiguous_sizes
+        return self._conversation.ambiguous_sizes(time.monotonic())
 
     @property
     def round_trip_secs(self) -> float:

@@ -102,10 +102,9 @@ class Conversation:
         has_room = len(self._outbox) < self._max_unconfirmed
         return self.established and self._ledger.can_speak and has_room
 
-    @property
-    def ambiguous_sizes(self) -> set[int]:
-        """Numbers of samples that the next ``speak`` must not have."""
-        return self._ledger.ambiguous_sizes
+    def ambiguous_sizes(self, now: float) -> set[int]:
+        """Numbers of samples that a ``speak`` at a moment must not have."""
+        return self._ledger.ambiguous_sizes(now)
 
     @property
     def confirm_secs(self) -> float:

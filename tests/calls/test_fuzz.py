@@ -1170,6 +1170,16 @@ FOUND = {
             End(1.94),
         ),
     ),
+    "a short word has the size that it had when it was interrupted, once that is answered": Script(
+        7800023,
+        Setup(round_trip_secs=0.25),
+        (
+            Say(0.1, ((0, 3),), 16_000, texts="none", turn=False),
+            Interrupt(0.179, up=True),
+            Say(5.23, ((30, 3),), 16_000, texts="none", turn=False),
+            End(6.38),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

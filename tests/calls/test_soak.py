@@ -103,7 +103,7 @@ class VirtualCall:
     def send(self) -> None:
         while self.ledger.can_speak:
             message = self.playout.outgoing.take_message(
-                self.now, avoid=self.ledger.ambiguous_sizes
+                self.now, avoid=self.ledger.ambiguous_sizes(self.now)
             )
             if message is None:
                 return

@@ -118,7 +118,7 @@ def test_a_late_confirmation_of_interrupted_speech_is_not_credited_to_the_next(l
     ledger.speak(1000, 0.0)
     ledger.interrupt(0.1)
     ledger.confirm_interrupt()
-    assert 1000 in ledger.ambiguous_sizes
+    assert 1000 in ledger.ambiguous_sizes(late_secs)
     ledger.speak(999, late_secs)
     assert ledger.confirm_speak(1000, late_secs + 0.1) is None
     assert samples_of(ledger.confirm_speak(999, late_secs + 0.2)) == 999
@@ -182,17 +182,41 @@ def test_a_confirmation_of_the_same_number_much_later_is_no_repetition(ledger):
 
 def test_the_sizes_of_what_can_still_be_answered_are_ambiguous():
     ledger = ledger_of(3)
-    assert ledger.ambiguous_sizes == set()
+    assert ledger.ambiguous_sizes(0.0) == set()
     ledger.speak(1000, 0.0)
     ledger.interrupt(0.1)
-    assert ledger.ambiguous_sizes == {1000}
+    assert ledger.ambiguous_sizes(0.1) == {1000}
     ledger.confirm_interrupt()
     ledger.speak(1001, 0.2)
-    assert ledger.ambiguous_sizes == {1000, 1001}
+    assert ledger.ambiguous_sizes(0.2) == {1000, 1001}
     ledger.confirm_speak(1001, 0.3)
-    assert ledger.ambiguous_sizes == {1000}
-    ledger.interrupt(99.0)
-    assert ledger.ambiguous_sizes == set()
+    assert ledger.ambiguous_sizes(0.3) == {1000}
+    assert ledger.ambiguous_sizes(59.0) == {1000}
+    assert ledger.ambiguous_sizes(99.0) == set()
+
+
+def test_a_size_is_free_again_when_the_answer_to_interrupted_speech_came_and_comes_no_more():
+    """Else the same short word would go in two messages for a minute, with a gap between."""
+    ledger = ledger_of()
+    ledger.speak(1000, 0.0)
+    ledger.interrupt(0.1)
+    ledger.confirm_speak(1000, 0.2)
+    ledger.confirm_interrupt()
+    assert ledger.ambiguous_sizes(1.9) == {1000}
+    assert ledger.ambiguous_sizes(2.3) == set()
+    ledger.speak(1000, 2.3)
+    assert samples_of(ledger.confirm_speak(1000, 2.4)) == 1000
+
+
+def test_an_answer_that_comes_once_more_may_come_once_more_again():
+    ledger = ledger_of()
+    ledger.speak(1000, 0.0)
+    ledger.interrupt(0.1)
+    ledger.confirm_speak(1000, 0.2)
+    ledger.confirm_interrupt()
+    ledger.confirm_speak(1000, 1.9)
+    assert ledger.ambiguous_sizes(3.8) == {1000}
+    assert ledger.ambiguous_sizes(4.0) == set()
 
 
 def test_what_is_never_answered_is_forgotten(ledger):
@@ -200,9 +224,8 @@ def test_what_is_never_answered_is_forgotten(ledger):
         ledger.speak(1000 + number, number / 10)
         ledger.interrupt(number / 10)
         ledger.confirm_interrupt()
-    assert len(ledger.ambiguous_sizes) < 100
-    ledger.interrupt(1000.0)
-    assert ledger.ambiguous_sizes == set()
+    assert len(ledger.ambiguous_sizes(100.0)) < 100
+    assert ledger.ambiguous_sizes(1000.0) == set()
 
 
 @pytest.mark.parametrize("counted", [None, 0, 1, 500, 10**6])
@@ -327,7 +350,7 @@ def test_an_error_without_a_command_answers_nothing(ledger):
 def test_rejected_speech_that_is_confirmed_all_the_same_confirms_no_other(ledger):
     ledger.speak(1000, 0.0)
     ledger.reject(error("Failed to process audio: bad"), 0.1)
-    assert 1000 in ledger.ambiguous_sizes
+    assert 1000 in ledger.ambiguous_sizes(0.2)
     ledger.speak(999, 0.2)
     assert ledger.confirm_speak(1000, 0.3) is None
     assert samples_of(ledger.confirm_speak(999, 0.4)) == 999
@@ -405,7 +428,7 @@ def test_a_confirmation_is_never_credited_to_other_speech(seed, max_unconfirmed,
                 assert command is None or live.pop(command.sent_at) == number
             if ledger.can_speak:  # even between an answer and its repetition
                 number = next(numbers)
-                avoid = {*ledger.ambiguous_sizes, *recent}
+                avoid = {*ledger.ambiguous_sizes(now), *recent}
                 size = distinct_size(next(wanted), avoid, is_rest=random.random() < 0.3)
                 recent.append(size)
                 ledger.speak(size, now)
@@ -430,8 +453,8 @@ def test_speech_that_never_left_before_an_interrupt_is_not_waited_for():
     ledger.speak(160, 0.0)
     ledger.speak(320, 0.1)
     ledger.interrupt(0.2, unsent=1)
-    assert 320 not in ledger.ambiguous_sizes
-    assert 160 in ledger.ambiguous_sizes
+    assert 320 not in ledger.ambiguous_sizes(0.2)
+    assert 160 in ledger.ambiguous_sizes(0.2)
     assert ledger.confirm_interrupt() is not None
     ledger.speak(320, 0.3)
     confirmed = ledger.confirm_speak(320, 0.4)

@@ -291,7 +291,7 @@ def test_speech_that_never_left_expects_no_answer():
     talk.say(160)
     talk.speak(161)
     talk.interrupt()
-    assert talk.conversation.ambiguous_sizes == {160}
+    assert talk.conversation.ambiguous_sizes(talk.now) == {160}
     assert isinstance(talk.hear_one(INTERRUPTED), PlaybackStopped)
     talk.say(161)
     assert talk.hear_one(confirmed(161)).samples == 161
@@ -346,7 +346,7 @@ def test_a_late_confirmation_is_not_credited_to_the_next_utterance(talk: Talk):
     talk.say(160)
     talk.interrupt()
     assert isinstance(talk.hear_one(INTERRUPTED), PlaybackStopped)
-    assert 160 in talk.conversation.ambiguous_sizes
+    assert 160 in talk.conversation.ambiguous_sizes(talk.now)
     talk.say(161)
     assert talk.hear(confirmed(160), after_secs=0.4) == []  # as expected, so nothing to tell
     assert not talk.can_speak
@@ -724,7 +724,7 @@ class Model:
         conversation = self.talk.conversation
         assert conversation.established is (self.established and not self.lost)
         assert len(self.unanswered) <= self.talk.max_unconfirmed
-        assert len(conversation.ambiguous_sizes) < 100
+        assert len(conversation.ambiguous_sizes(self.talk.now)) < 100
         assert conversation.confirm_secs >= 0
         if not self.lost and (self.unanswered or self.interrupts or self.interrupting):
             assert conversation.deadline is not None

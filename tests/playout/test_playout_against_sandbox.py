@@ -115,7 +115,7 @@ class World:
         self.turns += 1
         self.playout.outgoing.confirm_secs = self.answer_time.expected_secs
         while self.ledger.can_speak:
-            avoid = self.ledger.ambiguous_sizes
+            avoid = self.ledger.ambiguous_sizes(self.now)
             message = self.playout.outgoing.take_message(self.now, avoid=avoid)
             if message is None:
                 break
