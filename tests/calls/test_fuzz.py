@@ -1180,6 +1180,36 @@ FOUND = {
             End(6.38),
         ),
     ),
+    "a short word as long as one whose answer may come once more goes in two messages": Script(
+        7800023,
+        Setup(round_trip_secs=0.25),
+        (
+            Say(0.1, ((0, 3),), 16_000, texts="none", turn=False),
+            Interrupt(0.179, up=True),
+            Say(1.6, ((30, 3),), 16_000, texts="none", turn=False),
+            End(3.0),
+        ),
+    ),
+    "what a short word leaves over because of its size goes with the word behind it": Script(
+        1950000,
+        Setup(latency_secs=0.25, round_trip_secs=0.25),
+        (
+            Say(0.7, ((1, 3),), 16_000, texts="none", turn=False),
+            Interrupt(0.72, up=True),
+            Say(2.22, ((2, 3),), 16_000, texts="none", turn=False),
+            Say(2.24, ((3, 3),), 16_000, texts="none", turn=False),
+            End(4.0),
+        ),
+    ),
+    "a short word as long as one that is not answered yet goes in two messages": Script(
+        1900304,
+        Setup(round_trip_secs=0.25, max_unconfirmed=2),
+        (
+            Say(4.67, ((20, 8),), 16_000, texts="none", turn=False, cut_ms=30),
+            Say(4.78, ((21, 8),), 16_000, texts="none", turn=False, cut_ms=30),
+            End(12.23),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -51,6 +51,15 @@ SCRIPT = Script(
         End(3.0),
     ),
 )
+SAME_SIZE = Script(
+    0,
+    Setup(round_trip_secs=0.25, max_unconfirmed=2),
+    (
+        Say(0.5, ((0, 3),), 16_000, texts="none"),
+        Say(0.6, ((1, 3),), 16_000, texts="none"),
+        End(3.0),
+    ),
+)
 CUT = Script(
     0,
     Setup(),
@@ -207,6 +216,7 @@ CUT_AT_ITS_START = Script(
     [
         SCRIPT, CUT, KEPT, SLOW_TO_STOP, HALTED, AMID, SLOW_FRAME, CRUMB, BEHIND_SOUND, RECORDED,
         ABSENT, REST_BEFORE_TONE, TONE_OVER_BACKGROUND, CRUMB_SAID_ANEW,
+        ABSENT, SAME_SIZE,
     ],
 )  # fmt: skip
 def test_nothing_is_found_in_a_good_call(script: Script):
@@ -254,6 +264,18 @@ def swap_words(call: Call) -> None:
         replace(one, cell=replace(one.cell, word=numbers.get(one.cell.word, one.cell.word)))
         for one in call.avatar
     ]
+
+
+def pause_in_a_word(call: Call) -> None:
+    call.avatar = [
+        replace(one, at=one.at + 0.2, until=one.until + 0.2) if one.cell > tones.Cell(4, 4) else one
+        for one in call.avatar
+    ]
+
+
+def share_no_size(call: Call) -> None:
+    message = next(one for one in call.sandbox_log if one["what"] == "agent.speak")
+    message["samples"] += 1
 
 
 def say_it_twice_at_a_time(call: Call) -> None:
@@ -324,6 +346,8 @@ FALSIFIED: dict[str, tuple[Script, Callable[[Call], None], str]] = {
     "a bit of a word that must be said comes again": (KEPT, repeat_bit_of_word, "heard twice"),
     "a word that must be said comes again": (SLOW_TO_STOP, repeat_word, "heard twice"),
     "two words are swapped": (SCRIPT, swap_words, "heard order"),
+    "a word has a pause": (SCRIPT, pause_in_a_word, "gap"),
+    "a word goes in two messages whose size means no other": (SAME_SIZE, share_no_size, "gap"),
     "two mouths speak": (SCRIPT, say_it_twice_at_a_time, "two voices"),
     "the avatar goes on": (CUT, go_on_after_interruption, "tail"),
     "a text is early": (SCRIPT, moved(TTSTextFrame, -0.15, 1), "text early"),

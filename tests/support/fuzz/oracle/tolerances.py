@@ -38,5 +38,8 @@ LOSS_SECS = 0.06
 ANSWER_SECS = 6.0
 """How long nobody knows what a server that fell silent has taken: 5 s for an answer, and a bit."""
 
+REPEATED_SECS = 2.0
+"""How long the answer to speech that was interrupted may come once more."""
+
 END_SECS = 17.0
 """From an ``EndFrame``, or from the last sound, to the end of the pipeline: draining, closing."""
