@@ -1210,6 +1210,33 @@ FOUND = {
             End(12.23),
         ),
     ),
+    "of speech without a stop that is shorter than a resampler, all is the rest of it": Script(
+        1900179,
+        Setup(),
+        (
+            Say(1.1, ((4, 7), (5, 7)), 44_100, texts="none", stopped=False, turn=False),
+            Say(
+                1.44,
+                ((7, 7), (8, 11), (9, 4), (10, 5), (11, 6), (12, 3)),
+                44_100,
+                texts="none",
+                started=False,
+                stopped=False,
+                turn=False,
+            ),
+            Say(
+                1.9,
+                ((13, 9),),
+                44_100,
+                texts="none",
+                started=False,
+                stopped=False,
+                turn=False,
+                cut_ms=25,
+            ),
+            End(3.01),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

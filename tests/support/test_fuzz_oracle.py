@@ -215,8 +215,7 @@ CUT_AT_ITS_START = Script(
     "script",
     [
         SCRIPT, CUT, KEPT, SLOW_TO_STOP, HALTED, AMID, SLOW_FRAME, CRUMB, BEHIND_SOUND, RECORDED,
-        ABSENT, REST_BEFORE_TONE, TONE_OVER_BACKGROUND, CRUMB_SAID_ANEW,
-        ABSENT, SAME_SIZE,
+        ABSENT, REST_BEFORE_TONE, TONE_OVER_BACKGROUND, CRUMB_SAID_ANEW, SAME_SIZE,
     ],
 )  # fmt: skip
 def test_nothing_is_found_in_a_good_call(script: Script):

@@ -394,8 +394,7 @@ class Circumstances(Evidence):
 
     def is_rest(self, say: Say, one: Heard) -> bool:
         """Whether it is of the last of speech, which a resampler may hold until its end."""
-        secs = sum(cells for _, cells in say.words) * tones.CELL_SECS
-        return self._place_secs(say, one) >= secs - HELD_SECS - 2 * tones.CELL_SECS
+        return self._place_secs(say, one) >= say.secs - HELD_SECS - 2 * tones.CELL_SECS
 
     def is_rest_amid(self, say: Say, one: Heard) -> bool:
         """Whether it is what a resampler held of speech until a tone or a sound came amid it."""
