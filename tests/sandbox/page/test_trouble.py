@@ -227,11 +227,13 @@ async def test_what_was_turned_on_is_turned_off_and_each_strike_is_no_line(
         button = "document.querySelector('[data-trouble=missing_pong]')"
         await visit.until(f"{button}.textContent === 'Turn off'")
         for _ in range(3):
-            await bot.run_into("ping")
+            unanswered = {"on": "ping", "kind": "missing"}
+            await bot.run_until_struck(unanswered, sandbox.log[-1]["number"])
             await bot.run_into("agent.speak")  # so that something else is told between
+        strikes = sum(one["what"] == "fault" and one["on"] == "ping" for one in sandbox.log)
         lines = "[...document.querySelectorAll('#aftermath-lines li')].map((one) => one.innerText)"
         pings = f"{lines}.filter((one) => one.includes('on ping'))"
-        await visit.until(f"{pings}.length === 1 && /\\b3$/.test({pings}[0])")
+        await visit.until(f"{pings}.length === 1 && /\\b{strikes}$/.test({pings}[0])")
         await visit.page.click("[data-trouble=missing_pong]")
         await visit.until(f"{button}.textContent === 'Turn on'")
         assert [one["fault"]["on"] for one in await get(sandbox, "faults")] == ["agent.interrupt"]
