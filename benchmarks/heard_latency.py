@@ -27,7 +27,7 @@ from tests.support.livekit_process import livekit_process
 from tests.support.waiting import undisturbed
 
 LATENCIES_SECS = (0.2, 0.5, 1.1)
-SETTLED_AT = 3
+STEADY_FROM = 3
 COST_CALLS = 2
 SETTLING_SECS = 2.0
 TARGET_MS = 40.0
@@ -93,7 +93,7 @@ async def listening_cost() -> dict[bool, list[tuple[float, float]]]:
             async with livekit_call(place, setting) as (speech, _):
                 await asyncio.sleep(SETTLING_SECS)
                 process, thread, wall = time.process_time(), time.thread_time(), time.monotonic()
-                await speech.say(*range(SETTLED_AT))
+                await speech.say(*range(STEADY_FROM))
                 secs = time.monotonic() - wall
                 parts[setting == "measured"].append(
                     ((time.process_time() - process) / secs, (time.thread_time() - thread) / secs)
@@ -103,7 +103,7 @@ async def listening_cost() -> dict[bool, list[tuple[float, float]]]:
 
 def report(outcome: Outcome) -> bool:
     """Print a line; returns whether it is as near as it should be."""
-    settled = outcome.utterances[SETTLED_AT:]
+    settled = outcome.utterances[STEADY_FROM:]
     starts = " ".join(f"{one.starts:+5.0f}" for one in outcome.utterances)
     off = max((abs(told - heard) for told, heard in outcome.interruptions), default=0)
     worst = p95(settled)
@@ -133,7 +133,7 @@ async def measure(latencies: list[float], utterances: int, interruptions: int) -
             f"core: {process:.1f} % of the process, {thread:.1f} % of the event loop's thread."
         )
     verdict = "met" if met else "MISSED"
-    print(f"Target (p95 {TARGET_MS:g} ms from utterance {SETTLED_AT + 1} on, one word): {verdict}")
+    print(f"Target (p95 {TARGET_MS:g} ms from utterance {STEADY_FROM + 1} on, one word): {verdict}")
     return met
 
 

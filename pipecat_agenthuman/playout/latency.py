@@ -22,7 +22,7 @@ LONGEST_HEARD_LATENCY_SECS: Final = 2.5
 AGREEMENT_SECS: Final = 0.25
 """How far readings of one latency lie apart: it varies from utterance to utterance."""
 
-SETTLED_READINGS: Final = 3
+ENOUGH_READINGS: Final = 3
 """How many that agree are enough to listen to a few utterances only."""
 
 _REMEMBERED_READINGS: Final = 5
@@ -96,7 +96,7 @@ class LatencyEstimator:
     @property
     def settled(self) -> bool:
         """Whether enough readings agree, and the last one does not contradict them."""
-        return self._contradiction is None and len(self._agreed) >= SETTLED_READINGS
+        return self._contradiction is None and len(self._agreed) >= ENOUGH_READINGS
 
     def add(self, reading: Reading) -> None:
         """Take a reading."""
