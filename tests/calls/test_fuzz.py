@@ -1237,6 +1237,15 @@ FOUND = {
             End(3.01),
         ),
     ),
+    "a frame waits for speech that is cut short within what can be read": Script(
+        2000211,
+        Setup(announced=True, join_secs=4.0, await_ready=False),
+        (
+            Say(0.83, ((0, 5),), 16_000, texts="none", stopped=False, turn=False, cut_ms=15),
+            Mark(0.86),
+            End(0.92),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -160,7 +160,8 @@ def _came_at(known: Circumstances, cell: tones.Cell, held_secs: float) -> float:
         if number == cell.word:
             break
         offset += cells
-    wanted = (offset + cell.index + 1) * tones.CELL_SECS + held_secs
+    ends_secs = min((offset + cell.index + 1) * tones.CELL_SECS, step.secs)
+    wanted = ends_secs + held_secs
     arrived = 0.0
     for one in known.gate_of[step]:
         if isinstance(one.frame, TTSStoppedFrame):
