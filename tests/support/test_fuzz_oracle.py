@@ -55,8 +55,8 @@ SAME_SIZE = Script(
     0,
     Setup(round_trip_secs=0.25, max_unconfirmed=2),
     (
-        Say(0.5, ((0, 3),), 16_000, texts="none"),
-        Say(0.6, ((1, 3),), 16_000, texts="none"),
+        Say(0.5, ((0, 4),), 16_000, texts="none"),
+        Say(0.6, ((1, 4),), 16_000, texts="none"),
         End(3.0),
     ),
 )
