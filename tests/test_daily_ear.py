@@ -59,7 +59,7 @@ async def test_whoever_listens_hears_the_avatar_and_the_pipeline_does_not(room, 
         assert bot.heard() == {ADA}
         assert bot.client.rendered_media(avatar.id) == {"microphone"}
     assert listener.silences
-    assert not [line for line in log if str(AVATAR) in line]
+    assert not [line for line in log if line.startswith(("WARNING", "ERROR"))]
 
 
 async def test_where_the_sound_of_the_room_is_mixed_the_avatar_is_not_listened_to(room):
