@@ -94,7 +94,8 @@ async def test_each_avatar_is_heard_and_of_two_none(room):
         assert not bot.received(first) | bot.received(second)
         room.lose(first)  # and nobody was told
         room.join("Ada").leave()
-        await until(lambda: bot.received(second) == {"microphone"})
+        heard = {"microphone"}
+        await until(lambda: bot.received(second) == bot.client.rendered_media(second.id) == heard)
         second.speak(voice(AVATAR))
         await until(lambda: listener.hears_voice(AVATAR))
         second.announce_again()
