@@ -1246,6 +1246,62 @@ FOUND = {
             End(0.92),
         ),
     ),
+    "the end of an uninterruptible sound is in one piece with the beginning of the next": Script(
+        2100425,
+        Setup(),
+        (
+            Say(
+                0.1,
+                tuple((n, 7) for n in range(10)),
+                frame_ms=10,
+                delivery="slow",
+                texts="none",
+                turn=False,
+            ),
+            Sound(0.17, (10, 7), kept=True),
+            Tone(1.03),
+            Sound(1.11, (12, 8)),
+            Interrupt(2.6),
+            End(3.39),
+        ),
+    ),
+    "an interruption drops the words that wait for a slow frame amid speech": Script(
+        2101263,
+        Setup(),
+        (
+            Say(
+                5.77,
+                ((14, 11), (15, 11), (16, 11)),
+                16_000,
+                delivery="slow",
+                texts="none",
+                turn=False,
+            ),
+            Mark(6.52, secs=0.3, amid=True),
+            Say(6.59, ((19, 9),), 16_000, texts="words ahead", turn=False),
+            Interrupt(6.92, up=True),
+            End(7.15),
+        ),
+    ),
+    "a word was to begin behind a pause when nobody could know that the avatar had gone": Script(
+        2100742,
+        Setup(drop=True, latency_secs=0.25, round_trip_secs=0.25),
+        (
+            Say(
+                0.1, ((0, 10), (1, 10), (2, 10)), 16_000, delivery="slow", texts="none", turn=False
+            ),
+            Say(
+                0.42,
+                ((4, 11), (5, 10), (6, 10), (7, 5), (8, 11), (9, 4)),
+                16_000,
+                delivery="slow",
+                texts="words late",
+                turn=False,
+            ),
+            Expire(2.01),
+            End(5.55),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -4,9 +4,9 @@ Every judgement is a rule with a name. What it finds has a subject (a word, a fr
 that it can be compared with the same call of a transport that plays everything itself: what goes
 wrong there, too, is Pipecat's own.
 
-``evidence`` says what was heard and seen, ``circumstances`` and ``messages`` what that excuses,
-``tolerances`` by how much things may be off; the rules stand in ``ends``, ``sounds``, ``texts``,
-``bot_frames``, ``frames``, ``floor``, ``calm`` and ``recorded``.
+``evidence`` says what was heard and seen, ``busy_transport``, ``circumstances`` and ``messages``
+what that excuses, ``tolerances`` by how much things may be off; the rules stand in ``ends``,
+``sounds``, ``texts``, ``bot_frames``, ``frames``, ``floor``, ``calm`` and ``recorded``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from pipecat.frames.frames import (
 )
 
 from tests.support.fuzz import tones
-from tests.support.fuzz.oracle.evidence import Evidence, Heard, merged
+from tests.support.fuzz.oracle.busy_transport import BusyTransport
+from tests.support.fuzz.oracle.evidence import Heard
 from tests.support.fuzz.oracle.tolerances import (
     CRUMB_AT_8_KHZ_SECS,
     CRUMB_SECS,
@@ -33,8 +34,6 @@ from tests.support.fuzz.script import (
     Interrupt,
     Leave,
     Lose,
-    Mark,
-    Message,
     Return,
     Say,
     Sound,
@@ -44,7 +43,7 @@ from tests.support.fuzz.script import (
 )
 
 
-class Circumstances(Evidence):
+class Circumstances(BusyTransport):
     """What was heard and seen in a call, and what in it may be as it is without anybody's fault."""
 
     @cached_property
@@ -301,65 +300,6 @@ class Circumstances(Evidence):
         is_slow = min(sound.rate, self.setup.out_rate) <= 8_000
         secs = CRUMB_AT_8_KHZ_SECS if is_slow else CRUMB_SECS
         return math.ceil(secs / tones.CELL_SECS)
-
-    @cached_property
-    def held_up(self) -> list[tuple[float, float]]:
-        """When the transport was busy with frames that came amid speech."""
-        found = [
-            (until - step.secs, until)
-            for step, until in self.call.sent_of.items()
-            if isinstance(step, Message) and step.amid
-        ]
-        return found + [span for step, span in self._mark_spans.items() if step.amid]
-
-    @cached_property
-    def occupied(self) -> list[tuple[float, float]]:
-        """When the transport was busy with each thing that is no speech."""
-        sounds = [one for one in self.heard if isinstance(self.step_of_word[one.cell.word], Sound)]
-        pieces = [(one.at, self._piece_end(one)) for one in sounds]
-        return [*self.call.busy, *self._mark_spans.values(), *pieces]
-
-    def busy_about(self, due: float) -> tuple[float, float]:
-        """From when to when the transport was busy without a pause when something was to come.
-
-        One that plays something begins nothing else before its piece of that is over.
-        """
-        by = self._piece_under_way(due + self.slack_secs) + READING_SECS
-        spans = merged(self.occupied)
-        return max((span for span in spans if span[0] <= by), default=(-math.inf, -math.inf))
-
-    @cached_property
-    def barred_at(self) -> list[float]:
-        """When tones and sounds came: speech behind one waits until that is over."""
-        bars = (self.gate_of.get(step) for step in self.steps if isinstance(step, Tone | Sound))
-        return [seen[0].at for seen in bars if seen]
-
-    @cached_property
-    def _mark_spans(self) -> dict[Mark, tuple[float, float]]:
-        found: dict[Mark, tuple[float, float]] = {}
-        for step in self.steps:
-            if isinstance(step, Mark) and self.gate_of.get(step):
-                until = self.behind_at.get(self.gate_of[step][0].frame.id)
-                if until is not None:
-                    found[step] = (until - step.secs, until)
-        return found
-
-    def _piece_end(self, one: Heard) -> float:
-        """When the transport's piece is over in which something sounds last: it is never cut."""
-        piece_secs = self.setup.chunks / 100
-        begun = max(at for at, _ in self.call.transport_pcm if at <= one.at + PASS_SECS)
-        return begun + math.ceil((one.until - begun - PASS_SECS) / piece_secs) * piece_secs
-
-    def _piece_under_way(self, at: float) -> float:
-        """When the piece is over that the transport plays at a moment; then, if it plays none."""
-        rate = self.setup.out_rate
-        pieces = ((begun, begun + len(pcm) / rate) for begun, pcm in self.call.transport_pcm)
-        return next((over for begun, over in pieces if begun <= at < over), at)
-
-    def passed_at(self, at: float) -> float:
-        """When the last slow frame or tone before a moment was through: what follows is as late."""
-        spans = [*self.held_up, *self.call.busy]
-        return max((until for _, until in spans if until <= at + PASS_SECS), default=-math.inf)
 
     def told_over_at(self, say: Say) -> list[float]:
         """When it was told to be over, if it was: by its stop, by the next start, by the end."""

@@ -143,6 +143,13 @@ class Evidence:
         both += [(pcm, self.setup.out_rate) for pcm in self.call.transport_pcm]
         return merged([(at, at + len(samples) / rate) for (at, samples), rate in both])
 
+    @cached_property
+    def queued_for(self) -> list[float]:
+        """When each message of speech was to sound that a server took."""
+        begun_at = self.call.sandbox_started_at
+        log = self.call.sandbox_log
+        return [begun_at + one["sounds_at_secs"] for one in log if one["what"] == "speech.queued"]
+
     def sounds_about(self, at: float, secs: float) -> bool:
         """Whether anything but silence sounds so near to a moment, be it too short to be read."""
         both = [(pcm, 16_000) for pcm in self.call.avatar_pcm]

@@ -111,7 +111,7 @@ def cuts(known: Circumstances) -> Iterator[Finding]:
             tail += known.slack_secs + known.delay_secs if one.by_avatar else 0.0
             if one.by_avatar and (known.is_deaf or cut == known.cancelled_at):
                 continue
-            if known.is_crumb(one):
+            if known.is_crumb(one) or known.shares_piece(one):
                 continue
             if known.met_the_transport(cut) and not one.by_avatar:
                 tail += LEAD_SECS

@@ -71,7 +71,7 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
             return
         if cells[-1].until - cells[0].at <= READING_SECS:
             return  # A word is known by what follows its beginning, and that never came.
-        due = max(known.onsets(number)[-1], text.at)
+        due = known.let_out_at(max(known.onsets(number)[-1], text.at))
         if due < min(cut, known.cancelled_at) - TEXT_SECS:
             yield Finding("text lost", subject, f"heard at {known.rel(due)}, cut {known.rel(cut)}")
         return
@@ -120,12 +120,16 @@ def _belongs_to_unheard(known: Circumstances, say: Say) -> bool:
 
 
 def _due_behind(known: Circumstances, before: list[Heard], cells: int) -> list[float]:
-    """When a word is due that was not heard: without a pause, or with one in the word before."""
+    """When a word is due that was not heard: without a pause, or with one in the word before.
+
+    Speech goes on with the next message, also if the avatar had gone before that sounded.
+    """
     if not before:
         return []
     last = before[-1]
     rest_secs = (cells - last.cell.index) * tones.CELL_SECS - (last.until - last.at)
-    goes_on = (begun for begun, _ in known.stretches if begun > last.until)
+    begins = sorted([*(begun for begun, _ in known.stretches), *known.queued_for])
+    goes_on = (begun for begun in begins if begun > last.until)
     return [last.until + rest_secs, *(at + rest_secs for at in [*goes_on][:1])]
 
 
@@ -159,7 +163,8 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
         is_over = bool(heard) and heard[-1].cell == tones.Cell(
             say.words[-1][0], say.words[-1][1] - 1
         )
-        if whole and is_over and _due(known, say, text) < min(cut, known.cancelled_at) - TEXT_SECS:
+        until = min(cut, known.cancelled_at) - TEXT_SECS
+        if whole and is_over and known.let_out_at(_due(known, say, text)) < until:
             yield Finding("text lost", subject, f"all was heard by {known.rel(heard[-1].until)}")
         return
     if not heard:
