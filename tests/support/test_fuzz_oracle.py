@@ -422,7 +422,7 @@ def test_it_finds_speech_in_front_of_a_slow_message():
     )
     assert of_transport(script) == []
     call = play(script, plain=True)
-    call.sent_of = {step: until + 0.5 for step, until in call.sent_of.items()}
+    call.busy_with = {step: (at, until + 0.5) for step, (at, until) in call.busy_with.items()}
     assert "busy floor" in {finding.rule for finding in judge(call)}
 
 

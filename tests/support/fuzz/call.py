@@ -118,7 +118,8 @@ class Call:
         avatar_pcm, transport_pcm: The sound itself, with its times.
         busy: When the transport was busy with something else: tones and messages.
         messages: Of that, messages.
-        sent_of: When each message was sent.
+        busy_with: When the transport was busy with each message, and with each frame that has
+            its place in the speech.
         context: Words in the context.
         ended_at: When the pipeline had ended; None if it never did.
         sessions: All sessions of the sandbox.
@@ -141,7 +142,7 @@ class Call:
     transport_pcm: list[tuple[float, tones.Samples]] = field(default_factory=list)
     busy: list[tuple[float, float]] = field(default_factory=list)
     messages: list[tuple[float, float]] = field(default_factory=list)
-    sent_of: dict[Step, float] = field(default_factory=dict)
+    busy_with: dict[Step, tuple[float, float]] = field(default_factory=dict)
     context: list[str] = field(default_factory=list)
     ended_at: float | None = None
     sessions: list[SandboxSession] = field(default_factory=list)
@@ -325,8 +326,8 @@ class _Player:
             self.setup.out_rate,
         )
         call.transport = tones.read(call.transport_pcm, self.setup.out_rate)
-        call.sent_of = {step: until for step, _, until in self.card.sent}
-        call.messages = [(at, until) for _, at, until in self.card.sent]
+        call.busy_with = {step: (at, until) for step, at, until in self.card.busy_with}
+        call.messages = [span for step, span in call.busy_with.items() if isinstance(step, Message)]
         call.busy = call.messages + [
             (at, at + len(samples) / self.setup.out_rate)
             for at, samples, is_tone in self.card.played

@@ -290,7 +290,7 @@ class Card(BaseOutputTransport):
         super().__init__(params)
         self.announces_avatar = setup.announced
         self.played: list[tuple[float, tones.Samples, bool]] = []
-        self.sent: list[tuple[Step, float, float]] = []
+        self.busy_with: list[tuple[Step, float, float]] = []
         self._until = 0.0
         self._plays_tone = False
 
@@ -315,10 +315,15 @@ class Card(BaseOutputTransport):
             self._plays_tone = False
 
     async def send_message(self, frame: Any) -> None:
-        at = time.monotonic()
-        await asyncio.sleep(frame.message["secs"])
-        self.sent.append((frame.metadata["step"], at, time.monotonic()))
+        await self._be_busy(frame.metadata["step"], frame.message["secs"])
 
     async def write_transport_frame(self, frame: Frame) -> None:
-        if isinstance(frame, MarkFrame) and frame.secs:
-            await asyncio.sleep(frame.secs)
+        if isinstance(frame, MarkFrame):
+            await self._be_busy(frame.metadata["step"], frame.secs)
+
+    async def _be_busy(self, step: Step, secs: float) -> None:
+        at = time.monotonic()
+        try:
+            await asyncio.sleep(secs)
+        finally:  # An interruption ends it before, in older transports.
+            self.busy_with.append((step, at, time.monotonic()))

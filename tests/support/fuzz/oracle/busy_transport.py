@@ -17,19 +17,18 @@ class BusyTransport(Evidence):
     @cached_property
     def held_up(self) -> list[tuple[float, float]]:
         """When the transport was busy with frames that came amid speech."""
-        found = [
-            (until - step.secs, until)
-            for step, until in self.call.sent_of.items()
-            if isinstance(step, Message) and step.amid
+        return [
+            span
+            for step, span in self.call.busy_with.items()
+            if isinstance(step, Message | Mark) and step.amid
         ]
-        return found + [span for step, span in self._mark_spans.items() if step.amid]
 
     @cached_property
     def occupied(self) -> list[tuple[float, float]]:
         """When the transport was busy with each thing that is no speech."""
         sounds = [one for one in self.heard if isinstance(self.step_of_word[one.cell.word], Sound)]
         pieces = [(one.at, self._piece_end(one)) for one in sounds]
-        return [*self.call.busy, *self._mark_spans.values(), *pieces]
+        return [*self.call.busy, *self.call.busy_with.values(), *pieces]
 
     def busy_about(self, due: float) -> tuple[float, float]:
         """From when to when the transport was busy without a pause when something was to come.
@@ -45,16 +44,6 @@ class BusyTransport(Evidence):
         """When tones and sounds came: speech behind one waits until that is over."""
         bars = (self.gate_of.get(step) for step in self.steps if isinstance(step, Tone | Sound))
         return [seen[0].at for seen in bars if seen]
-
-    @cached_property
-    def _mark_spans(self) -> dict[Mark, tuple[float, float]]:
-        found: dict[Mark, tuple[float, float]] = {}
-        for step in self.steps:
-            if isinstance(step, Mark) and self.gate_of.get(step):
-                until = self.behind_at.get(self.gate_of[step][0].frame.id)
-                if until is not None:
-                    found[step] = (until - step.secs, until)
-        return found
 
     def _piece_end(self, one: Heard) -> float:
         """When the transport's piece is over in which something sounds last: it is never cut."""

@@ -67,17 +67,10 @@ def _came_up(known: Circumstances, step: Passer) -> float | None:
 
 def floor(known: Circumstances) -> Iterator[Finding]:
     """What occupies the transport occupies the floor: speech behind it waits for it."""
-    spans: dict[Step, float] = {}
-    for step in known.steps:
-        if isinstance(step, Message) and not step.urgent and step in known.call.sent_of:
-            if not _is_amid(known, step):
-                spans[step] = known.call.sent_of[step]
-        elif isinstance(step, Mark) and step.secs:
-            seen = known.gate_of.get(step)
-            at = known.behind_at.get(seen[0].frame.id) if seen else None
-            if at is not None and not _is_amid(known, step):
-                spans[step] = at
-    for step, until in spans.items():
+    for step, (begun, until) in known.call.busy_with.items():
+        has_its_turn = isinstance(step, Mark) or (isinstance(step, Message) and not step.urgent)
+        if begun == until or not has_its_turn or _is_amid(known, step):
+            continue
         came = known.gate_of[step][0].at
         later = [
             say for say in known.says if known.gate_of.get(say) and known.gate_of[say][0].at > came
