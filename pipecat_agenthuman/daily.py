@@ -423,10 +423,15 @@ class AgentHumanDailyTransport(DailyTransport):
         at = time.monotonic()
         if participant_id != self._ear.heard or self._loop is None:
             return
-        frames: bytes = audio.audio_frames
-        if audio.num_channels > 1:
-            channels = np.frombuffer(frames, np.int16).reshape(-1, audio.num_channels)
-            frames = channels[:, 0].tobytes()
+        try:
+            frames: bytes = audio.audio_frames
+            if audio.num_channels > 1:
+                channels = np.frombuffer(frames, np.int16).reshape(-1, audio.num_channels)
+                frames = channels[:, 0].tobytes()
+        except Exception as error:  # noqa: BLE001 - Daily would go on with the next piece
+            if not self._loop.is_closed():
+                asyncio.run_coroutine_threadsafe(self._ear.broke(participant_id, error), self._loop)
+            return
         with contextlib.suppress(RuntimeError):  # the loop is closed: the call is over
             self._loop.call_soon_threadsafe(self._ear.take, participant_id, frames, at)
 

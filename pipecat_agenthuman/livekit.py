@@ -125,7 +125,9 @@ class AgentHumanLiveKitTransport(LiveKitTransport):
         self._avatar = avatar or AvatarIdentity()
         self._keep_avatar_video = keep_avatar_video
         self._ear = Ear(begin=self._begin_hearing, end=self._end_hearing)
-        self._subscriptions = Subscriptions(listen=self._listen, is_wanted=self._wants_to_hear)
+        self._subscriptions = Subscriptions(
+            listen=self._listen, is_wanted=self._wants_to_hear, broke=self._ear.broke
+        )
         self._presence = Presence(
             self, tell=self._tell_service, fire=self._call_event_handler, ear=self._ear
         )

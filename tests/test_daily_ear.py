@@ -128,3 +128,22 @@ async def test_sound_of_several_channels_is_heard_as_one(room):
         transport._render(avatar.id, Stereo(), "microphone")
         await until(lambda: listener.audio)
         assert np.frombuffer(listener.audio, np.int16).tolist() == [1, 2]
+
+
+async def test_sound_that_cannot_be_read_is_told_of_once_and_the_avatar_is_left_alone(room, log):
+    avatar = join_avatar(room)
+    transport = transport_for(room)
+    async with running(transport, room) as bot:
+        listener = Listener()
+        await transport.output().ear.listen(listener)
+
+        class Odd:
+            audio_frames = b"odd"
+            num_channels = 2
+
+        for _ in range(3):
+            transport._render(avatar.id, Odd(), "microphone")
+        await until(lambda: listener.silences and not bot.received(avatar))
+        await bot.settle()
+    (line,) = [line for line in log if line.startswith(("WARNING", "ERROR"))]
+    assert "its latency stays as it is" in line

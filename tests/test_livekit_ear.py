@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 
 from pipecat.transports.livekit.transport import LiveKitParams
 
+from pipecat_agenthuman import livekit
 from pipecat_agenthuman.pipeline.surroundings import subscriptions
 from pipecat_agenthuman.pipeline.surroundings.ear import HEARD_SAMPLE_RATE
 from tests.support.livekit_bot import (
@@ -123,6 +124,34 @@ async def test_of_an_avatar_that_left_nothing_is_asked(room, monkeypatch):
         avatar.leave()
         await bot.settle()
         await until(lambda: not bot.transport._subscriptions._tasks)
+
+
+async def test_a_stream_that_breaks_is_told_of_once_and_the_avatar_is_left_alone(
+    room, monkeypatch, log
+):
+    class Broken:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def __aiter__(self) -> Broken:
+            return self
+
+        async def __anext__(self) -> object:
+            raise RuntimeError("no decoder")
+
+        async def aclose(self) -> None:
+            pass
+
+    monkeypatch.setattr(livekit.rtc, "AudioStream", Broken)
+    avatar, listener = join_avatar(room), Listener()
+    async with running(transport_for(room), room) as bot:
+        await bot.transport.output().ear.listen(listener)
+        await until(lambda: listener.silences)
+        await bot.unsubscribes(avatar)
+        await bot.transport.output().ear.listen(listener)
+        await bot.settle()
+        assert not bot.transport._subscriptions._tasks
+    assert len([line for line in log if "no decoder" in line]) == 1
 
 
 async def test_who_listens_again_at_once_hears_the_avatar(room):

@@ -62,6 +62,7 @@ class Listening:
         self._ear: Ear | None = None
         self._asked_at: float | None = None  # when the ear was asked to listen; None: it rests
         self._hears = False
+        self._bug: Exception | None = None  # of ours, in what is made of what is heard
         self._went_on = 0  # times in a row
         self._told: set[type[AgentHumanError]] = set()
         self._news = asyncio.Event()
@@ -92,6 +93,8 @@ class Listening:
         try:
             while True:
                 self._news.clear()
+                if self._bug is not None:
+                    raise self._bug
                 self._judge(replace)
                 await self._settle_ear()
                 await self._sleep()
@@ -111,10 +114,16 @@ class Listening:
 
     def hears(self, audio: bytes, at: float) -> None:
         """Take what was heard of the avatar."""
-        if not self._hears:
-            self._hears = True
-            self._hearing.open(self._output.now())
-        self._hearing.hear(audio, HEARD_SAMPLE_RATE, at)
+        if self._bug is not None:
+            return
+        try:
+            if not self._hears:
+                self._hears = True
+                self._hearing.open(self._output.now())
+            self._hearing.hear(audio, HEARD_SAMPLE_RATE, at)
+        except Exception as bug:  # noqa: BLE001 - the transport that calls knows nothing of it
+            self._bug = bug
+            self.look()
 
     def hears_nothing(self) -> None:
         """The avatar is not heard any more."""

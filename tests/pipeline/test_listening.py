@@ -12,6 +12,7 @@ from pipecat_agenthuman.pipeline.announcer import AvatarDoubtful
 from pipecat_agenthuman.pipeline.listening import Listening
 from pipecat_agenthuman.playout.hearing import Finding, Hearing
 from pipecat_agenthuman.playout.passages import Verdict
+from tests.support.waiting import until
 
 
 class _BrokenEar:
@@ -34,6 +35,44 @@ async def test_an_ear_that_raises_ends_the_listening_and_nothing_else(log):
     listening.find(SimpleNamespace(ear=_BrokenEar()))
     await listening.run(None)  # What it raised would end the session.
     assert [line for line in log if "not listened to any more" in line]
+
+
+class _Deaf(Hearing):
+    """Cannot take what is heard."""
+
+    def hear(self, audio: bytes, sample_rate: int, at: float) -> None:
+        raise RuntimeError("no levels")
+
+
+class _QuietEar:
+    """An ear at which somebody listens, or rests."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Any] = []
+
+    async def listen(self, listener: object) -> None:
+        self.listeners.append(listener)
+
+    async def rest(self, listener: object) -> None:
+        self.listeners.remove(listener)
+
+
+async def test_a_bug_in_what_is_made_of_the_sound_ends_the_listening_and_nothing_else(log):
+    output: Any = SimpleNamespace(
+        playout=SimpleNamespace(hearing=_Deaf()), measures_latency=True, now=time.monotonic
+    )
+    processor: Any = "the service"
+    announcer: Any = None
+    listening = Listening(processor, output=output, announcer=announcer)
+    ear = _QuietEar()
+    listening.find(SimpleNamespace(ear=ear))
+    running = asyncio.create_task(listening.run(None))
+    await until(lambda: ear.listeners)
+    for _ in range(3):
+        listening.hears(b"", 0.0)  # What it raised would go on to the transport, at each piece.
+    await running
+    assert not ear.listeners
+    assert len([line for line in log if "not listened to any more" in line]) == 1
 
 
 class _Doubting(Hearing):

@@ -41,7 +41,7 @@ class Ear:
     The avatar is subscribed only while somebody listens. With two of them in the room nobody could
     tell whose voice it is that is heard, as when an avatar is replaced: then nothing is heard. A
     room that refuses is asked again at the next occasion: when somebody comes, goes, or asks to
-    listen once more.
+    listen once more. One whose sound broke on its way is not listened to again.
 
     Attributes:
         heard: The avatar that is listened to, or None.
@@ -64,6 +64,7 @@ class Ear:
         self._end = end
         self._listeners: list[Listener] = []
         self._present: set[str] = set()
+        self._broken: set[str] = set()
         self._is_closed = False
         self._settling = asyncio.Lock()
 
@@ -99,12 +100,31 @@ class Ear:
 
     def expects(self, participant_id: str) -> bool:
         """Whether an avatar will be listened to, once it is told to be in the room."""
-        is_alone = not self._present - {participant_id}
-        return bool(self._listeners) and is_alone and not self._is_closed
+        return self._would_hear({participant_id} | self._present) == participant_id
 
     async def avatar_left(self, participant_id: str) -> None:
         """An avatar is out of the room."""
         self._present.discard(participant_id)
+        self._broken.discard(participant_id)
+        await self._settle()
+
+    async def broke(self, participant_id: str, error: Exception) -> None:
+        """What an avatar says comes no more: hear nothing of it for as long as it is there.
+
+        Told of once: it would break again, and whoever listens measures with the next avatar.
+
+        Args:
+            participant_id: Whose sound it was; of one that is not heard, it is no news.
+            error: What was raised where its sound is read.
+        """
+        if participant_id != self.heard or participant_id in self._broken:
+            return
+        self._broken.add(participant_id)
+        logger.opt(exception=error).warning(
+            f"Listening to the avatar {participant_id} failed ({error!r}): it is not listened to "
+            "any more, and its latency stays as it is; avatar_latency_secs sets another. The call "
+            "goes on."
+        )
         await self._settle()
 
     def close(self) -> None:
@@ -128,9 +148,14 @@ class Ear:
 
     @property
     def _wanted(self) -> str | None:
-        if self._is_closed or not self._listeners or len(self._present) != 1:
+        return self._would_hear(self._present)
+
+    def _would_hear(self, present: set[str]) -> str | None:
+        """Who of those in the room is to be heard."""
+        if self._is_closed or not self._listeners or len(present) != 1:
             return None
-        return next(iter(self._present))
+        (alone,) = present
+        return None if alone in self._broken else alone
 
     def _let_go(self) -> None:
         self.heard = None

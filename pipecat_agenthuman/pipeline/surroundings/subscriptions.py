@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -52,6 +52,7 @@ class Subscriptions(Generic[PublicationT]):
         *,
         listen: Callable[[PublicationT, str, Callable[[], None]], Coroutine[Any, Any, None]],
         is_wanted: Callable[[PublicationT, str], bool],
+        broke: Callable[[str, Exception], Awaitable[None]],
     ) -> None:
         """Create subscriptions of nothing.
 
@@ -59,9 +60,12 @@ class Subscriptions(Generic[PublicationT]):
             listen: Listens to a track that is here, until it is cancelled or the track ends; calls
                 what it is given whenever something of the track is heard.
             is_wanted: Whether a track is still to be listened to, and can be.
+            broke: Told of whose track is neither listened to nor asked for any more because
+                something was raised there, and of what: it must raise nothing.
         """
         self._listen = listen
         self._is_wanted = is_wanted
+        self._broke = broke
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._declined_at = WeakKeyDictionary[PublicationT, float]()
 
@@ -76,7 +80,7 @@ class Subscriptions(Generic[PublicationT]):
     def end(self, track_sid: str) -> None:
         """Listen to a track no more, and do not ask for it; it need not be known."""
         task = self._tasks.pop(track_sid, None)
-        if task is not None:
+        if task is not None and task is not asyncio.current_task():
             task.cancel()
 
     def decline(self, publication: PublicationT) -> None:
@@ -101,10 +105,15 @@ class Subscriptions(Generic[PublicationT]):
 
     async def _hear(self, publication: PublicationT, speaker: str) -> None:
         heard = asyncio.Event()
-        async with asyncio.TaskGroup() as jobs:
-            jobs.create_task(self._ask(publication, speaker, heard))
-            if publication.track is not None:
-                jobs.create_task(self._listen(publication, speaker, heard.set))
+        try:
+            async with asyncio.TaskGroup() as jobs:
+                jobs.create_task(self._ask(publication, speaker, heard))
+                if publication.track is not None:
+                    jobs.create_task(self._listen(publication, speaker, heard.set))
+        except ExceptionGroup as raised:
+            # One that was ended meanwhile, nobody misses.
+            if self._tasks.get(publication.sid) is asyncio.current_task():
+                await self._broke(speaker, raised.exceptions[0])
 
     async def _ask(self, publication: PublicationT, speaker: str, heard: asyncio.Event) -> None:
         """Ask for a track as long as it is wanted, until something is heard that came since."""

@@ -174,6 +174,29 @@ async def test_a_room_that_refused_is_asked_again_when_somebody_asks_to_listen(r
     assert room.asked == ["+one", "-one", "+one"]
 
 
+async def test_whose_sound_breaks_is_told_of_once_and_not_listened_to_again(room, log):
+    ear, ada = room.ear, Someone()
+    await ear.avatar_joined("one")
+    await ear.listen(ada)
+    await asyncio.gather(*(ear.broke("one", RuntimeError("no decoder")) for _ in range(3)))
+    assert (ear.heard, ada.silences, ear.expects("one")) == (None, 1, False)
+    await ear.rest(ada)
+    await ear.listen(ada)
+    await ear.avatar_joined("one")
+    assert room.asked == ["+one", "-one"]
+    (line,) = [line for line in log if line.startswith("WARNING")]
+    assert "no decoder" in line
+    assert "its latency stays as it is" in line
+
+    await ear.avatar_left("one")
+    await ear.avatar_joined("two")
+    await ear.broke("one", RuntimeError("gone by"))
+    ear.take("two", b"hello", 1.0)
+    assert ada.heard == [b"hello"]
+    assert room.asked == ["+one", "-one", "+two"]
+    assert not [line for line in log if "gone by" in line]
+
+
 @virtually
 async def test_a_room_that_never_answers_does_not_hide_that_the_avatar_left():
     room, ada = Subscriptions(), Someone()

@@ -35,8 +35,11 @@ class Room:
         self.is_there = True
         self.sounds = asyncio.Event()
         self.listening: list[str] = []
+        self.breaks: Exception | None = None
+        self.breaks_at_end: Exception | None = None
+        self.broken: list[tuple[str, Exception]] = []
         self.subscriptions = Subscriptions[Voice](
-            listen=self._listen, is_wanted=lambda *_: self.is_there
+            listen=self._listen, is_wanted=lambda *_: self.is_there, broke=self._broke
         )
 
     async def _listen(self, voice: Voice, speaker: str, heard: Callable[[], None]) -> None:
@@ -46,8 +49,18 @@ class Room:
                 await self.sounds.wait()
                 heard()
                 await asyncio.sleep(0.01)
+                if self.breaks is not None:
+                    raise self.breaks
         finally:
             self.listening.remove(speaker)
+            if self.breaks_at_end is not None:
+                raise self.breaks_at_end
+
+    async def _broke(self, speaker: str, error: Exception) -> None:
+        self.broken.append((speaker, error))
+        self.subscriptions.decline(self.voice)  # as an ear does
+        await asyncio.sleep(0)
+        self.broken.append((speaker, error))
 
     async def __aenter__(self) -> Room:
         return self
@@ -158,5 +171,35 @@ def test_a_track_that_cannot_come_any_more_is_let_go():
         await asyncio.sleep(10)
         assert room.voice.wishes == [(0.0, True)]
         assert not room.subscriptions._tasks
+
+    play(scene)
+
+
+def test_what_is_raised_while_a_track_is_listened_to_is_told_and_nothing_goes_on():
+    async def scene(room: Room) -> None:
+        room.voice.track = object()
+        room.subscriptions.begin(room.voice, "avatar")
+        await asyncio.sleep(0.5)
+        room.breaks = RuntimeError("no decoder")
+        room.sounds.set()
+        await asyncio.sleep(10)
+        assert room.broken == [("avatar", room.breaks)] * 2  # the second behind declining it
+        assert room.voice.wishes == [(0.0, True), (0.51, False)]
+        assert not room.listening
+        assert not room.subscriptions._tasks
+
+    play(scene)
+
+
+def test_what_is_raised_of_a_track_that_nobody_wants_any_more_is_no_news():
+    async def scene(room: Room) -> None:
+        room.voice.track = object()
+        room.breaks_at_end = RuntimeError("no stream to close")
+        room.subscriptions.begin(room.voice, "avatar")
+        await asyncio.sleep(0.5)
+        room.subscriptions.end(room.voice.sid)
+        await asyncio.sleep(1)
+        assert not room.listening
+        assert not room.broken
 
     play(scene)
