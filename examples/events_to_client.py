@@ -112,7 +112,8 @@ async def run_bot(transport: BaseTransport, room: DailyRoom, runner_args: Runner
         context,
         user_params=LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer()),
     )
-    avatar = AgentHumanVideoService(room=room)
+    # Minutes run from the first person on: a page may be left before it has joined.
+    avatar = AgentHumanVideoService(room=room, session_start="client_connected")
     pipeline = Pipeline(
         [
             transport.input(),

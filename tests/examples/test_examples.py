@@ -127,6 +127,22 @@ async def test_daily_bot_holds_a_conversation_until_the_last_person_leaves(monke
         assert not call.complaints
 
 
+@pytest.mark.parametrize("example", ["daily_bot", "events_to_client"], indirect=True)
+async def test_a_bot_that_nobody_visits_ends_by_itself_and_spends_no_minutes(monkeypatch, example):
+    """As when a page is left before the runner has answered it."""
+
+    async def bot(runner_args: RunnerArguments) -> None:
+        runner_args.pipeline_idle_timeout_secs = 1.0  # the runner says 300
+        await example.bot(runner_args)
+
+    async with Conversation(monkeypatch) as call:
+        script(monkeypatch, example, call)
+        running = call.start(bot)
+        await call.until(lambda: call.room.clients)
+        await call.until_ended(running)
+        assert not call.sandbox.sessions
+
+
 @the("realtime_bot")
 async def test_realtime_bot_holds_a_conversation_and_can_be_interrupted(monkeypatch, example):
     async with (
