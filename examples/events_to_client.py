@@ -8,7 +8,8 @@ The client gets, each time something changes and once when it reports that it is
 
     {"type": "avatar-state", "state": "absent" | "joining" | "ready" | "speaking"
                                       | "lost" | "returning",
-     "reason": "<one sentence for people>", "avatar": "<user_id of the avatar in the room>"}
+     "reason": "<one sentence for people>", "avatar": "<user_id of the avatar in the room>",
+     "service": "<name of the service, where there are two>"}
 
 With Pipecat's JavaScript client:
 

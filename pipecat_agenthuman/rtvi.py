@@ -140,14 +140,18 @@ class AgentHumanRTVI(BaseObserver):
     A client gets, each time something changes, and again when it reports that it is ready::
 
         {"type": "avatar-state", "state": "lost", "reason": "The avatar is gone for a moment; …",
-         "avatar": "agenthuman-avatar-…"}
+         "avatar": "agenthuman-avatar-…", "service": "AgentHumanVideoService#0"}
 
     The states: ``absent`` (there is none, and none is coming), ``joining`` (for the first
     time), ``ready``, ``speaking``, ``lost`` (the transport has the voice, unless the service was
     told to drop speech), ``returning`` (a new session is taking over). ``reason`` is a sentence
     for people. ``avatar`` is the avatar's ``user_id`` at Daily, its identity at LiveKit, the same
-    through all renewals; None if its room does not say, or its session was made elsewhere. Nothing
-    else is in a message: no text of the server, no session, no token.
+    through all renewals; None if its room does not say, or its session was made elsewhere.
+    ``service`` is the service's ``name``. Nothing else is in a message: no text of the server, no
+    session, no token.
+
+    With two services in a pipeline, as in Pipecat's ``ServiceSwitcher``, each has an observer of
+    its own, and ``service`` tells whose message it is: give them names.
 
     Changes within 0.25 s of each other are told as one.
     """
@@ -232,6 +236,6 @@ class AgentHumanRTVI(BaseObserver):
             self._told, self._told_at = told, now()
             state, reason = told
             user_id = identity.whole_user_id if identity is not None else None
-            await rtvi.send_server_message(
-                {"type": "avatar-state", "state": state, "reason": reason, "avatar": user_id}
-            )
+            message = {"type": "avatar-state", "state": state, "reason": reason}
+            whose = {"avatar": user_id, "service": self._avatar.name}
+            await rtvi.send_server_message(message | whose)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pipecat.frames.frames import InputTransportMessageFrame, ServiceUpdateSettingsFrame
+from pipecat.pipeline.service_switcher import ServiceSwitcher, ServiceSwitcherStrategyFailover
 
 from pipecat_agenthuman import (
     AgentHumanRTVI,
@@ -76,8 +77,10 @@ def messages(call: Call) -> list[dict[str, Any]]:
     return [each for each in data if each["type"] == "avatar-state"]
 
 
-def states(call: Call) -> list[str]:
-    return [message["state"] for message in messages(call)]
+def states(call: Call, of: str | None = None) -> list[str]:
+    """What it was told to be, of the service of that name."""
+    told = messages(call)
+    return [message["state"] for message in told if of in (None, message["service"])]
 
 
 async def tells(call: Call, state: str) -> None:
@@ -273,8 +276,9 @@ async def test_a_message_says_who_the_avatar_is_and_nothing_that_is_secret():
             await call.end()
         secrets = [ROOM_TOKEN, sandbox.api_key]
     for message in messages(call):
-        assert message.keys() == {"type", "state", "reason", "avatar"}
+        assert message.keys() == {"type", "state", "reason", "avatar", "service"}
         assert message["avatar"] == "avatar-of-call-17"
+        assert message["service"] == call.avatar.name
     assert not [secret for secret in secrets if secret in str(call.transport.messages)]
 
 
@@ -298,6 +302,33 @@ async def test_of_a_session_that_was_made_elsewhere_nobody_knows_who_the_avatar_
             await call.say(0.5)
             await tells(call, "absent")
             await call.end()
+    assert {message["avatar"] for message in messages(call)} == {None}
+
+
+@virtually
+async def test_of_two_services_a_client_knows_whose_avatar_is_what():
+    """One speaks and is lost for good, the other stands by and goes on."""
+    async with avatars() as first, avatars() as second:
+        one, other = (
+            avatar_in(sandbox, name=name, limits=SHORT_LIMITS, renewal=QUICK_RENEWAL)
+            for sandbox, name in ((first, "one"), (second, "other"))
+        )
+        switch = ServiceSwitcher([one, other], strategy_type=ServiceSwitcherStrategyFailover)
+        observers = [AgentHumanRTVI(one), AgentHumanRTVI(other)]
+        async with staged(switch, rate=RATE, enable_rtvi=True, observers=observers) as call:
+            for name in ("one", "other"):
+                await until(lambda name=name: states(call, of=name)[-1:] == ["ready"])
+            await call.say(0.5)
+            await until(lambda: states(call, of="one")[-2:] == ["speaking", "ready"])
+            first.inject(fault("create", "refuse", status=401, times=None))
+            await first.drop()
+            await until(lambda: states(call, of="one")[-1:] == ["absent"])
+            assert states(call, of="other")[-1] == "ready"
+            await call.say(0.5)
+            await until(lambda: states(call, of="other")[-2:] == ["speaking", "ready"])
+            await call.end()
+    assert states(call, of="one").count("speaking") == 1
+    assert states(call, of="other").count("speaking") == 1
     assert {message["avatar"] for message in messages(call)} == {None}
 
 

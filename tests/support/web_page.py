@@ -117,7 +117,8 @@ def rtvi(kind: str, data: Any = None) -> dict[str, Any]:
 
 def news(state: str, reason: str = "") -> dict[str, Any]:
     """What ``AgentHumanRTVI`` sends of the avatar's state."""
-    return {"type": "avatar-state", "state": state, "reason": reason, "avatar": AVATAR}
+    whose = {"avatar": AVATAR, "service": "AgentHumanVideoService#0"}
+    return {"type": "avatar-state", "state": state, "reason": reason, **whose}
 
 
 @asynccontextmanager
