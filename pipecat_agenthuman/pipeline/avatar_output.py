@@ -365,12 +365,13 @@ class AvatarOutput:
         now = self._known(self.now())
         self._count_heard(now)
         self.intake.interrupt()
-        interruption = self.playout.interrupt(now)
+        plays_on = self._speaker is not None and self._speaker.plays_on
+        interruption = self.playout.interrupt(now, plays_on=plays_on)
         self.transport.forget_interruptible()
         if interruption.send_interrupt:
             self.avatar.silence()
             if self._speaker is not None:
-                self._speaker.interrupted()
+                self._speaker.interrupted(now)
         self._meter.interrupted(interruption.dropped_samples)
         self.rounds.wake()
         return interruption

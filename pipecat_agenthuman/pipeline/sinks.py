@@ -67,7 +67,14 @@ class AvatarLine(Protocol):
 
 
 class Sink(Protocol):
-    """Takes speech from the playout."""
+    """Takes speech from the playout.
+
+    Attributes:
+        plays_on: Whether it plays what is uninterruptible of what it took on, at an interruption
+            that drops the rest.
+    """
+
+    plays_on: bool
 
     def due(self, now: float) -> float | None:
         """When ``send`` may have something to do, if nothing else happens before."""
@@ -81,8 +88,12 @@ class Sink(Protocol):
         """
         ...
 
-    def interrupted(self) -> None:
-        """What was taken was dropped by an interruption."""
+    def interrupted(self, now: float) -> None:
+        """What was taken was dropped by an interruption, but for what this sink plays on.
+
+        Args:
+            now: Until when it is known what was heard of it.
+        """
         ...
 
     def heard(self, samples: int) -> None:
@@ -92,6 +103,8 @@ class Sink(Protocol):
 
 class AvatarSink:
     """The avatar: message by message, each when the one before was confirmed."""
+
+    plays_on = False
 
     def __init__(self, outgoing: Outgoing[Frame], *, meter: Meter) -> None:
         """Create a sink without a line.
@@ -179,7 +192,7 @@ class AvatarSink:
             self._meter.sent(message.samples)
         return False
 
-    def interrupted(self) -> None:
+    def interrupted(self, now: float) -> None:
         """What was sent is forgotten; the avatar was told."""
 
     def heard(self, samples: int) -> None:
@@ -189,6 +202,8 @@ class AvatarSink:
 
 class TransportSink:
     """The transport: piece by piece, each a moment before it sounds."""
+
+    plays_on = True
 
     def __init__(
         self,
@@ -260,9 +275,13 @@ class TransportSink:
         self._told_samples = told
         return True
 
-    def interrupted(self) -> None:
-        """What was given was dropped by the transport, what was to be given is forgotten."""
-        self._transport.interrupted()
+    def interrupted(self, now: float) -> None:
+        """The transport drops of what it was given what it may; what was to be given is forgotten.
+
+        Args:
+            now: Until when it is known what was heard of it.
+        """
+        self._transport.interrupted(now)
         self._forget()
 
     def heard(self, samples: int) -> None:
@@ -332,6 +351,8 @@ class TransportSink:
 class SilentSink:
     """Nobody: what there is to say is gone at once."""
 
+    plays_on = False
+
     def __init__(self, outgoing: Outgoing[Frame], *, meter: Meter) -> None:
         """Create a sink.
 
@@ -353,7 +374,7 @@ class SilentSink:
         self._meter.dropped(to_secs(self._outgoing.drop_backlog(now)))
         return True
 
-    def interrupted(self) -> None:
+    def interrupted(self, now: float) -> None:
         """Nothing is left of what was taken."""
 
     def heard(self, samples: int) -> None:

@@ -124,10 +124,12 @@ class _Piece:
     Attributes:
         order: Its place among all that the transport was given.
         ends_at: When it is to end.
+        interruptible: Whether an interruption drops it.
     """
 
     order: int
     ends_at: float
+    interruptible: bool
 
 
 class TransportOutput:
@@ -352,7 +354,8 @@ class TransportOutput:
         starts_at = max(self._free_at, self._now())
         self._free_at = starts_at + chunk.secs
         if self._transport is not None and plays_audio(self._transport):
-            self._chunks.append(_Piece(self._in_transit.next_order(), self._free_at))
+            order = self._in_transit.next_order()
+            self._chunks.append(_Piece(order, self._free_at, interruptible))
         await self._processor.push_frame(
             stand_in_frame(
                 audio, chunk.sample_rate, chunk.num_channels, interruptible=interruptible
@@ -360,11 +363,25 @@ class TransportOutput:
         )
         return starts_at
 
-    def interrupted(self) -> None:
-        """An interruption dropped the speech that it was given."""
-        self._chunks.clear()
-        # The piece that is being played is played to its end.
-        self._free_at = min(self._free_at, self._now() + self.format.secs)
+    def interrupted(self, now: float) -> None:
+        """An interruption dropped the speech that it was given, but for what it may not drop.
+
+        Args:
+            now: Until when it is known what sounded of it.
+        """
+        secs = self.format.secs
+        if all(piece.interruptible for piece in self._chunks):
+            self._chunks.clear()
+            # The piece that is being played is played to its end.
+            self._free_at = min(self._free_at, self._now() + secs)
+            return
+        ends_at = self._chunks[0].ends_at - secs
+        stays: deque[_Piece] = deque()
+        for piece in self._chunks:
+            if not piece.interruptible or piece.ends_at - secs <= now:
+                ends_at += secs
+                stays.append(replace(piece, ends_at=ends_at))
+        self._chunks, self._free_at = stays, ends_at
 
     def forget_interruptible(self) -> None:
         """An interruption comes: the frames that it drops do not come out any more."""

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pipecat_agenthuman.playout.tape import Relaid
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE, to_secs
 
 _ROUNDING_SAMPLES: Final = 0.01
@@ -125,6 +127,40 @@ class PlayoutClock:
         self._end = heard
         self._ends_at = self._silent_from = min(self._ends_at, now)
         self._queue_ends_at = -math.inf
+
+    def follow(self, relaid: Relaid, now: float) -> None:
+        """What was dropped sounds no more, and what was kept behind it follows without a break.
+
+        What is sounding is left alone.
+
+        Args:
+            relaid: How positions moved.
+            now: The time.
+        """
+        stretches: deque[Stretch] = deque()
+        gained_secs = 0.0
+        for stretch, begins_next_at in self._with_next():
+            first = max(stretch.start, relaid.cut)
+            if stretch.end > first and stretch.audible and relaid.keeps(first):
+                start, end = relaid.moved(stretch.start), relaid.moved(stretch.end)
+                starts_at = stretch.starts_at - gained_secs
+                stretches.append(replace(stretch, start=start, end=end, starts_at=starts_at))
+                continue
+            if stretch.start < relaid.cut:
+                stretches.append(replace(stretch, end=min(stretch.end, relaid.cut)))
+            if stretch.starts_at > now:
+                gained_secs += begins_next_at - stretch.starts_at
+        self._stretches = stretches
+        self._end = relaid.moved(self._end)
+        last = stretches[-1] if stretches else None
+        goes_on = last is not None and last.end > relaid.cut
+        self._ends_at = self._silent_from = last.ends_at if last and goes_on else now
+        self._queue_ends_at = -math.inf
+
+    def _with_next(self) -> Iterator[tuple[Stretch, float]]:
+        """Each stretch, and when the next one begins; the last one's end."""
+        nexts = [stretch.starts_at for stretch in self._stretches][1:]
+        yield from zip(self._stretches, [*nexts, self._ends_at], strict=False)
 
     def delay(self, now: float, secs: float) -> None:
         """What has not sounded yet sounds later.

@@ -28,7 +28,7 @@ from pipecat_agenthuman.playout.pacing import (
     leave_no_crumb,
 )
 from pipecat_agenthuman.playout.results import Portion, SpeechMessage
-from pipecat_agenthuman.playout.tape import Kind, Tape
+from pipecat_agenthuman.playout.tape import Kind, Relaid, Tape
 from pipecat_agenthuman.playout.utterances import Span, Utterances
 from pipecat_agenthuman.wire.pcm import to_samples, to_secs
 
@@ -319,6 +319,15 @@ class Outgoing(Generic[ItemT]):
         self._sent = position
         self._in_flight.clear()
         self._clock.reset(position, now)
+
+    def follow(self, relaid: Relaid, now: float) -> None:
+        """Who plays what was given drops what is interruptible of it, and plays the rest on.
+
+        What was taken and does not stand on the clock is left to send.
+        """
+        self._clock.follow(relaid, now)
+        self._sent = self._clock.end
+        self._in_flight.clear()
 
     def begin_backlog(self, now: float) -> None:
         """What is left to send waits from now on."""

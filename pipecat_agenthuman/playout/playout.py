@@ -338,11 +338,16 @@ class Playout(Generic[ItemT]):
 
     # --- ends --------------------------------------------------------------------------
 
-    def interrupt(self, now: float) -> Interruption:
+    def interrupt(self, now: float, *, plays_on: bool = False) -> Interruption:
         """Forget unheard audio and held items, except what is uninterruptible.
 
         What stays keeps its order. If the server must be told to stop, it forgets all it has;
         uninterruptible audio is then sent again from the sample where it stopped.
+
+        Args:
+            now: The time.
+            plays_on: Whether who speaks forgets nothing that is uninterruptible: what was sent of
+                that goes on, without what was in between.
         """
         heard = self.take_heard(now)
         tape = self._tape
@@ -354,15 +359,19 @@ class Playout(Generic[ItemT]):
         )
         keeps = tape.holds(tape.start, tape.end, Kind.UNINTERRUPTIBLE)
         cut = tape.start if send_interrupt else sent
-        relaid = tape.drop_interruptible(cut, keep_before=not send_interrupt)
+        starts_over = send_interrupt and not plays_on
+        relaid = tape.drop_interruptible(cut, keep_before=not starts_over)
         self._marks.follow(relaid)
         self._utterances.follow(relaid)
         if self._utterances.open is None:
             # Audio that items were to follow never comes.
             self._early.clear()
             self._marks.end_at(tape.end)
-        if send_interrupt:
+        if starts_over:
             self.outgoing.restart(relaid.origin, now)
+        elif send_interrupt:
+            self.outgoing.follow(relaid, now)
+        if send_interrupt:
             self.hearing.cut(now)
         self.outgoing.begin_backlog(now)
         stopped = not keeps and self._cues.cut(tape.end)

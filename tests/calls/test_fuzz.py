@@ -1302,6 +1302,26 @@ FOUND = {
             End(5.55),
         ),
     ),
+    "uninterruptible speech that the transport has goes on, and is not given to it again": Script(
+        2200946,
+        Setup(latency_secs=0.5),
+        (
+            Say(
+                0.1,
+                ((0, 10), (1, 9), (2, 10), (3, 5), (4, 4), (5, 3), (6, 11), (7, 9), (8, 4)),
+                16_000,
+                delivery="slow",
+                texts="none",
+                stopped=False,
+                turn=False,
+                kept=True,
+            ),
+            Lose(1.93, abort=True, code=1001),
+            Say(2.04, ((9, 11),), 16_000, texts="none", turn=False),
+            Interrupt(2.1, up=True),
+            End(2.16),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -112,6 +112,15 @@ class Bench:
         self.playout.close_utterance()
         self.playout.hold(name, ends_speech=True)
 
+    def interrupt(self) -> None:
+        """The transport plays on what it is playing, and what is uninterruptible."""
+        self.playout.interrupt(self.now, plays_on=self.sink.plays_on)
+        self.sink.interrupted(self.now)
+        waiting = [play for play in self.plays[1:] if not is_interruptible(play[1])]
+        self.plays = self.plays[:1]
+        for _, frame in waiting:
+            self.plays.append((self.plays[-1][0] + self.voice.format.secs, frame))
+
     # --- time ---
 
     async def until(self, time: float) -> None:
@@ -324,13 +333,33 @@ async def test_uninterruptible_speech_is_never_in_one_piece_with_other_speech():
     assert played[played > 0].tolist() == list(range(1, 2001))
 
 
+@pytest.mark.parametrize("kept_first", [True, False])
+async def test_uninterruptible_speech_that_the_transport_has_is_not_given_again(kept_first: bool):
+    """An interruption leaves it there, and drops what is before and behind it."""
+    bench = Bench()
+    kept, cut = numbered(range(3200)), tone(0.05, RATE)
+    bench.playout.open_utterance()
+    bench.write(kept if kept_first else cut, interruptible=not kept_first)
+    bench.playout.close_utterance()
+    bench.playout.open_utterance()
+    bench.write(cut if kept_first else kept, interruptible=kept_first)
+    bench.playout.close_utterance()
+    await bench.until(100.13 if kept_first else 100.01)
+    bench.interrupt()
+    begun = 100.0 if kept_first else 100.0 + CHUNK_SECS
+    await bench.until(begun + 0.15)
+    assert bench.playout.outgoing.sounds_until == pytest.approx(begun + 0.2, abs=0.001)
+    await bench.until(110.0)
+    pieces = [frame.audio for _, frame in bench.given if not is_interruptible(frame)]
+    played = np.frombuffer(b"".join(pieces), "<u2")
+    assert played[played > 0].tolist() == list(range(1, 3201))
+
+
 async def test_an_interruption_forgets_what_was_taken_and_speech_after_it_is_whole():
     bench = Bench(rate=24_000)
     bench.say(tone(3.0, RATE), "cut")
     await bench.until(100.5)
-    bench.playout.interrupt(bench.now)
-    bench.sink.interrupted()
-    bench.plays = bench.plays[:1]
+    bench.interrupt()
     count = len(bench.given)
     await bench.until(101.0)
     assert len(bench.given) == count

@@ -452,7 +452,7 @@ async def test_speech_waits_for_a_message_until_that_is_out(bench):
 
 async def test_an_interruption_takes_back_all_but_the_piece_that_plays(bench):
     await bench.play(5)
-    bench.voice.interrupted()
+    bench.voice.interrupted(bench.now)
     assert not bench.voice.is_behind(1)
     assert bench.voice.free_at == pytest.approx(100.0 + CHUNK_SECS)
     bench.now += CHUNK_SECS
