@@ -71,6 +71,11 @@ class _LastWord:
     kept_at_secs: float = 0.0
     before_secs: float = 0.0
 
+    @property
+    def is_of_this_utterance(self) -> bool:
+        """Whether a word came since the last utterance began."""
+        return self.at_secs > self.before_secs
+
     def note(self, at_secs: float, *, interruptible: bool) -> None:
         self.at_secs = at_secs
         if not interruptible:
@@ -269,7 +274,9 @@ class Intake:
             if _context_of(frame) == utterance.context_id:
                 origin_secs = min(origin_secs, at_secs)
             self._playout.begin_timestamps(origin_secs)
-        if not self._playout.has_timeline(self._now()):
+        if utterance is not None and self._announces(frame, at_secs):
+            self._hold_announcement(frame, interruptible=interruptible)
+        elif not self._playout.has_timeline(self._now()):
             self._hold_until_its_moment(frame, at_secs, interruptible=interruptible)
         elif utterance is None and self._comes_before_its_speech(frame):
             # It comes behind the speech before it, of which it is none: also if nobody says that.
@@ -279,6 +286,24 @@ class Intake:
             self._playout.hold_timed(
                 frame, at_secs, interruptible=interruptible, follows_sound=follows_sound
             )
+
+    def _announces(self, frame: Frame, at_secs: float) -> bool:
+        """Whether a frame only says what will be spoken, and not when."""
+        if not isinstance(frame, AggregatedTextFrame) or isinstance(frame, SPOKEN_TEXT):
+            return False
+        return at_secs <= self._clock_ns() / _NANOSECS
+
+    def _hold_announcement(self, frame: Frame, *, interruptible: bool) -> None:
+        """Hold what announces text of the open utterance.
+
+        Its timestamp is the moment at which it was sent, or that of the last word if that is
+        later. So all that it tells is the order: it comes behind the word before it, and before
+        all words that come after it, also if those are late and have sounded.
+        """
+        if self._last_word.is_of_this_utterance:
+            self._playout.hold_timed(frame, self._last_word.at_secs, interruptible=interruptible)
+        else:
+            self._playout.hold_at_start(frame, interruptible=interruptible)
 
     def _hold_until_its_moment(self, frame: Frame, at_secs: float, *, interruptible: bool) -> None:
         """Hold a frame whose timestamp points to no speech."""

@@ -290,6 +290,17 @@ class Playout(Generic[ItemT]):
         elif utterance.origin_secs is None:
             self._early.append((mark, at_secs))
 
+    def hold_at_start(self, item: ItemT, *, interruptible: bool = True) -> None:
+        """Hold an item until the latest utterance begins: behind all before, ahead of its sound.
+
+        Args:
+            item: What ``Release`` will carry.
+            interruptible: Whether an interruption may drop it.
+        """
+        utterance = self._utterances.latest
+        start = self._tape.end if utterance is None else utterance.start
+        self._marks.hold_behind(start, item, interruptible=interruptible, timed=True)
+
     def hold_until(self, item: ItemT, at: float, *, interruptible: bool = True) -> None:
         """Hold an item until a moment, whatever sounds.
 

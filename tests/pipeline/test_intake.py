@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from pipecat.frames.frames import (
+    AggregatedTextFrame,
     Frame,
     TTSAudioRawFrame,
     TTSStartedFrame,
@@ -202,3 +203,70 @@ def test_a_word_of_speech_that_nobody_announced_is_none_of_the_speech_before(ben
         if isinstance(cue, Release) and isinstance(cue.item, TTSTextFrame):
             told[cue.item.text] = cue.unheard
     assert told == {"a": True, "b": False}
+
+
+# --- what announces text ----------------------------------------------------------------
+
+
+def text(words: str, at_secs: float) -> TTSTextFrame:
+    word = TTSTextFrame(words, "word")
+    word.pts = round(at_secs * 1e9)
+    return word
+
+
+def announcement(at_secs: float) -> AggregatedTextFrame:
+    """What a TTS service will say; its time is that of the word before, or the present."""
+    frame = AggregatedTextFrame("announced", "sentence")
+    frame.pts = round(at_secs * 1e9)
+    return frame
+
+
+def in_order(bench: Bench) -> list[str]:
+    """The texts that are held, in the order in which they will come."""
+    items = [getattr(part, "item", None) for part in bench.playout.hand_over(bench.now)]
+    return [item.text for item in items if isinstance(item, AggregatedTextFrame)]
+
+
+def test_what_announces_words_comes_before_them_also_if_they_have_sounded(bench: Bench):
+    """A TTS service that is given word by word knows its sentence last."""
+    bench.intake.start(TTSStartedFrame(), interruptible=True)
+    began = bench.now
+    bench.say(0.4)
+    for frame in (announcement(bench.now), text("a", began), text("b", began + 0.2)):
+        bench.intake.hold(frame, interruptible=True)
+    assert in_order(bench) == ["announced", "a", "b"]
+
+
+def test_what_announces_words_comes_behind_the_words_before_it(bench: Bench):
+    bench.intake.start(TTSStartedFrame(), interruptible=True)
+    began = bench.now
+    bench.say(0.4)
+    for frame in (text("a", began), announcement(bench.now), text("b", began + 0.2)):
+        bench.intake.hold(frame, interruptible=True)
+    assert in_order(bench) == ["a", "announced", "b"]
+
+
+def test_what_announces_words_waits_for_the_word_before_it(bench: Bench):
+    bench.intake.start(TTSStartedFrame(), interruptible=True)
+    began = bench.now
+    bench.say(PIECE_SECS)
+    said = (text("a", began + 0.5), announcement(began + 0.5), text("b", began + 0.2))
+    for frame in said:
+        bench.intake.hold(frame, interruptible=True)
+    assert in_order(bench) == ["b", "a", "announced"]
+
+
+def test_what_announces_words_does_not_come_before_their_speech_is_announced(bench: Bench):
+    """What sounds before it is heard later than it was delivered."""
+    bench.intake.start(TTSStartedFrame(), interruptible=True)
+    bench.say(0.4)
+    bench.intake.stop(TTSStoppedFrame(), interruptible=True)
+    bench.intake.start(TTSStartedFrame(), interruptible=True)
+    bench.intake.hold(announcement(bench.now), interruptible=True)
+    released: list[Any] = []
+    while (due := bench.playout.next_cue()) is not None:
+        released.append(getattr(due.take(), "item", None))
+    assert [type(item) for item in released] == [TTSStartedFrame], "nothing has sounded yet"
+    items = [getattr(part, "item", None) for part in bench.playout.hand_over(bench.now)]
+    kinds = [type(item) for item in items if item is not None]
+    assert kinds == [TTSStoppedFrame, TTSStartedFrame, AggregatedTextFrame]
