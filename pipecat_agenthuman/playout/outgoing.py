@@ -321,10 +321,7 @@ class Outgoing(Generic[ItemT]):
         self._clock.reset(position, now)
 
     def follow(self, relaid: Relaid, now: float) -> None:
-        """Who plays what was given drops what is interruptible of it, and plays the rest on.
-
-        What was taken and does not stand on the clock is left to send.
-        """
+        """What is uninterruptible of what sounds, or will, goes on; the rest is left to send."""
         self._clock.follow(relaid, now)
         self._sent = self._clock.end
         self._in_flight.clear()
