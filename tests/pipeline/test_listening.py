@@ -25,13 +25,17 @@ class _BrokenEar:
         raise RuntimeError("no rest")
 
 
-async def test_an_ear_that_raises_ends_the_listening_and_nothing_else(log):
+def _listening(hearing: Hearing) -> Listening:
     output: Any = SimpleNamespace(
-        playout=SimpleNamespace(hearing=Hearing()), measures_latency=True, now=time.monotonic
+        playout=SimpleNamespace(hearing=hearing), measures_latency=True, now=time.monotonic
     )
     processor: Any = "the service"
     announcer: Any = None
-    listening = Listening(processor, output=output, announcer=announcer)
+    return Listening(processor, output=output, announcer=announcer)
+
+
+async def test_an_ear_that_raises_ends_the_listening_and_nothing_else(log):
+    listening = _listening(Hearing())
     listening.find(SimpleNamespace(ear=_BrokenEar()))
     await listening.run(None)  # What it raised would end the session.
     assert [line for line in log if "not listened to any more" in line]
@@ -58,12 +62,7 @@ class _QuietEar:
 
 
 async def test_a_bug_in_what_is_made_of_the_sound_ends_the_listening_and_nothing_else(log):
-    output: Any = SimpleNamespace(
-        playout=SimpleNamespace(hearing=_Deaf()), measures_latency=True, now=time.monotonic
-    )
-    processor: Any = "the service"
-    announcer: Any = None
-    listening = Listening(processor, output=output, announcer=announcer)
+    listening = _listening(_Deaf())
     ear = _QuietEar()
     listening.find(SimpleNamespace(ear=ear))
     running = asyncio.create_task(listening.run(None))
