@@ -1322,6 +1322,106 @@ FOUND = {
             End(2.16),
         ),
     ),
+    "speech seemed to go on when nobody could know that the avatar had gone": Script(
+        2200210,
+        Setup(drop=True, latency_secs=0.5, round_trip_secs=0.25),
+        (
+            Say(1.54, ((0, 8),), 16_000, delivery="stalled", texts="sentence", turn=False),
+            Lose(3.08, abort=True, code=4000),
+            End(11.59),
+        ),
+    ),
+    "speech is heard from the very moment at which it comes": Script(
+        2200725,
+        Setup(latency_secs=0.0),
+        (
+            Say(0.1, ((0, 4),), 16_000, delivery="stalled", texts="none", turn=False, cut_ms=2),
+            Say(
+                0.12,
+                ((1, 7),),
+                16_000,
+                frame_ms=10,
+                delivery="real time",
+                texts="none",
+                turn=False,
+                deaf=True,
+                cut_ms=30,
+            ),
+            Say(0.34, ((2, 5),), 16_000, texts="none", turn=False),
+            End(0.63),
+        ),
+    ),
+    "a few milliseconds of uninterruptible speech are said anew behind an interruption": Script(
+        2201238,
+        Setup(latency_secs=0.25, round_trip_secs=0.25),
+        (
+            Say(
+                2.11,
+                ((0, 4), (1, 8), (2, 9)),
+                22_050,
+                delivery="stalled",
+                texts="none",
+                turn=False,
+            ),
+            Say(
+                2.59,
+                ((3, 3), (4, 6), (5, 8), (6, 5), (7, 8), (8, 4), (9, 5)),
+                22_050,
+                texts="none",
+                turn=False,
+                kept=True,
+            ),
+            Say(4.26, ((28, 7),), 22_050, texts="none", turn=False),
+            Interrupt(6.994, up=True),
+            End(7.53),
+        ),
+    ),
+    "speech goes to the transport at the moment of an interruption from behind that": Script(
+        2500137,
+        Setup(announced=True),
+        (
+            Say(0.19, ((6, 7), (7, 9)), 16_000, texts="none", turn=False),
+            Interrupt(0.23, up=True),
+            Leave(0.23),
+            Say(0.36, ((10, 3), (11, 10), (12, 3)), 16_000, turn=False),
+            End(2.65),
+        ),
+    ),
+    "an interruption drops a sentence that waits for a slow frame right behind its speech": Script(
+        2501166,
+        Setup(),
+        (
+            Say(
+                0.1,
+                ((24, 6), (25, 5), (26, 6), (27, 7), (28, 11), (29, 10), (30, 11)),
+                16_000,
+                texts="none",
+                turn=False,
+            ),
+            Say(
+                0.3,
+                ((35, 4), (36, 3), (37, 8), (38, 4), (39, 10)),
+                16_000,
+                frame_ms=1000,
+                delivery="real time",
+                texts="sentence",
+                turn=False,
+            ),
+            Mark(0.35, secs=0.3, amid=True),
+            Interrupt(2.198, up=True),
+            End(2.25),
+        ),
+    ),
+    "only the rest of uninterruptible speech is heard, behind an interruption": Script(
+        2501106,
+        Setup(),
+        (
+            Break(0.36, kind="error"),
+            Say(1.09, ((0, 3),), 22_050, texts="none", stopped=False, turn=False, kept=True),
+            Interrupt(1.82),
+            End(2.1),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

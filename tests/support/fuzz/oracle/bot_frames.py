@@ -83,7 +83,7 @@ def bot(known: Circumstances) -> Iterator[Finding]:
             due = last.until + NO_STOP_SECS
         # What is too short to be read sounds, too, and may have no end.
         tiny = [one for one in known.says if one.is_tiny]
-        if tiny:
+        if tiny or any(known.is_said_anew_behind(one, last.until) for one in known.says):
             due = max([due, *(until for begun, until in known.unread if due <= begun <= stop)])
         silence += sum(_delivery_secs(one) for one in tiny)
         limit = due + silence + known.slack_secs + known.delay_secs
@@ -143,8 +143,10 @@ def _is_rest_behind_stop(known: Circumstances, one: Heard) -> bool:
     heard = known.heard_of[say]
     if say.rate == 16_000 or not (known.is_rest(say, one) or known.is_rest_amid(say, one)):
         return False
-    if known.left_unseen and heard[0].at - known.audio_at(say)[-1] > NO_STOP_SECS:
-        return True  # Nobody heard what came before it, which seemed to be said.
+    came_at, at = known.audio_at(say)[-1], heard[0].at
+    is_cut = any(came_at <= cut <= at for cut in known.interruptions)
+    if known.may_miss and (is_cut or at - came_at > NO_STOP_SECS):
+        return True  # Nobody heard what came before it, which was refused, or seemed to be said.
     return any(
         0 <= one.at - next_one.at <= HELD_SECS
         and (

@@ -59,7 +59,8 @@ class BusyTransport(Evidence):
 
     def let_out_at(self, at: float) -> float:
         """When what is due at a moment comes out: a slow frame amid speech comes before it."""
-        return max((until for begun, until in self.held_up if begun <= at < until), default=at)
+        spans = ((begun - PASS_SECS, until) for begun, until in self.held_up)
+        return max((until for begun, until in spans if begun <= at < until), default=at)
 
     def passed_at(self, at: float) -> float:
         """When the last slow frame or tone before a moment was through: what follows is as late."""

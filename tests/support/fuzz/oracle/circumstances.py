@@ -22,6 +22,7 @@ from tests.support.fuzz.oracle.tolerances import (
     CRUMB_SECS,
     HELD_SECS,
     HIDDEN_SECS,
+    LEAD_SECS,
     LOSS_SECS,
     PASS_SECS,
     READING_SECS,
@@ -159,6 +160,18 @@ class Circumstances(BusyTransport):
         begun = (s.at for s in self.call.behind if isinstance(s.frame, BotStartedSpeakingFrame))
         return bool(seen) and any(at >= seen[0].at and self.is_news(at) for at in begun)
 
+    def seemed_until(self, say: Say) -> float:
+        """Until when the rest of speech seemed to be said by an avatar that had gone."""
+        if self.is_over(say):
+            return -math.inf
+        last = self.heard_of[say][-1]
+        news = (at for at in self.queued_for if at > last.until and self.is_news(at))
+        return max((self._known_gone_at(at) for at in news), default=-math.inf)
+
+    def _known_gone_at(self, at: float) -> float:
+        """When it came to be known that the avatar had gone at a moment."""
+        return max(gone for gone in self.gone_at if gone <= at + READING_SECS) + self.slack_secs
+
     def went_amid_onset(self, say: Say) -> bool:
         """Whether the avatar went when it had said too little of it for that to be read."""
         says = [one for one in self.says if self.audio_at(one)]
@@ -261,6 +274,15 @@ class Circumstances(BusyTransport):
             isinstance(step, Lose | Expire | Leave) and abs(self.call.fed[step] - cut) <= PASS_SECS
             for step in self.steps
         )
+
+    def lag_secs(self, say: Say) -> float:
+        """By how much later than it seems the transport may begin with speech.
+
+        It still plays speech that was on its way to it when an interruption met that.
+        """
+        begun = self.heard_of[say][0].at
+        cuts = (cut for cut in self.interruptions if 0 <= begun - cut <= LEAD_SECS + TAIL_SECS)
+        return LEAD_SECS if any(map(self.met_the_transport, cuts)) else 0.0
 
     def is_doubtful(self, step: Step) -> bool:
         """Whether nothing tells whether an interruption was meant for it, too.
@@ -380,6 +402,10 @@ class Circumstances(BusyTransport):
             if last.until - self.tail_secs <= cut < over_at:
                 over_at = cut + again_secs + self.delay_secs
         return over_at
+
+    def is_said_anew_behind(self, say: Say, at: float) -> bool:
+        """Whether the last of it may be said anew after a moment, be it too short to be read."""
+        return say.kept and bool(self.heard_of.get(say)) and self.said_anew_at(say) > at
 
     def after_cut(self, one: Heard) -> bool:
         """Whether it is the last bit of what was cut: the rule of tails judges it."""

@@ -56,7 +56,7 @@ class Evidence:
     def heard(self) -> list[Heard]:
         """All cells that were heard, in order of time.
 
-        What is heard before it came is a few milliseconds of something else, misread.
+        What is heard only before it came is a few milliseconds of something else, misread.
         """
         both = [(sighted, True) for sighted in self.call.avatar]
         both += [(sighted, False) for sighted in self.call.transport]
@@ -69,7 +69,8 @@ class Evidence:
         cells = [
             one
             for one in cells
-            if one.at >= came_at.get(self.step_of_word[one.cell.word], -math.inf)
+            if one.at >= (came := came_at.get(self.step_of_word[one.cell.word], -math.inf))
+            or one.until > came + READING_SECS
         ]
         return sorted(cells, key=lambda one: (one.at, one.cell))
 

@@ -90,7 +90,8 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
     early = 0.0 if _belongs_to_nothing(known, say) else onsets[0] - at
     # It was told of at the very moment at which nobody went on.
     is_cut = say.kept and any(abs(cut - at) <= READING_SECS for cut in known.interruptions)
-    if early > (-TEXT_SECS if known.call.plain else TEXT_SECS + known.unknown_secs) and not (
+    tolerance = TEXT_SECS + known.unknown_secs + known.lag_secs(say)
+    if early > (-TEXT_SECS if known.call.plain else tolerance) and not (
         is_cut or known.is_news(at)
     ):
         yield Finding("text early", subject, f"{early:.3f} s before its sound", early)
@@ -175,7 +176,9 @@ def _sentence(known: Circumstances, say: Say, text: Seen) -> Iterator[Finding]:
     due = known.core(say, heard)[-1].until
     if _is_held(say):
         due = at
-    tolerance = known.unknown_secs + (HELD_SECS if say.rate <= 8_000 else TEXT_SECS)
+    tolerance = (
+        known.unknown_secs + known.lag_secs(say) + (HELD_SECS if say.rate <= 8_000 else TEXT_SECS)
+    )
     if say.delivery != "burst":
         tolerance += known.setup.latency_secs + known.setup.round_trip_secs
     if whole and due - at > (-TEXT_SECS if known.call.plain else tolerance):
@@ -197,7 +200,7 @@ def _due(known: Circumstances, say: Say, text: Seen) -> float:
 
 def _over_at(known: Circumstances, say: Say, text: Seen) -> float:
     """When all of it was heard, and its text there: the last of it may come with its end."""
-    over_at = max(known.said_anew_at(say), text.at)
+    over_at = max(known.said_anew_at(say), known.seemed_until(say), text.at)
     if say.rate == 16_000:
         return over_at
     answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
