@@ -1422,6 +1422,22 @@ FOUND = {
             End(2.1),
         ),
     ),
+    "a start waits for the mixer's piece, and its word not, when all is cancelled": Script(
+        2701336,
+        Setup(mixer=True, round_trip_secs=0.1, max_unconfirmed=3, await_ready=False),
+        (
+            Say(
+                0.1,
+                ((0, 9), (1, 6), (2, 6), (3, 8), (4, 7), (5, 10)),
+                frame_ms=30,
+                delivery="slow",
+                texts="words ahead",
+                stopped=False,
+            ),
+            Say(0.64, ((16, 8),), 44_100, texts="words ahead", turn=False),
+            End(1.52, cancel=True),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -240,7 +240,7 @@ class Circumstances(BusyTransport):
         return TAIL_SECS + READING_SECS + self.slack_secs + self.delay_secs + tones.CELL_SECS
 
     def start_was_cut(self, say: Say, at: float) -> bool:
-        """Whether an interruption dropped the start of speech of which a word had come out.
+        """Whether an interruption, or the cancelling, dropped the start of a word that came out.
 
         While a transport plays something, it lets starts out between two chunks, and words at
         their own times: one that plays everything itself, too.
@@ -258,7 +258,9 @@ class Circumstances(BusyTransport):
         return (
             not any(starts)
             and any(begun <= at < until for begun, until in played)
-            and any(at <= cut <= at + chunk_secs for cut in self.interruptions)
+            and any(
+                at <= cut <= at + chunk_secs for cut in [*self.interruptions, self.cancelled_at]
+            )
         )
 
     def met_the_transport(self, cut: float) -> bool:
