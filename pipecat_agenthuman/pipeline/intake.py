@@ -86,7 +86,8 @@ class _LastWord:
         self.before_secs = self.at_secs
 
     def forget_interruptible(self) -> None:
-        self.at_secs = self.before_secs = self.kept_at_secs
+        self.at_secs = self.kept_at_secs
+        self.before_secs = min(self.before_secs, self.at_secs)
 
 
 class Intake:
@@ -288,17 +289,20 @@ class Intake:
             )
 
     def _announces(self, frame: Frame, at_secs: float) -> bool:
-        """Whether a frame only says what will be spoken, and not when."""
+        """Whether a frame only says what will be spoken, and not when.
+
+        Its timestamp is the moment at which it was sent, or that of the last word if that is
+        later, also of the utterance before.
+        """
         if not isinstance(frame, AggregatedTextFrame) or isinstance(frame, SPOKEN_TEXT):
             return False
-        return at_secs <= self._clock_ns() / _NANOSECS
+        return at_secs <= max(self._clock_ns() / _NANOSECS, self._last_word.at_secs)
 
     def _hold_announcement(self, frame: Frame, *, interruptible: bool) -> None:
         """Hold what announces text of the open utterance.
 
-        Its timestamp is the moment at which it was sent, or that of the last word if that is
-        later. So all that it tells is the order: it comes behind the word before it, and before
-        all words that come after it, also if those are late and have sounded.
+        All that it tells is the order: it comes behind the word before it, and before all words
+        that come after it, also if those are late and have sounded.
         """
         if self._last_word.is_of_this_utterance:
             self._playout.hold_timed(frame, self._last_word.at_secs, interruptible=interruptible)
@@ -351,6 +355,8 @@ class Intake:
             self.admission.interrupted(utterance.context_id, announced=utterance.announced)
         self._said_from.clear()  # What is kept of it moves.
         self._last_word.forget_interruptible()
+        if self._utterance is None:
+            self._last_word.next_utterance()
         self._originals.clear()
 
     # --- inside ------------------------------------------------------------------------

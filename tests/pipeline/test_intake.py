@@ -256,17 +256,34 @@ def test_what_announces_words_waits_for_the_word_before_it(bench: Bench):
     assert in_order(bench) == ["b", "a", "announced"]
 
 
-def test_what_announces_words_does_not_come_before_their_speech_is_announced(bench: Bench):
-    """What sounds before it is heard later than it was delivered."""
+@pytest.mark.parametrize("ahead_secs", [0.0, 2.0])
+def test_what_announces_words_does_not_come_before_their_speech_is_announced(
+    bench: Bench, ahead_secs: float
+):
+    """What sounds before it is heard later than it was delivered, and maybe delivered faster."""
     bench.intake.start(TTSStartedFrame(), interruptible=True)
     bench.say(0.4)
+    last = bench.now + ahead_secs
+    bench.intake.hold(text("last", last), interruptible=True)
     bench.intake.stop(TTSStoppedFrame(), interruptible=True)
     bench.intake.start(TTSStartedFrame(), interruptible=True)
-    bench.intake.hold(announcement(bench.now), interruptible=True)
+    bench.intake.hold(announcement(last), interruptible=True)
     released: list[Any] = []
     while (due := bench.playout.next_cue()) is not None:
         released.append(getattr(due.take(), "item", None))
     assert [type(item) for item in released] == [TTSStartedFrame], "nothing has sounded yet"
     items = [getattr(part, "item", None) for part in bench.playout.hand_over(bench.now)]
     kinds = [type(item) for item in items if item is not None]
-    assert kinds == [TTSStoppedFrame, TTSStartedFrame, AggregatedTextFrame]
+    assert kinds == [TTSTextFrame, TTSStoppedFrame, TTSStartedFrame, AggregatedTextFrame]
+
+
+def test_what_announces_words_comes_behind_words_that_an_interruption_left(bench: Bench):
+    bench.intake.start(TTSStartedFrame(), interruptible=False)
+    began = bench.now
+    bench.say(0.4, interruptible=False)
+    for frame in (text("a", began), text("b", began + 0.2)):
+        bench.intake.hold(frame, interruptible=False)
+    bench.intake.interrupt()
+    bench.playout.interrupt(bench.now)
+    bench.intake.hold(announcement(bench.now), interruptible=False)
+    assert in_order(bench) == ["a", "b", "announced"]
