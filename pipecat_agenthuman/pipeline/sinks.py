@@ -276,13 +276,14 @@ class TransportSink:
         return True
 
     def interrupted(self, now: float) -> None:
-        """The transport drops of what it was given what it may; what was to be given is forgotten.
+        """What may be dropped is, also of what was taken and not given yet.
 
         Args:
             now: Until when it is known what was heard of it.
         """
         self._transport.interrupted(now)
-        self._forget()
+        if self._interruptible:
+            self._forget()
 
     def heard(self, samples: int) -> None:
         """Count what was heard of the transport."""

@@ -321,10 +321,10 @@ class Outgoing(Generic[ItemT]):
         self._clock.reset(position, now)
 
     def follow(self, relaid: Relaid, now: float) -> None:
-        """What is uninterruptible of what sounds, or will, goes on; the rest is left to send."""
+        """What is uninterruptible of what was given, or taken to be given, goes on."""
         self._clock.follow(relaid, now)
-        self._sent = self._clock.end
-        self._in_flight.clear()
+        self._sent = relaid.moved(self._sent)
+        self._run = self._run_at(self._sent - 1)
 
     def begin_backlog(self, now: float) -> None:
         """What is left to send waits from now on."""

@@ -22,6 +22,7 @@ from pipecat_agenthuman.pipeline.sinks import (
     TransportSink,
 )
 from pipecat_agenthuman.pipeline.transport_output import UNTOLD_SECS, TransportOutput
+from pipecat_agenthuman.playout.conversion import SpeechConverter
 from pipecat_agenthuman.playout.originals import Originals
 from pipecat_agenthuman.playout.playout import Playout
 from pipecat_agenthuman.wire.pcm import WIRE_SAMPLE_RATE
@@ -353,6 +354,25 @@ async def test_uninterruptible_speech_that_the_transport_has_is_not_given_again(
     pieces = [frame.audio for _, frame in bench.given if not is_interruptible(frame)]
     played = np.frombuffer(b"".join(pieces), "<u2")
     assert played[played > 0].tolist() == list(range(1, 3201))
+
+
+async def test_uninterruptible_speech_that_was_taken_goes_on_without_a_click():
+    """What is amid its conversion is not begun anew."""
+    rate = 24_000
+    bench = Bench(rate=rate)
+    kept = tone(0.5, RATE)
+    bench.playout.open_utterance()
+    bench.write(tone(0.05, RATE))
+    bench.write(kept, interruptible=False)
+    bench.close()
+    await bench.until(100.01)
+    bench.interrupt()
+    await bench.until(110.0)
+    played = b"".join(frame.audio for _, frame in bench.given if not is_interruptible(frame))
+    converter = SpeechConverter(rate)
+    whole = converter.convert(kept, RATE, 1) + converter.flush()
+    assert played.startswith(whole)
+    assert not any(played[len(whole) :])
 
 
 async def test_an_interruption_forgets_what_was_taken_and_speech_after_it_is_whole():
