@@ -7,7 +7,7 @@ Time is handed in.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
 
@@ -168,6 +168,10 @@ class InTransit:
         given = self._given
         self._given = {n: one for n, one in given.items() if not is_interruptible(one.frame)}
         return any(one.bars for number, one in given.items() if number not in self._given)
+
+    def silent_from(self, at: float) -> None:
+        """The sound in front of all of it is over at a moment, at the latest: some was dropped."""
+        self._given = {n: replace(one, since=min(one.since, at)) for n, one in self._given.items()}
 
     # --- inside ------------------------------------------------------------------------
 

@@ -374,14 +374,15 @@ class TransportOutput:
             self._chunks.clear()
             # The piece that is being played is played to its end.
             self._free_at = min(self._free_at, self._now() + secs)
-            return
-        ends_at = self._chunks[0].ends_at - secs
-        stays: deque[_Piece] = deque()
-        for piece in self._chunks:
-            if not piece.interruptible or piece.ends_at - secs <= now:
-                ends_at += secs
-                stays.append(replace(piece, ends_at=ends_at))
-        self._chunks, self._free_at = stays, ends_at
+        else:
+            ends_at = self._chunks[0].ends_at - secs
+            stays: deque[_Piece] = deque()
+            for piece in self._chunks:
+                if not piece.interruptible or piece.ends_at - secs <= now:
+                    ends_at += secs
+                    stays.append(replace(piece, ends_at=ends_at))
+            self._chunks, self._free_at = stays, ends_at
+        self._in_transit.silent_from(self._free_at)
 
     def forget_interruptible(self) -> None:
         """An interruption comes: the frames that it drops do not come out any more."""

@@ -1438,6 +1438,27 @@ FOUND = {
             End(1.52, cancel=True),
         ),
     ),
+    "the text of uninterruptible speech comes before its end, when what was behind is cut": Script(
+        31110,
+        Setup(),
+        (
+            Break(0.0, on="create", kind="refuse", times=None, status=402),
+            Say(0.1, ((0, 5),), 16_000, texts="none", turn=False),
+            Say(0.11, ((2, 5), (3, 8)), 16_000, texts="none", turn=False),
+            Say(
+                0.32,
+                ((9, 6), (10, 3)),
+                16_000,
+                texts="sentence",
+                stopped=False,
+                turn=False,
+                kept=True,
+            ),
+            Say(0.36, ((12, 8),), 16_000, texts="none", turn=False),
+            Interrupt(0.62),
+            End(0.63),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

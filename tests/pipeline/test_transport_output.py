@@ -459,6 +459,17 @@ async def test_an_interruption_takes_back_all_but_the_piece_that_plays(bench):
     assert bench.voice.idle
 
 
+@pytest.mark.parametrize("pieces", [0, 2])
+async def test_what_an_interruption_leaves_does_not_come_behind_speech_that_it_drops(bench, pieces):
+    await bench.play(pieces, interruptible=False)
+    await bench.play(5)
+    await bench.voice.give(Note(), since=bench.voice.free_at)
+    bench.voice.interrupted(bench.now)
+    assert bench.voice.settled
+    bench.now = bench.voice.free_at
+    assert not bench.voice.settled, "its turn has come"
+
+
 async def test_what_an_interruption_drops_is_not_waited_for(bench):
     await bench.voice.give(Note())
     await bench.voice.give_sound(sound(3.0))
