@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -115,8 +116,9 @@ class Bench:
 
     def interrupt(self) -> None:
         """The transport plays on what it is playing, and what is uninterruptible."""
-        self.playout.interrupt(self.now, plays_on=self.sink.plays_on)
-        self.sink.interrupted(self.now)
+        interruption = self.playout.interrupt(self.now, plays_on=self.sink.plays_on)
+        if interruption.send_interrupt:
+            self.sink.interrupted(self.now)
         waiting = [play for play in self.plays[1:] if not is_interruptible(play[1])]
         self.plays = self.plays[:1]
         for _, frame in waiting:
@@ -373,6 +375,35 @@ async def test_uninterruptible_speech_that_was_taken_goes_on_without_a_click():
     whole = converter.convert(kept, RATE, 1) + converter.flush()
     assert played.startswith(whole)
     assert not any(played[len(whole) :])
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_whatever_is_cut_uninterruptible_speech_is_given_once_and_it_is_known_when_it_ends(
+    seed: int,
+):
+    chance, bench, written, kept = Random(seed), Bench(), 0, []
+    for _ in range(chance.randint(3, 9)):
+        if chance.random() < 0.7:
+            said = range(written, written + chance.choice([1, 100, 640, 1000, 1300, 3200, 6400]))
+            is_kept = chance.random() < 0.5
+            kept += said if is_kept else ()
+            written = said.stop
+            bench.playout.open_utterance(interruptible=not is_kept)
+            bench.write(numbered(said), interruptible=not is_kept)
+            if chance.random() < 0.8:
+                bench.close()
+        else:
+            bench.interrupt()
+            if bench.plays and not is_interruptible(bench.plays[-1][1]):
+                silence_secs = bench.plays[-1][0] - bench.playout.outgoing.sounds_until
+                assert -0.001 <= silence_secs <= CHUNK_SECS
+        await bench.until(bench.now + chance.choice([0.0, 0.01, 0.03, 0.04, 0.06, 0.15, 0.5]))
+    bench.playout.close_utterance()
+    await bench.until(bench.now + 10.0)
+    pieces = [frame.audio for _, frame in bench.given if not is_interruptible(frame)]
+    played = np.frombuffer(b"".join(pieces), "<u2")
+    assert (played[played > 0] - 1).tolist() == kept
+    assert bench.playout.unheard_secs(bench.now) == 0
 
 
 async def test_an_interruption_forgets_what_was_taken_and_speech_after_it_is_whole():
