@@ -358,13 +358,16 @@ async def test_uninterruptible_speech_that_the_transport_has_is_not_given_again(
     assert played[played > 0].tolist() == list(range(1, 3201))
 
 
-async def test_uninterruptible_speech_that_was_taken_goes_on_without_a_click():
+@pytest.mark.parametrize("is_amid", [True, False])
+async def test_uninterruptible_speech_that_was_taken_goes_on_without_a_click(is_amid: bool):
     """What is amid its conversion is not begun anew."""
     rate = 24_000
     bench = Bench(rate=rate)
     kept = tone(0.5, RATE)
     bench.playout.open_utterance()
     bench.write(tone(0.05, RATE))
+    if not is_amid:
+        bench.playout.open_utterance(interruptible=False)
     bench.write(kept, interruptible=False)
     bench.close()
     await bench.until(100.01)
