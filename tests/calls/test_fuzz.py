@@ -1459,6 +1459,17 @@ FOUND = {
             End(0.63),
         ),
     ),
+    "an older transport drops the slow frame that it is handling, be it uninterruptible": Script(
+        2750003,
+        Setup(),
+        (
+            Say(0.16, ((0, 4), (1, 9), (2, 5), (3, 10), (4, 11)), 16_000, texts="none", turn=False),
+            Mark(0.67, secs=0.3, kept=True),
+            Interrupt(0.735),
+            Interrupt(0.736),
+            End(4.42),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -30,6 +30,12 @@ class BusyTransport(Evidence):
         pieces = [(one.at, self._piece_end(one)) for one in sounds]
         return [*self.call.busy, *self.call.busy_with.values(), *pieces]
 
+    def was_cut_amid(self, step: Mark) -> bool:
+        """Whether the transport gave a slow frame up before its time, at an interruption."""
+        begun, until = self.call.busy_with.get(step, (0.0, math.inf))
+        at_cut = any(abs(until - cut) <= PASS_SECS for cut in self.interruptions)
+        return at_cut and until - begun < step.secs - PASS_SECS
+
     def busy_about(self, due: float) -> tuple[float, float]:
         """From when to when the transport was busy without a pause when something was to come.
 
