@@ -242,7 +242,7 @@ class TransportSink:
         """When a piece may be given, if nothing else happens before."""
         if self._transport.is_behind(_most_chunks(self._transport.format.secs)):
             return None
-        gives_at = self._transport.free_at - LEAD_SECS
+        gives_at = self._gives_at
         has_piece = len(self._ready) >= self._transport.format.size
         is_last = self._holds_some and self._outgoing.at_run_end
         if has_piece or is_last or self._outgoing.can_take:
@@ -252,12 +252,12 @@ class TransportSink:
     async def send(self, now: float) -> bool:
         """Give what comes next: the frames in front of a piece, then the piece."""
         chunk = self._transport.format
-        if self._transport.free_at - now > LEAD_SECS:
+        if self._gives_at > now:
             return False
         if self._transport.is_behind(_most_chunks(chunk.secs)):
             return False
         if self._outgoing.backlog_secs or self._holds_some:
-            releases = self._outgoing.take_before(round(chunk.secs * WIRE_SAMPLE_RATE))
+            releases = self._outgoing.take_before(self._piece_samples)
             for release in releases:
                 await self._release(release, since=self._outgoing.sounds_until)
             if releases:
@@ -293,6 +293,23 @@ class TransportSink:
     def _holds_some(self) -> bool:
         """Whether something was taken of which no piece was made yet."""
         return bool(self._ready) or self._converter is not None
+
+    @property
+    def _gives_at(self) -> float:
+        """When the next piece may be given.
+
+        Ahead, unless something belongs in front of it that comes behind the beginning of speech:
+        then that is told before.
+        """
+        free_at = self._transport.free_at
+        if self._outgoing.awaits_beginning(self._piece_samples):
+            return free_at
+        return free_at - LEAD_SECS
+
+    @property
+    def _piece_samples(self) -> int:
+        """Samples of ours in a piece."""
+        return round(self._transport.format.secs * WIRE_SAMPLE_RATE)
 
     @property
     def _dry_at(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -133,20 +133,22 @@ class CueSheet(Generic[ItemT]):
             position = min(position, sound[0] + 1)
         taken: list[Mark[ItemT]] = []
         words: list[Mark[ItemT]] = []
-        for mark in self._marks.on_axis():
-            if mark.position >= position or mark.ends_speech:
-                break
-            if mark.bars_sound and mark.position > self._clock.end:
-                break  # The sound before it has to be complete.
+        for mark in self._given_before(position):
             if not mark.timed:
                 taken += [*words, mark]
                 words.clear()
             elif self._clock.end <= mark.position and self._ends_before(position, mark):
                 words.append(mark)
-            if mark.bars_sound:
-                break
         self._marks.remove(taken)
         return [Release(mark.item, self._is_unheard(mark)) for mark in taken]
+
+    def awaits_beginning(self, position: int) -> bool:
+        """Whether ``take_before`` will have more, once it was told that speech began."""
+        sound = self._untold_sound
+        if sound is None:
+            return False
+        before = self._given_before(position)
+        return any(mark.position > sound[0] and not mark.timed for mark in before)
 
     def told_until(self, position: int) -> int:
         """Up to where, at most to a position, the clock is not needed any more.
@@ -218,6 +220,17 @@ class CueSheet(Generic[ItemT]):
             *((mark.position, Release(mark.item, self._is_unheard(mark))) for mark in on_axis),
             *((self._clock.end, Release(mark.item)) for mark in by_moment),
         ]
+
+    def _given_before(self, position: int) -> Iterator[Mark[ItemT]]:
+        """What stands before a position, up to what the sound behind it has to wait for."""
+        for mark in self._marks.on_axis():
+            if mark.position >= position or mark.ends_speech:
+                return
+            if mark.bars_sound and mark.position > self._clock.end:
+                return  # The sound before it has to be complete.
+            yield mark
+            if mark.bars_sound:
+                return
 
     def _is_unheard(self, mark: Mark[ItemT]) -> bool:
         """Whether the speech to which an item belongs was refused, or could not be said."""

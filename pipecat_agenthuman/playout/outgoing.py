@@ -266,6 +266,10 @@ class Outgoing(Generic[ItemT]):
         """Take the items that stand in the next samples to sound, to be given before these."""
         return self._cues.take_before(self._clock.end + samples)
 
+    def awaits_beginning(self, samples: int) -> bool:
+        """Whether more stands in the next samples, but behind a beginning that was not told yet."""
+        return self._cues.awaits_beginning(self._clock.end + samples)
+
     def drop_backlog(self, now: float) -> int:
         """Nobody says what was not sent.
 

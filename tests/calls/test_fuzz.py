@@ -1470,6 +1470,47 @@ FOUND = {
             End(4.42),
         ),
     ),
+    "speech is cut behind the last milliseconds of uninterruptible speech": Script(
+        2800002,
+        Setup(),
+        (
+            Say(
+                0.1,
+                (
+                    (0, 11),
+                    (1, 5),
+                    (2, 7),
+                    (3, 7),
+                    (4, 9),
+                    (5, 4),
+                    (6, 10),
+                    (7, 10),
+                    (8, 5),
+                    (9, 8),
+                    (10, 10),
+                ),
+                texts="none",
+                stopped=False,
+                turn=False,
+                kept=True,
+            ),
+            Interrupt(2.511, up=True),
+            Say(2.54, ((11, 8),), texts="none", turn=False),
+            Interrupt(2.545, up=True),
+            Say(5.59, ((20, 11),), texts="none", turn=False),
+            End(6.95),
+        ),
+    ),
+    "speech without an end is shorter than what the transport has ahead, and more follows": Script(
+        31284,
+        Setup(),
+        (
+            Break(0.0, on="create", kind="refuse", times=None, status=402),
+            Say(0.92, ((9, 3),), 16_000, texts="none", stopped=False),
+            Say(0.92, ((11, 4), (12, 5)), 16_000, turn=False),
+            End(2.72),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

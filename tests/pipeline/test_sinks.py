@@ -323,6 +323,38 @@ async def test_frames_go_before_the_piece_in_which_their_place_is():
     assert bench.released == marks[: len(bench.released)]
 
 
+async def test_a_frame_behind_a_beginning_that_was_not_told_yet_goes_before_its_piece():
+    """What speech begins with comes before the frame, and the frame before what follows it."""
+    bench = Bench()
+    bench.playout.open_utterance()
+    bench.write(tone(0.1, RATE))
+    bench.playout.hold("amid")
+    bench.write(tone(0.4, RATE))
+    bench.close()
+    while await bench.sink.send(bench.now):
+        pass
+    assert len(bench.given) == 2
+    assert bench.sink.due(bench.now) == pytest.approx(100.08)
+    await bench.until(100.0)
+    assert [name for _, name in bench.cues if name != "Speaking"] == ["Started", "amid"]
+    assert len(bench.given) == 5
+
+
+async def test_speech_has_no_gap_where_nobody_tells_that_it_began():
+    bench = Bench()
+    bench.playout.open_utterance()
+    bench.write(tone(0.1, RATE))
+    bench.playout.hold("amid")
+    bench.write(tone(0.4, RATE))
+    bench.close()
+    while await bench.sink.send(bench.now):
+        pass
+    bench.now = 100.081
+    assert await bench.sink.send(bench.now)
+    assert len(bench.given) == 3
+    assert not bench.released
+
+
 async def test_uninterruptible_speech_is_never_in_one_piece_with_other_speech():
     bench = Bench()
     bench.playout.open_utterance()

@@ -66,7 +66,9 @@ def test_what_stands_behind_the_beginning_of_speech_is_not_given_before_that_is_
     stage.give(0.2)
     stage.give(0.2)
     assert stage.playout.outgoing.take_before(1) == []
+    assert stage.playout.outgoing.awaits_beginning(1)
     assert stage.until(0.0) == [(0.0, "started")]
+    assert not stage.playout.outgoing.awaits_beginning(1)
     (text,) = stage.playout.outgoing.take_before(1)
     assert text.item == "one"
 

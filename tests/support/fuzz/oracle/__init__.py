@@ -43,7 +43,7 @@ COMPARED = {
     "frame lost", "frame late", "frame early", "text lost", "text late", "context",
     "text after stop", "never ends", "ends late", "log", "heard missing", "heard order",
     "heard twice", "tail", "busy floor", "passer late", "heartbeat late", "text unheard",
-    "text early", "crumb",
+    "text early", "crumb", "start late",
 }  # fmt: skip
 """Rules that a transport can break, too, for the same subject."""
 

@@ -175,8 +175,13 @@ def _sounds_from(known: Circumstances, start: float) -> float:
 
 
 def _begins_unread(known: Circumstances, at: float) -> bool:
-    """Whether it begins with so little sound that nobody can read it."""
-    return any(say.is_tiny for say in known.says) and known.sounds_about(at, BOT_SECS)
+    """Whether it begins with so little sound that nobody can read it.
+
+    So little may be left of uninterruptible speech, too, when the speech behind it is cut.
+    """
+    is_rest = any(say.kept for say in known.says) and bool(known.interruptions)
+    may_be = is_rest or any(say.is_tiny for say in known.says)
+    return may_be and known.sounds_about(at, BOT_SECS)
 
 
 def _spans(seen: list[Seen]) -> list[tuple[float, float]]:

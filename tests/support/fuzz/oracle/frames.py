@@ -24,6 +24,7 @@ from tests.support.fuzz.oracle.tolerances import (
     HELD_SECS,
     LATE_SECS,
     PASS_SECS,
+    TEXT_SECS,
 )
 from tests.support.fuzz.parts import MarkFrame, Seen
 from tests.support.fuzz.script import (
@@ -70,6 +71,7 @@ def frames(known: Circumstances) -> Iterator[Finding]:
         else:
             latest, latest_frame = position, seen
     yield from _when(known)
+    yield from _starts(known)
 
 
 def _lost_frame(known: Circumstances, seen: Seen) -> Iterator[Finding]:
@@ -142,6 +144,20 @@ def _when(known: Circumstances) -> Iterator[Finding]:
         if late and not (known.may_miss or known.losses):
             yield Finding(f"{name} late", subject, f"{at - waits - own_secs:.3f} s")
         latest = max(latest, at)
+
+
+def _starts(known: Circumstances) -> Iterator[Finding]:
+    """Speech begins with its start: a transport lets that out in front of the first piece."""
+    chunk_secs = known.setup.chunks / 100
+    for say in known.says:
+        starts = [s for s in known.gate_of[say] if isinstance(s.frame, TTSStartedFrame)]
+        heard = known.heard_of.get(say)
+        if not (starts and heard) or starts[0].frame.id not in known.behind_at:
+            continue
+        at = known.behind_at[starts[0].frame.id]
+        due = max(heard[0].at, starts[0].at, known.passed_at(at))
+        if at > due + chunk_secs + TEXT_SECS + known.slack_secs:
+            yield Finding("start late", known.subject_of(starts[0]), f"{at - due:.3f} s")
 
 
 def _comes_with_its_end(say: Say) -> bool:
