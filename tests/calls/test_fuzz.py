@@ -1511,6 +1511,68 @@ FOUND = {
             End(2.72),
         ),
     ),
+    "a start waits for a slow frame, and what it starts does not": Script(
+        2900277,
+        Setup(latency_secs=0.02),
+        (
+            Say(0.34, ((1, 8),), 48_000, texts="none", stopped=False, turn=False),
+            Mark(1.65, secs=0.3),
+            Say(1.74, ((9, 8),), 48_000, texts="none", turn=False),
+            End(2.16),
+        ),
+    ),
+    "uninterruptible speech is cut amid its last milliseconds, too few to be read": Script(
+        2900889,
+        Setup(latency_secs=0.5, round_trip_secs=0.1, max_unconfirmed=2),
+        (
+            Say(
+                0.1,
+                ((0, 9), (1, 4), (2, 8), (3, 7)),
+                delivery="slow",
+                texts="none",
+                turn=False,
+                kept=True,
+            ),
+            Say(1.21, ((4, 7),), texts="none", turn=False),
+            Interrupt(1.394),
+            End(2.51),
+        ),
+    ),
+    "words are told of behind those of speech that was taken for late": Script(
+        2900040,
+        Setup(),
+        (
+            Say(0.11, ((8, 6),), 16_000, delivery="stalled", texts="none", turn=False),
+            Interrupt(0.9, up=True),
+            Say(
+                2.37,
+                ((45, 3), (46, 8), (47, 10), (48, 9)),
+                16_000,
+                texts="words ahead",
+                started=False,
+                turn=False,
+            ),
+            Say(2.45, ((57, 5), (58, 6), (59, 4)), 16_000, texts="words ahead", turn=False),
+            End(3.63),
+        ),
+    ),
+    "a frame stands behind the first ten milliseconds of speech": Script(
+        2900151,
+        Setup(latency_secs=0.5),
+        (
+            Say(
+                4.27,
+                ((12, 10),),
+                16_000,
+                frame_ms=10,
+                delivery="real time",
+                texts="none",
+                turn=False,
+            ),
+            Mark(4.28, kept=True, amid=True),
+            End(7.68),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

@@ -401,7 +401,7 @@ class Circumstances(BusyTransport):
         again_secs = 1.5 * self.setup.round_trip_secs + self.setup.latency_secs + self.tail_secs
         over_at = last.until
         for cut in self.interruptions:
-            if last.until - self.tail_secs <= cut < over_at:
+            if last.until - self.tail_secs <= cut < over_at + READING_SECS:
                 over_at = cut + again_secs + self.delay_secs
         return over_at
 

@@ -101,7 +101,7 @@ def _when(known: Circumstances) -> Iterator[Finding]:
     previous: list[Step] = []
     begun: set[int] = set()
     heard = [
-        (one, _came_at(known, one.cell, 0.0), _came_at(known, one.cell, HELD_SECS))
+        (one, _came_at(known, one.cell, -tones.CELL_SECS), _came_at(known, one.cell, HELD_SECS))
         for one in known.heard
     ]
     for seen in known.call.gate:
@@ -155,7 +155,8 @@ def _starts(known: Circumstances) -> Iterator[Finding]:
         if not (starts and heard) or starts[0].frame.id not in known.behind_at:
             continue
         at = known.behind_at[starts[0].frame.id]
-        due = max(heard[0].at, starts[0].at, known.passed_at(at))
+        begun = max(heard[0].at, starts[0].at)
+        due = max(begun, known.passed_at(at), known.busy_about(begun)[1])
         if at > due + chunk_secs + TEXT_SECS + known.slack_secs:
             yield Finding("start late", known.subject_of(starts[0]), f"{at - due:.3f} s")
 
@@ -170,7 +171,7 @@ def _busy_before(known: Circumstances, at: float) -> float:
 
 
 def _came_at(known: Circumstances, cell: tones.Cell, held_secs: float) -> float:
-    """When the audio of a cell had come to the service, and so much more of its speech."""
+    """When the audio of a cell had come to the service, and so much more or less of its speech."""
     step = known.step_of_word[cell.word]
     if isinstance(step, Sound):
         return 0.0

@@ -96,9 +96,18 @@ def _word(known: Circumstances, say: Say, text: Seen, number: int) -> Iterator[F
     ):
         yield Finding("text early", subject, f"{early:.3f} s before its sound", early)
     due = max(onsets[-1], text.at, known.passed_at(at))
+    if _follows_refused(known, say):
+        answer_secs = known.setup.latency_secs + known.setup.round_trip_secs
+        due = max(due, text.frame.metadata["due"] + answer_secs)
     if at > due + LATE_SECS:
         late = at - due
         yield Finding("text late", subject, f"{late:.3f} s, at {known.rel(at)}", late)
+
+
+def _follows_refused(known: Circumstances, say: Say) -> bool:
+    """Whether the TTS service tells of it behind speech that nobody took for new."""
+    before = [one for one in known.says if known.gate_of[one] and one.at < say.at][-1:]
+    return any(known.is_doubtful(one) and not known.heard_of.get(one) for one in before)
 
 
 def _belongs_to_speech_before(known: Circumstances, say: Say) -> bool:
