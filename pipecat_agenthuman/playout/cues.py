@@ -147,8 +147,9 @@ class CueSheet(Generic[ItemT]):
         sound = self._untold_sound
         if sound is None:
             return False
+        first = max(sound[0] + 1, self._clock.end)  # What stands before that is late anyway.
         before = self._given_before(position)
-        return any(mark.position > sound[0] and not mark.timed for mark in before)
+        return any(mark.position >= first and not mark.timed for mark in before)
 
     def told_until(self, position: int) -> int:
         """Up to where, at most to a position, the clock is not needed any more.
