@@ -241,9 +241,12 @@ class CueSheet(Generic[ItemT]):
             # A word is what follows its beginning, which is known to some milliseconds.
             onset = self._onset_of(mark.position)
             return any(start <= onset < end for start, end in self._struck)
-        if mark.since is None or mark.since == mark.position:
+        if mark.since is None:
             return False
-        return any(start <= mark.since and mark.position <= end for start, end in self._struck)
+        spans = ((max(start, mark.since), min(end, mark.position)) for start, end in self._struck)
+        struck = sum(end - start for start, end in spans if start < end)
+        # Nobody takes a few milliseconds for the sentence.
+        return struck > 0 and mark.position - mark.since - struck < ONSET_SAMPLES
 
     @property
     def _untold_sound(self) -> tuple[int, float] | None:

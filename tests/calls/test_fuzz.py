@@ -1573,6 +1573,49 @@ FOUND = {
             End(7.68),
         ),
     ),
+    "speech of ten milliseconds starts and ends with pieces of a mixer": Script(
+        3000823,
+        Setup(mixer=True),
+        (
+            Say(0.49, ((9, 5),), 16_000, delivery="stalled", texts="sentence", turn=False),
+            Say(0.62, ((10, 10),), 16_000, texts="sentence", turn=False, cut_ms=10),
+            Say(0.74, ((18, 11),), 16_000, texts="none", turn=False),
+            End(3.52),
+        ),
+    ),
+    "a sentence is refused but for its last sample": Script(
+        3000551,
+        Setup(round_trip_secs=0.25),
+        (
+            Break(0.1, kind="delay", nth=2, delay_secs=0.3),
+            Say(
+                1.56,
+                ((0, 11), (1, 9), (2, 5)),
+                16_000,
+                delivery="stalled",
+                texts="none",
+                turn=False,
+                deaf=True,
+            ),
+            Say(
+                2.09,
+                ((3, 7), (4, 4), (5, 10), (6, 10), (7, 5), (8, 10), (9, 5)),
+                16_000,
+                texts="none",
+                turn=False,
+            ),
+            Say(
+                4.22,
+                ((10, 9), (11, 11), (12, 6), (13, 10), (14, 7), (15, 3), (16, 3)),
+                16_000,
+                texts="sentence",
+                turn=False,
+            ),
+            Say(5.18, ((21, 3),), 16_000, texts="none", turn=False),
+            Break(5.88, kind="error"),
+            End(6.59),
+        ),
+    ),
 }
 """Calls in which a fuzz found something, made small."""
 

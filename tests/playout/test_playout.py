@@ -164,6 +164,21 @@ def test_rejected_audio_takes_no_time_and_holds_nothing_up(stage, rejected):
     assert stage.heard == b"".join(pcm(lengths_secs[n], firsts[n]) for n in sounding)
 
 
+@pytest.mark.parametrize(("heard_secs", "told"), [(0.005, " (unheard)"), (0.02, "")])
+def test_a_sentence_of_which_milliseconds_sound_is_unheard(stage, heard_secs, told):
+    stage.playout.open_utterance()
+    stage.write(0.5)
+    stage.send()
+    stage.write(heard_secs)
+    stage.playout.hold("text")
+    stage.playout.close_utterance()
+    stage.playout.hold("end", ends_speech=True)
+    stage.playout.outgoing.rejected(stage.now)
+    stage.send_all()
+    names = [name for _, name in stage.until(9.0)]
+    assert names == ["started", f"text{told}", "stopped", f"end{told}"]
+
+
 def test_an_utterance_that_is_rejected_as_a_whole_starts_and_stops_in_silence(stage):
     """Paused TTS services, idle timers and more wait for the stop of what was to be said."""
     stage.say(0.5, "bad")

@@ -148,7 +148,10 @@ def _when(known: Circumstances) -> Iterator[Finding]:
 
 def _starts(known: Circumstances) -> Iterator[Finding]:
     """Speech begins with its start: a transport lets that out in front of the first piece."""
-    chunk_secs = known.setup.chunks / 100
+    pieces = 1
+    if known.setup.mixer:  # Each start and each end of speech comes with a piece of that.
+        pieces += 2 * sum(say.is_tiny for say in known.says)
+    chunk_secs = pieces * known.setup.chunks / 100
     for say in known.says:
         starts = [s for s in known.gate_of[say] if isinstance(s.frame, TTSStartedFrame)]
         heard = known.heard_of.get(say)
