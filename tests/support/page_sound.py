@@ -19,6 +19,9 @@ from tests.support.sounds import RATE
 _ON_ITS_WAY_SECS: Final = 0.3
 """From what sounds now to where it is recorded."""
 
+_FAR_SECS: Final = 60.0
+_LOUD: Final = 0.05
+
 ALIKE: Final = 0.75
 """How like a sound its recording is at least; it is 1.0 where the machine has time for it, and
 0.3 for any other sound."""
@@ -115,6 +118,14 @@ async def recorded(visit: Visit) -> Recording:
     click = int(np.argmax(pieces > 0.98))
     pieces[click] = 0
     return Recording(pieces, taken["clickAt"] - click / RATE, np.array(taken["drawn"]))
+
+
+async def until_sounds(visit: Visit, since: float) -> None:
+    """Wait until a page has played something after a time."""
+    while True:
+        played = (await recorded(visit)).between(since, since + _FAR_SECS)
+        if np.abs(played).max(initial=0) > _LOUD:
+            return
 
 
 @dataclass(frozen=True)
