@@ -55,6 +55,7 @@ from pipecat_agenthuman.pipeline.listening import Listening
 from pipecat_agenthuman.pipeline.metrics import Meter, ServiceStats
 from pipecat_agenthuman.pipeline.readiness import Readiness
 from pipecat_agenthuman.pipeline.supervisor import Supervisor, SupervisorOptions
+from pipecat_agenthuman.pipeline.surroundings.branch import BranchEnd
 from pipecat_agenthuman.pipeline.surroundings.placement import misplacement
 from pipecat_agenthuman.pipeline.surroundings.switching import SwitchWatch
 from pipecat_agenthuman.pipeline.tracing import CallTracer
@@ -241,6 +242,7 @@ class AgentHumanVideoService(AIService):
             ),
         )
         self._switch_watch = SwitchWatch(self, on_interruption=self._interrupt)
+        self._branch_end = BranchEnd(self, switch=self._switch_watch, finish=self._finish)
         self._room = room
         self._misplacement: AgentHumanError | None = None
         for event in EVENTS:
@@ -311,6 +313,7 @@ class AgentHumanVideoService(AIService):
         self._supervisor.start()
         self._fallback.look_for_transport(self._pipeline_rate)
         self._switch_watch.find()
+        self._branch_end.find()
         self._listening.find(output_transport(self))
         self._output.heard_audio.set_rate(self._pipeline_rate)
         self._misplacement = misplacement(self, kind=AgentHumanVideoService, room=self._room)
@@ -322,8 +325,7 @@ class AgentHumanVideoService(AIService):
     async def stop(self, frame: EndFrame) -> None:
         """Wait until everything was heard, then close and end the session; bounded."""
         await super().stop(frame)
-        self._supervisor.wind_up()
-        await self._fallback.drain(self._drain_grace_secs)
+        await self._finish()
         await asyncio.sleep(self._output.may_sound_secs)
         await self._supervisor.close(TEARDOWN_SECS)
 
@@ -411,6 +413,11 @@ class AgentHumanVideoService(AIService):
                 await self._output.push_speaking(BotStoppedSpeakingFrame)
 
     # --- inside ------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """Wait until everything was heard; bounded. No other avatar comes any more."""
+        self._supervisor.wind_up()
+        await self._fallback.drain(self._drain_grace_secs)
 
     def _bring_up(self) -> None:
         announces = bool(getattr(output_transport(self), "announces_avatar", False))

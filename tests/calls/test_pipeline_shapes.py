@@ -1,26 +1,36 @@
 """Pipelines of other shapes, and frames that are meant for somebody else."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
     Frame,
+    InterruptionFrame,
     ServiceUpdateSettingsFrame,
     SpeechOutputAudioRawFrame,
+    StartFrame,
     StopFrame,
     TTSStoppedFrame,
 )
 from pipecat.pipeline.parallel_pipeline import ParallelPipeline
 from pipecat.pipeline.pipeline import Pipeline
-from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.pipeline.service_switcher import ServiceSwitcher, ServiceSwitcherStrategyManual
+from pipecat.processors.filters.function_filter import FunctionFilter
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from pipecat_agenthuman import AgentHumanErrorFrame, AgentHumanVideoService
+from pipecat_agenthuman.pipeline.frame_traits import PassedMark
 from pipecat_agenthuman.pipeline.transport_output import output_transport
 from pipecat_agenthuman.sandbox import Fault, Sandbox
 from tests.support.calls import avatar_in, avatars, staged
+from tests.support.faults import fault
 from tests.support.pipelines import Recorder, SoundCard, running
-from tests.support.sounds import noise, utterance
+from tests.support.scenes import assert_time
+from tests.support.sounds import RATE, noise, utterance
 from tests.support.virtual_time import virtually
 from tests.support.waiting import LIMIT_SECS
 
@@ -132,3 +142,122 @@ async def test_after_a_stop_frame_the_same_processors_run_again():
         assert not sandbox.live_sessions
         left = {task for task in asyncio.all_tasks() - before if not task.done()}
     assert not [task for task in left if "driver" in task.get_name()]
+
+
+def beside_another(avatar: FrameProcessor) -> FrameProcessor:
+    return ParallelPipeline([avatar], [Nobody()])
+
+
+def nested(avatar: FrameProcessor) -> FrameProcessor:
+    return ParallelPipeline([ParallelPipeline([avatar], [Nobody()])], [Nobody()])
+
+
+def switched_to(avatar: FrameProcessor) -> FrameProcessor:
+    return ServiceSwitcher([avatar, Recorder()], ServiceSwitcherStrategyManual)
+
+
+def switched_away_from(avatar: FrameProcessor) -> FrameProcessor:
+    return ServiceSwitcher([Recorder(), avatar], ServiceSwitcherStrategyManual)
+
+
+def behind_one_who_keeps_marks(avatar: FrameProcessor) -> FrameProcessor:
+    return ParallelPipeline([FunctionFilter(no_mark), avatar])
+
+
+async def no_mark(frame: Frame) -> bool:
+    return not isinstance(frame, PassedMark)
+
+
+class Nobody(FrameProcessor):
+    """Lets nothing through but what a pipeline lives by."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, StartFrame | EndFrame | CancelFrame):
+            await self.push_frame(frame, direction)
+
+
+branched = pytest.mark.parametrize("branch", [beside_another, nested, switched_to])
+
+
+@pytest.mark.parametrize("has_avatar", [True, False], ids=["the avatar", "the transport"])
+@branched
+@virtually
+async def test_last_words_in_a_branch_are_said_and_told_of_before_the_end(
+    branch: Callable[[FrameProcessor], FrameProcessor], has_avatar: bool
+):
+    async with avatars() as sandbox:
+        avatar = avatar_in(sandbox)
+        if not has_avatar:
+            sandbox.inject(fault("create", "refuse", status=401, times=None))
+        async with staged(branch(avatar), until_ready=False, rate=RATE) as call:
+            await asyncio.sleep(1.0)
+            fed_at = time.monotonic()
+            await call.say(2.0)
+            await call.end()
+            await call.until_over()
+            assert time.monotonic() - fed_at < 2.6
+        [(started, stopped)] = call.bot_speech()
+        assert_time(started, fed_at, 0.2, "the start")
+        assert_time(stopped - started, 2.0, 0.1, "the end")
+        assert sandbox.heard().duration_secs == pytest.approx(2.0 if has_avatar else 0.0)
+        assert not call.unpaired()
+        assert not sandbox.live_sessions
+
+
+@branched
+@virtually
+async def test_last_words_in_a_branch_can_be_interrupted(
+    branch: Callable[[FrameProcessor], FrameProcessor],
+):
+    async with avatars() as sandbox:
+        async with staged(branch(avatar_in(sandbox)), until_ready=False, rate=RATE) as call:
+            await asyncio.sleep(1.0)
+            await call.say(4.0)
+            await call.end()
+            await call.heard_for(0.5)
+            await call.above.push_frame(InterruptionFrame())
+            interrupted_at = time.monotonic()
+            await call.until_over()
+            assert time.monotonic() - interrupted_at < 0.5
+        assert sandbox.heard().duration_secs < 0.7
+        assert not call.unpaired()
+        assert not sandbox.live_sessions
+
+
+@branched
+@virtually
+async def test_last_words_in_a_branch_can_be_cancelled(
+    branch: Callable[[FrameProcessor], FrameProcessor],
+):
+    async with avatars() as sandbox:
+        async with staged(branch(avatar_in(sandbox)), until_ready=False, rate=RATE) as call:
+            await asyncio.sleep(1.0)
+            await call.say(4.0)
+            await call.end()
+            await call.heard_for(0.5)
+            await call.above.push_frame(CancelFrame())
+            cancelled_at = time.monotonic()
+            await call.until_over()
+            assert time.monotonic() - cancelled_at < 0.5
+        assert sandbox.heard().duration_secs < 0.7
+        assert not sandbox.live_sessions
+
+
+@pytest.mark.parametrize(
+    ("branch", "most_secs"), [(switched_away_from, 0.3), (behind_one_who_keeps_marks, 2.3)]
+)
+@virtually
+async def test_a_branch_that_says_nothing_ends_soon(
+    branch: Callable[[FrameProcessor], FrameProcessor], most_secs: float
+):
+    async with (
+        avatars() as sandbox,
+        staged(branch(avatar_in(sandbox)), until_ready=False, rate=RATE) as call,
+    ):
+        await asyncio.sleep(1.0)
+        ends_at = time.monotonic()
+        await call.end()
+        await call.until_over()
+        assert time.monotonic() - ends_at < most_secs
+    assert not sandbox.live_sessions

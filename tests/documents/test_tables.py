@@ -261,6 +261,7 @@ EXPECTED: dict[str, list[float]] = {
     ],
     "`EndFrame`: waiting": [service.DRAIN_GRACE_SECS],
     "silence before the avatar": [avatar_output.END_SILENCE_SECS],
+    "`EndFrame` in front of": [in_transit.THROUGH_SECS],
     "`EndFrame`: closing": [service.TEARDOWN_SECS],
     "cleanup": [*CLEANUP, sum(CLEANUP)],
     "first words waiting for a session": [supervisor.START_WAIT_SECS],
