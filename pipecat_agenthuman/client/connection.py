@@ -128,11 +128,17 @@ class Connection:
         if socket is None:
             return Loss(LossKind.LEFT, "closed by this side")
         self._socket = socket
+        loss: Loss | None = None
         try:
-            return await self._converse(socket)
+            loss = await self._converse(socket)
+            return loss
         finally:
             self._conversation.end()
-            await hang_up(socket, self._limits)
+            if loss is not None and loss.kind is LossKind.SILENT:
+                # It would not answer to this, either, and somebody else could speak meanwhile.
+                socket.transport.abort()
+            else:
+                await hang_up(socket, self._limits)
 
     def speak(self, audio: bytes) -> None:
         """Send speech. Only while ``can_speak``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 from pipecat.frames.frames import ServiceUpdateSettingsFrame, StartFrame
 from pipecat.transports.base_output import BaseOutputTransport
@@ -18,11 +19,11 @@ from pipecat_agenthuman.frames import (
 )
 from pipecat_agenthuman.sandbox import Sandbox
 from tests.support.calls import ROOM, avatar_in, avatars, calling, staged
-from tests.support.faults import fault
+from tests.support.faults import QUICK_RENEWAL, SHORT_LIMITS, fault
 from tests.support.inside import set_limits, transport_is_busy
 from tests.support.pipelines import RoomCard, SoundCard
 from tests.support.sandbox_client import create
-from tests.support.sounds import never, once
+from tests.support.sounds import RATE, never, once
 from tests.support.virtual_time import virtually
 from tests.support.waiting import until
 
@@ -32,6 +33,21 @@ pytestmark = pytest.mark.usefixtures("log")
 def errors_in(log: list[str]) -> list[str]:
     """What this package logged as an error."""
     return [line for line in log if line.startswith("ERROR AgentHumanVideoService")]
+
+
+@pytest.mark.parametrize("kind", ["missing", "silent", "cut"])
+@virtually
+async def test_no_word_is_lost_at_a_server_that_does_not_answer_any_more(kind: str):
+    """It is not waited for a closing handshake that would silence the avatar."""
+    async with avatars() as sandbox:
+        options = {"limits": SHORT_LIMITS, "renewal": QUICK_RENEWAL}
+        sandbox.inject(fault("agent.speak", kind, nth=4))
+        async with staged(avatar_in(sandbox, **options), sandbox=sandbox, rate=RATE) as call:
+            said = await call.say(4.0)
+            await call.stopped()
+            await call.end()
+    heard = call.heard_of_avatar() + call.given_to_transport()
+    assert np.count_nonzero(heard[said.start : said.stop] == 0) < 0.01 * RATE
 
 
 # --- an avatar that never appears --------------------------------------------------------

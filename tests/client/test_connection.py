@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -344,6 +345,15 @@ async def test_a_half_open_socket_is_found_while_nothing_is_said():
         loss = await line.loss()
     assert loss.kind is LossKind.SILENT
     assert "ping" in loss.reason
+
+
+async def test_a_server_that_does_not_answer_is_not_asked_to_close():
+    """Its avatar would fall silent for that, and nobody else speak before."""
+    limits = replace(LIMITS, close_timeout_secs=2 * LIMIT_SECS)
+    async with Sandbox() as sandbox, in_sandbox(sandbox, limits=limits) as line:
+        sandbox.inject(fault("agent.speak", "silent"))
+        line.connection.speak(pcm(160))
+        assert (await line.loss()).kind is LossKind.SILENT
 
 
 async def test_a_server_that_reads_no_more_is_found_and_left_in_time():
