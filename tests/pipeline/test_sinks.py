@@ -323,8 +323,8 @@ async def test_frames_go_before_the_piece_in_which_their_place_is():
     assert bench.released == marks[: len(bench.released)]
 
 
-async def test_a_frame_behind_a_beginning_that_was_not_told_yet_goes_before_its_piece():
-    """What speech begins with comes before the frame, and the frame before what follows it."""
+async def speech_with_a_frame_amid() -> Bench:
+    """The transport has as much as it is given of it before anybody is told that it began."""
     bench = Bench()
     bench.playout.open_utterance()
     bench.write(tone(0.1, RATE))
@@ -333,6 +333,12 @@ async def test_a_frame_behind_a_beginning_that_was_not_told_yet_goes_before_its_
     bench.close()
     while await bench.sink.send(bench.now):
         pass
+    return bench
+
+
+async def test_a_frame_behind_a_beginning_that_was_not_told_yet_goes_before_its_piece():
+    """What speech begins with comes before the frame, and the frame before what follows it."""
+    bench = await speech_with_a_frame_amid()
     assert len(bench.given) == 2
     assert bench.sink.due(bench.now) == pytest.approx(100.08)
     await bench.until(100.0)
@@ -341,14 +347,7 @@ async def test_a_frame_behind_a_beginning_that_was_not_told_yet_goes_before_its_
 
 
 async def test_speech_has_no_gap_where_nobody_tells_that_it_began():
-    bench = Bench()
-    bench.playout.open_utterance()
-    bench.write(tone(0.1, RATE))
-    bench.playout.hold("amid")
-    bench.write(tone(0.4, RATE))
-    bench.close()
-    while await bench.sink.send(bench.now):
-        pass
+    bench = await speech_with_a_frame_amid()
     assert len(bench.given) == 2
     bench.now = 100.081
     while await bench.sink.send(bench.now):
